@@ -1,0 +1,58 @@
+"""RNNCell, LSTMCell and GRUCell: torch.nn's cells on this package's recurrent step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled import scan
+from unrolled.nn.checks import is_well_formed_cell
+from unrolled.scan import CELLS, State, Weights
+
+
+class _RecurrentCell(torch.nn.RNNCellBase):
+    """What the three cells share; construction, weights and ``repr`` are torch's own."""
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        cell = CELLS.get(self._mode())
+        if cell is None or not is_well_formed_cell(self, input, hx, len(cell.states)):
+            return super().forward(input, hx)  # raises torch's own error
+        if hx is None:
+            zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
+            state: State = (zeros,) * len(cell.states)
+        else:
+            state = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        weights = Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        if input.dim() == 1:
+            rows = tuple(s.unsqueeze(0) for s in state)
+            last = scan.run_cell(cell, input.unsqueeze(0), rows, weights)
+            last = tuple(s.squeeze(0) for s in last)
+        else:
+            last = scan.run_cell(cell, input, state, weights)
+        return last if len(last) > 1 else last[0]
+
+    def _mode(self) -> str:
+        raise NotImplementedError
+
+
+class RNNCell(_RecurrentCell, torch.nn.RNNCell):
+    """One step of an Elman network; the arguments and weights of :class:`torch.nn.RNNCell`."""
+
+    def _mode(self) -> str:
+        return f"RNN_{self.nonlinearity}".upper()
+
+
+class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):
+    """One step of an LSTM; the arguments and weights of :class:`torch.nn.LSTMCell`."""
+
+    def _mode(self) -> str:
+        return "LSTM"
+
+
+class GRUCell(_RecurrentCell, torch.nn.GRUCell):
+    """One step of a GRU; the arguments and weights of :class:`torch.nn.GRUCell`."""
+
+    def _mode(self) -> str:
+        return "GRU"

@@ -1,0 +1,103 @@
+"""Argument and shape checks, in one place.
+
+The modules subclass torch's. What a check here does not recognise as well formed is handed to
+torch's own ``forward``, which raises torch's own exception in torch's own words: there is no
+second copy of them to go stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+Lengths = Tensor | Sequence[int]
+
+
+def is_well_formed(module: torch.nn.RNNBase, input: Any, hx: Any) -> bool:
+    """Whether a recurrent module's forward may run as it is asked to."""
+    data = input.data if isinstance(input, PackedSequence) else input
+    if not isinstance(data, Tensor) or data.shape[-1:] != (module.input_size,):
+        return False
+    batch = _batch_shape(input, batch_first=module.batch_first)
+    if batch is None or not _same_kind(data, getattr(module, module._flat_weights_names[0])):
+        return False
+    if hx is None:
+        return True
+    hidden = module.proj_size or module.hidden_size
+    widths = (hidden, module.hidden_size) if module.mode == "LSTM" else (hidden,)
+    depth = module.num_layers * (2 if module.bidirectional else 1)
+    return _states_fit(hx, [(depth, *batch, width) for width in widths], data)
+
+
+def is_well_formed_cell(module: torch.nn.RNNCellBase, input: Any, hx: Any, states: int) -> bool:
+    """Whether a cell's forward, with that many ``states``, may run as it is asked to."""
+    if not isinstance(input, Tensor) or input.dim() not in (1, 2):
+        return False
+    if input.shape[-1] != module.input_size or not _same_kind(input, module.weight_ih):
+        return False
+    if hx is None:
+        return True
+    return _states_fit(hx, [(*input.shape[:-1], module.hidden_size)] * states, input)
+
+
+def checked_lengths(lengths: Lengths, *, batch: int, steps: int) -> Tensor:
+    """``lengths`` as a CPU tensor of int64 [B].
+
+    Raises:
+        TypeError: they are not integers.
+        ValueError: there is not one for each row, or one is below 0 or above the steps.
+    """
+    given = torch.as_tensor(lengths)
+    if given.numel() == 0 and not isinstance(lengths, Tensor):
+        given = given.to(torch.int64)
+    if given.dtype == torch.bool or given.is_floating_point() or given.is_complex():
+        raise TypeError(
+            f"lengths should be integers, got {given.dtype}. Convert them: lengths.long()"
+        )
+    if given.shape != (batch,):
+        raise ValueError(
+            f"lengths should have one entry for each of the {batch} rows of the input, "
+            f"shape [{batch}], got shape {list(given.shape)}"
+        )
+    given = given.to("cpu", torch.int64)
+    wrong = ((given < 0) | (given > steps)).nonzero().flatten().tolist()
+    if wrong:
+        raise ValueError(
+            f"lengths should lie between 0 and the input's {steps} steps, "
+            f"got {int(given[wrong[0]])} for row {wrong[0]}"
+        )
+    return given
+
+
+def _batch_shape(input: Tensor | PackedSequence, *, batch_first: bool) -> tuple[int, ...] | None:
+    """The batch dimensions of the input, (B,) or () if unbatched; None where it has no step."""
+    if isinstance(input, PackedSequence):
+        return (int(input.batch_sizes[0]),) if input.data.dim() == 2 else None
+    if input.dim() == 2:
+        return () if input.shape[0] > 0 else None
+    if input.dim() != 3:
+        return None
+    batch, steps = input.shape[:2] if batch_first else (input.shape[1], input.shape[0])
+    return (batch,) if steps > 0 else None
+
+
+def _same_kind(tensor: Tensor, weight: Tensor) -> bool:
+    """Whether the tensor can meet the weight in a product: one device, one dtype or autocast."""
+    same_dtype = tensor.dtype == weight.dtype or torch._C._is_any_autocast_enabled()
+    return same_dtype and tensor.device == weight.device
+
+
+def _states_fit(hx: Any, shapes: Sequence[tuple[int, ...]], like: Tensor) -> bool:
+    """Whether ``hx`` is a tensor of the only shape, or a pair of tensors of the two shapes."""
+    if len(shapes) == 1:
+        hx = (hx,)
+    elif not isinstance(hx, tuple | list) or len(hx) != len(shapes):
+        return False
+    return all(
+        isinstance(state, Tensor) and state.shape == shape and _same_kind(state, like)
+        for state, shape in zip(hx, shapes, strict=True)
+    )

@@ -1,0 +1,25 @@
+"""One recurrent pass over a batch of sequences: what is computed, and by whom.
+
+* ``spec``: the cells (their gates and states) and the options of a pass, as plain values.
+* ``sequences``: a batch of sequences in the layout of the pass, dense or ragged.
+* ``reference``: the equations in plain torch; the oracle, and the fallback.
+* ``kernels``: the same pass by torch's own kernels.
+* ``engine``: picks one of them. Callers use this and nothing below it.
+"""
+
+from unrolled.scan.engine import run, run_cell
+from unrolled.scan.sequences import Sequences, dense, ragged
+from unrolled.scan.spec import CELLS, Cell, Spec, State, Weights
+
+__all__ = [
+    "CELLS",
+    "Cell",
+    "Sequences",
+    "Spec",
+    "State",
+    "Weights",
+    "dense",
+    "ragged",
+    "run",
+    "run_cell",
+]

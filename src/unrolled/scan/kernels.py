@@ -1,0 +1,59 @@
+"""The recurrent pass by torch's own kernels: oneDNN, cuDNN, MPS and what else torch has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import _VF, Tensor
+
+from unrolled.scan.sequences import Sequences
+from unrolled.scan.spec import Cell, Spec, State, Weights
+
+CELL_KERNELS: dict[str, Callable[..., Any]] = {
+    "RNN_TANH": _VF.rnn_tanh_cell,
+    "RNN_RELU": _VF.rnn_relu_cell,
+    "LSTM": _VF.lstm_cell,
+    "GRU": _VF.gru_cell,
+}
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "RNN_TANH": _VF.rnn_tanh,
+    "RNN_RELU": _VF.rnn_relu,
+    "LSTM": _VF.lstm,
+    "GRU": _VF.gru,
+}
+
+
+def run(
+    spec: Spec, sequences: Sequences, initial: State, flat: list[Tensor]
+) -> tuple[Tensor, State]:
+    """The whole pass; see :func:`unrolled.scan.engine.run`."""
+    kernel = KERNELS[spec.cell.name]
+    training = spec.dropout > 0
+    options = (flat, spec.bias, spec.num_layers, spec.dropout, training, spec.bidirectional)
+    if sequences.batch_sizes is None:
+        output, *last = kernel(sequences.data, _hx(initial), *options, False)
+        return output, tuple(last)
+    # torch's ragged kernels know no row of length 0: such rows stand last and keep their state.
+    begin = int(sequences.batch_sizes[0]) if len(sequences.batch_sizes) else 0
+    waiting = tuple(s[:, begin:] for s in initial)
+    if begin == 0:
+        width = spec.directions * initial[0].shape[-1]
+        return sequences.data.new_zeros(0, width), waiting
+    active = tuple(s[:, :begin].contiguous() for s in initial)
+    output, *last = kernel(sequences.data, sequences.batch_sizes, _hx(active), *options)
+    return output, tuple(torch.cat(pair, dim=1) for pair in zip(last, waiting, strict=True))
+
+
+def run_cell(cell: Cell, input: Tensor, state: State, w: Weights) -> State:
+    """One step; see :func:`unrolled.scan.engine.run_cell`."""
+    kernel = CELL_KERNELS[cell.name]
+    result = kernel(input, _hx(state), w.ih, w.hh, w.bias_ih, w.bias_hh)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _hx(state: State) -> Tensor | State:
+    """The states as the kernels take them: a pair for an LSTM, else the hidden state itself."""
+    return state if len(state) > 1 else state[0]

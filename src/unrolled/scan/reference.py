@@ -1,0 +1,135 @@
+"""The recurrent pass as a reader would write it, in plain torch.
+
+This is the oracle of the tests and the fallback for whatever no faster engine takes: any device,
+any dtype, differentiable any number of times. It is written to be read, not to be fast.
+
+In each step ``x`` is the input's share of every gate, W_ih·x_t + b_ih [B, G·H], computed for all
+steps in one product; ``h`` [B, P] and ``c`` [B, H] are the states after the step before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import dropout, linear
+
+from unrolled.scan.sequences import Sequences
+from unrolled.scan.spec import Cell, Spec, State, Weights
+
+
+def rnn_tanh_step(x: Tensor, state: State, w: Weights) -> State:
+    """h_t = tanh(W_ih·x_t + b_ih + W_hh·h_{t−1} + b_hh): Elman 1990, Finding structure in time."""
+    (h,) = state
+    return (torch.tanh(x + linear(h, w.hh, w.bias_hh)),)
+
+
+def rnn_relu_step(x: Tensor, state: State, w: Weights) -> State:
+    """The same with max(0, ·) for tanh: Le, Jaitly & Hinton 2015, arXiv 1504.00941."""
+    (h,) = state
+    return (torch.relu(x + linear(h, w.hh, w.bias_hh)),)
+
+
+def lstm_step(x: Tensor, state: State, w: Weights) -> State:
+    """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+
+    The projection of the hidden state is Sak et al. 2014, arXiv 1402.1128.
+    """
+    h, c = state
+    i, f, g, o = (x + linear(h, w.hh, w.bias_hh)).chunk(4, dim=-1)
+    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+    c = f * c + i * g
+    h = o * torch.tanh(c)
+    if w.hr is not None:
+        h = linear(h, w.hr)
+    return h, c
+
+
+def gru_step(x: Tensor, state: State, w: Weights) -> State:
+    """Cho et al. 2014, arXiv 1406.1078, with the reset gate after the product, as in cuDNN."""
+    (h,) = state
+    x_r, x_z, x_n = x.chunk(3, dim=-1)
+    h_r, h_z, h_n = linear(h, w.hh, w.bias_hh).chunk(3, dim=-1)
+    r = torch.sigmoid(x_r + h_r)
+    z = torch.sigmoid(x_z + h_z)
+    n = torch.tanh(x_n + r * h_n)
+    return ((1 - z) * n + z * h,)
+
+
+STEPS: dict[str, Callable[[Tensor, State, Weights], State]] = {
+    "RNN_TANH": rnn_tanh_step,
+    "RNN_RELU": rnn_relu_step,
+    "LSTM": lstm_step,
+    "GRU": gru_step,
+}
+
+
+def run_cell(cell: Cell, input: Tensor, state: State, w: Weights) -> State:
+    """One step: ``input`` [B, I] and the states [B, H] to the next states [B, H]."""
+    return STEPS[cell.name](linear(input, w.ih, w.bias_ih), state, w)
+
+
+def run_layer(
+    cell: Cell, sequences: Sequences, initial: State, w: Weights, *, reverse: bool
+) -> tuple[Tensor, State]:
+    """One layer in one direction: the outputs, laid out as the input is, and the last states.
+
+    Each state is [B, ·]. A row's last state is that of its own last step (in reverse: its first),
+    or its initial state if it has no step. Rows are sorted by falling length, so the active ones
+    are always the first: a forward pass drops rows at the end of the batch as they finish, and a
+    reverse pass takes them up there as they begin.
+    """
+    step = STEPS[cell.name]
+    sizes = sequences.sizes()
+    x = linear(sequences.data.flatten(0, -2), w.ih, w.bias_ih)
+    steps = torch.split(x, sizes)
+    outputs: list[Tensor] = []
+    finished: list[State] = []
+    begin = sizes[-1 if reverse else 0] if sizes else 0
+    state = tuple(s[:begin] for s in initial)
+    waiting = tuple(s[begin:] for s in initial)
+    for x_t in reversed(steps) if reverse else steps:
+        active, now = state[0].shape[0], x_t.shape[0]
+        if now < active:
+            finished.append(tuple(s[now:] for s in state))
+            state = tuple(s[:now] for s in state)
+        elif now > active:
+            more = now - active
+            begun = tuple(s[:more] for s in waiting)
+            state = tuple(torch.cat(pair) for pair in zip(state, begun, strict=True))
+            waiting = tuple(s[more:] for s in waiting)
+        state = step(x_t, state, w)
+        outputs.append(state[0])
+    parts = [state, *reversed(finished), waiting]
+    last = tuple(torch.cat(column) for column in zip(*parts, strict=True))
+    if reverse:
+        outputs.reverse()
+    output = torch.cat(outputs) if outputs else x.new_zeros(0, initial[0].shape[-1])
+    return output.view(*sequences.data.shape[:-1], output.shape[-1]), last
+
+
+def run(
+    spec: Spec, sequences: Sequences, initial: State, flat: list[Tensor]
+) -> tuple[Tensor, State]:
+    """The whole pass; see :func:`unrolled.scan.engine.run`."""
+    weights = spec.weights(flat)
+    last: list[State] = []
+    for layer in range(spec.num_layers):
+        outputs = []
+        for direction in range(spec.directions):
+            index = layer * spec.directions + direction
+            output, state = run_layer(
+                spec.cell,
+                sequences,
+                tuple(s[index] for s in initial),
+                weights[index],
+                reverse=direction == 1,
+            )
+            outputs.append(output)
+            last.append(state)
+        data = torch.cat(outputs, dim=-1) if spec.bidirectional else outputs[0]
+        if spec.dropout > 0 and layer < spec.num_layers - 1:
+            data = dropout(data, spec.dropout)
+        sequences = sequences.with_data(data)
+    return sequences.data, tuple(torch.stack(column) for column in zip(*last, strict=True))

@@ -1,0 +1,84 @@
+"""What a recurrent pass is, as values: the cells, and the options of one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+State = tuple[Tensor, ...]
+"""One tensor for each of the cell's states, in the order of :attr:`Cell.states`."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A kind of recurrent cell.
+
+    ``gates`` are in the order in which their rows stand in the weights (torch's order), and
+    ``states`` in the order in which a step takes and returns them; the first state is the output.
+    """
+
+    name: str
+    gates: tuple[str, ...]
+    states: tuple[str, ...]
+
+
+CELLS = {
+    cell.name: cell
+    for cell in (
+        Cell("RNN_TANH", gates=("hidden",), states=("hidden",)),
+        Cell("RNN_RELU", gates=("hidden",), states=("hidden",)),
+        Cell("LSTM", gates=("input", "forget", "candidate", "output"), states=("hidden", "cell")),
+        Cell("GRU", gates=("reset", "update", "candidate"), states=("hidden",)),
+    )
+}
+"""Every cell by its name, which is torch's ``mode``."""
+
+
+class Weights(NamedTuple):
+    """The weights of one layer in one direction; what the layer lacks is None.
+
+    ``ih`` [G·H, I], ``hh`` [G·H, P], ``bias_ih`` [G·H], ``bias_hh`` [G·H], ``hr`` [P, H], where
+    P is the size of the hidden state: H, or the size of the projection.
+    """
+
+    ih: Tensor
+    hh: Tensor
+    bias_ih: Tensor | None = None
+    bias_hh: Tensor | None = None
+    hr: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One recurrent pass: ``num_layers`` layers of ``cell`` in one or two directions.
+
+    ``dropout`` is the probability in force between the layers (0 outside training).
+    """
+
+    cell: Cell
+    num_layers: int = 1
+    bias: bool = True
+    bidirectional: bool = False
+    projected: bool = False
+    dropout: float = 0.0
+
+    @property
+    def directions(self) -> int:
+        """D, the number of directions."""
+        return 2 if self.bidirectional else 1
+
+    def weights(self, flat: list[Tensor]) -> list[Weights]:
+        """The flat list of all weights, in torch's order, cut into layers and directions.
+
+        Returns L·D entries: layer 0 forward, layer 0 reverse, layer 1 forward, and so on.
+        """
+        names = ["ih", "hh"]
+        names += ["bias_ih", "bias_hh"] if self.bias else []
+        names += ["hr"] if self.projected else []
+        starts = range(0, len(flat), len(names))
+        return [
+            Weights(**dict(zip(names, flat[start : start + len(names)], strict=True)))
+            for start in starts
+        ]
