@@ -1,0 +1,40 @@
+"""One thread, and fresh random numbers that can be had again.
+
+Every run draws a new seed and prints it in pytest's header; every test seeds torch from it and
+from its own name. To repeat a run: ``UNROLLED_TEST_SEED=<the seed> pytest ...``.
+"""
+
+import os
+import random
+import zlib
+
+import pytest
+import torch
+
+VARIABLE = "UNROLLED_TEST_SEED"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # In the environment, so that the workers of pytest-xdist inherit the seed that is printed.
+    os.environ.setdefault(VARIABLE, str(random.SystemRandom().randrange(2**31)))
+    # The tensors of the tests are tiny, and the workers share the cores.
+    torch.set_num_threads(1)
+    # torch's own LSTM, which the tests measure ours by, says this once in each process.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:LSTM with projections is not supported with oneDNN:UserWarning"
+    )
+
+
+def pytest_report_header() -> str:
+    return f"seed: {VARIABLE}={os.environ[VARIABLE]}"
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A number of this run and this test alone."""
+    return int(os.environ[VARIABLE]) ^ zlib.crc32(request.node.nodeid.encode())
+
+
+@pytest.fixture(autouse=True)
+def _seeded(seed: int) -> None:
+    torch.manual_seed(seed)
