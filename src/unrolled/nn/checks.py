@@ -48,10 +48,15 @@ def checked_lengths(lengths: Lengths, *, batch: int, steps: int) -> Tensor:
     """``lengths`` as a CPU tensor of int64 [B].
 
     Raises:
-        TypeError: they are not integers.
+        TypeError: they are not integers, or no list or tensor of them.
         ValueError: there is not one for each row, or one is below 0 or above the steps.
     """
-    given = torch.as_tensor(lengths)
+    try:
+        given = torch.as_tensor(lengths)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"lengths should be integers in a list or a tensor, got {lengths!r}"
+        ) from error
     if given.numel() == 0 and not isinstance(lengths, Tensor):
         given = given.to(torch.int64)
     if given.dtype == torch.bool or given.is_floating_point() or given.is_complex():

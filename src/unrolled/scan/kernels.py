@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import _VF, Tensor
 
+from unrolled.scan import reference
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
 
@@ -37,12 +38,11 @@ def run(
         output, *last = kernel(sequences.data, _hx(initial), *options, False)
         return output, tuple(last)
     # torch's ragged kernels know no row of length 0: such rows stand last and keep their state.
-    begin = int(sequences.batch_sizes[0]) if len(sequences.batch_sizes) else 0
-    waiting = tuple(s[:, begin:] for s in initial)
+    begin = int(sequences.batch_sizes[0])
     if begin == 0:
-        width = spec.directions * initial[0].shape[-1]
-        return sequences.data.new_zeros(0, width), waiting
+        return reference.run(spec, sequences, initial, flat)
     active = tuple(s[:, :begin].contiguous() for s in initial)
+    waiting = tuple(s[:, begin:] for s in initial)
     output, *last = kernel(sequences.data, sequences.batch_sizes, _hx(active), *options)
     return output, tuple(torch.cat(pair, dim=1) for pair in zip(last, waiting, strict=True))
 

@@ -86,7 +86,7 @@ def run_layer(
     steps = torch.split(x, sizes)
     outputs: list[Tensor] = []
     finished: list[State] = []
-    begin = sizes[-1 if reverse else 0] if sizes else 0
+    begin = sizes[-1 if reverse else 0]
     state = tuple(s[:begin] for s in initial)
     waiting = tuple(s[begin:] for s in initial)
     for x_t in reversed(steps) if reverse else steps:
@@ -105,7 +105,7 @@ def run_layer(
     last = tuple(torch.cat(column) for column in zip(*parts, strict=True))
     if reverse:
         outputs.reverse()
-    output = torch.cat(outputs) if outputs else x.new_zeros(0, initial[0].shape[-1])
+    output = torch.cat(outputs)
     return output.view(*sequences.data.shape[:-1], output.shape[-1]), last
 
 

@@ -3,7 +3,9 @@
 Dense: ``data`` is [T, B, F]. Ragged: the rows are sorted by falling length and only the real
 steps are kept, ``data`` [N, F] with ``batch_sizes[t]`` rows at step t (the layout of torch's
 ``PackedSequence``), so that work is proportional to the sum of the lengths and padding is never
-read. Rows of length 0 have no step at all; they exist only in the states.
+read. Rows of length 0 have no step at all; they exist only in the states. There is always a first
+step, if with no row in it: so results hang on the input and the weights even then, and a gradient
+is zero rather than missing.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sequences:
-    """``data`` [T, B, F], or [N, F] with ``batch_sizes``, a CPU tensor of int64 [T]."""
+    """``data`` [T, B, F], or [N, F] with ``batch_sizes``, a CPU tensor of int64 [T]; T ≥ 1."""
 
     data: Tensor
     batch_sizes: Tensor | None = None
@@ -73,11 +75,11 @@ def ragged(padded: Tensor, lengths: Tensor, *, batch_first: bool) -> Ragged:
     row = order[rank]
     places = row * columns + step if batch_first else step * columns + row
     batch_sizes = active.sum(dim=1)
-    batch_sizes = batch_sizes[batch_sizes > 0]
+    longest = int((batch_sizes > 0).sum())
     steps = places.to(padded.device)
     data = padded.reshape(rows * columns, padded.shape[-1]).index_select(0, steps)
     return Ragged(
-        sequences=Sequences(data, batch_sizes),
+        sequences=Sequences(data, batch_sizes[: max(longest, 1)]),
         order=order.to(padded.device),
         inverse=torch.argsort(order).to(padded.device),
         steps=steps,
