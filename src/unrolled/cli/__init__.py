@@ -1,0 +1,1 @@
+"""The command line: arguments in, files out; no logic of its own."""

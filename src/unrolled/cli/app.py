@@ -1,0 +1,146 @@
+"""The ``unrolled`` command. What a command needs is imported when it runs: help is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+
+import unrolled
+from unrolled.errors import DivergedError, InputError
+
+app = typer.Typer(
+    name="unrolled",
+    help="Recurrent networks you can train from a table, look into, and run at full CPU speed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Overwrite = Annotated[bool, typer.Option(help="Write into --out even if it is not empty.")]
+
+
+def main() -> None:
+    """Runs the command; what a user can mend becomes one line on stderr and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except (InputError, click.ClickException) as error:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        _fail(message, code=2)
+    except DivergedError as error:
+        _fail(f"training stopped: {error}", code=1)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; nothing was written", code=130)
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}", code=2)
+    sys.exit(code or 0)
+
+
+def _fail(message: str, *, code: int) -> NoReturn:
+    print(f"unrolled: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(f"unrolled {unrolled.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same numbers.")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train an Elman RNN, an LSTM and a GRU to tell cos t from sin t, and draw the result."""
+    from unrolled.cli.demo import run_demo
+
+    run_demo(out, seed=seed, overwrite=overwrite)
+
+
+@app.command()
+def train(
+    data: Annotated[Path | None, typer.Argument(help="A .csv, .tsv or .parquet file.")] = None,
+    input: Annotated[
+        list[str] | None, typer.Option(help="A column to read; repeat for several.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="A column to predict; repeat for several.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to write.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A .toml or .json file with any of these; flags win.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="A column that tells apart several series.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(help="Rows seen by a prediction [32].")] = None,
+    ahead: Annotated[
+        int | None, typer.Option(help="Predict the target so many rows later [0].")
+    ] = None,
+    missing: Annotated[
+        str | None, typer.Option(help="Missing values: error, drop or interpolate [error].")
+    ] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share of the rows that stop the training [0.15].")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share of the rows, the last, that score it [0.15].")
+    ] = None,
+    cell: Annotated[str | None, typer.Option(help="rnn, lstm or gru [lstm].")] = None,
+    hidden_size: Annotated[int | None, typer.Option(help="Hidden units [32].")] = None,
+    num_layers: Annotated[int | None, typer.Option(help="Layers [1].")] = None,
+    bidirectional: Annotated[
+        bool | None, typer.Option(help="Read the window in both directions [no].")
+    ] = None,
+    dropout: Annotated[float | None, typer.Option(help="Between the layers [0].")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many [100].")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many epochs without progress [15].")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Windows in an update [64].")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's [0.003].")] = None,
+    clip: Annotated[
+        float | None, typer.Option(help="Bound on the gradient's norm, 0 for none [1].")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same numbers [0].")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads [torch's choice].")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a network from a table and set it beside what it must beat."""
+    flags: dict[str, Any] = {
+        key: value
+        for key, value in locals().items()
+        if key not in ("config", "overwrite") and value is not None
+    }
+    from unrolled.cli.train import run_train
+
+    run_train(flags, config, overwrite=overwrite)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    data: Annotated[Path, typer.Argument(help="A table with the run's input columns.")],
+    out: Annotated[Path, typer.Option(help="The .csv file to write.")],
+    missing: Annotated[
+        str | None, typer.Option(help="error, drop or interpolate [as in training].")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace --out if it exists.")] = False,
+) -> None:
+    """Predict a new table's targets, in the table's own units."""
+    from unrolled.cli.predict import run_predict
+
+    run_predict(run, data, out, missing=missing, overwrite=overwrite)

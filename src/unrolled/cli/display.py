@@ -1,0 +1,36 @@
+"""What the commands share on the screen: the progress bar and the messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from unrolled.learn.loop import History
+
+screen = Console()
+notes = Console(stderr=True)
+
+
+@contextmanager
+def progress(label: str, epochs: int) -> Iterator[Callable[[History], None]]:
+    """A bar over the epochs with the errors of the last one; yields what ``fit`` calls."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[errors]}"),
+        console=notes,
+    )
+    with bar:
+        task = bar.add_task(label, total=epochs, errors="")
+
+        def show(history: History) -> None:
+            errors = f"training {history.train[-1]:.2e}, validation {history.validation[-1]:.2e}"
+            bar.update(task, completed=len(history.validation), errors=errors)
+
+        yield show

@@ -1,0 +1,31 @@
+"""``unrolled predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast, get_args
+
+from unrolled.cli.display import notes, screen
+from unrolled.errors import InputError
+from unrolled.learn.predict import predict_table
+from unrolled.model import load_run
+from unrolled.model.folder import Missing
+
+
+def run_predict(run: Path, data: Path, out: Path, *, missing: str | None, overwrite: bool) -> None:
+    """Predicts and writes the CSV file."""
+    if missing is not None and missing not in get_args(Missing):
+        raise InputError(
+            f"--missing: one of {', '.join(get_args(Missing))} was expected, got {missing!r}"
+        )
+    if out.exists() and not overwrite:
+        raise InputError(f"{out}: exists. Name another with --out, or add --overwrite")
+    predictions = predict_table(load_run(run), data, missing=cast("Missing | None", missing))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    predictions.frame.write_csv(out)
+    if predictions.without:
+        notes.print(
+            f"{predictions.without} rows have no prediction of their own: "
+            "no whole window ends in them"
+        )
+    screen.print(f"Wrote {len(predictions.frame)} predictions to {out}")

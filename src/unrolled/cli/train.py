@@ -1,0 +1,72 @@
+"""``unrolled train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from unrolled.cli.display import notes, progress, screen
+from unrolled.learn.baselines import Score, beaten_by
+from unrolled.learn.results import save_training
+from unrolled.learn.settings import read_settings
+from unrolled.learn.train import Training, train_table
+from unrolled.model.folder import check_free
+
+NAMES = {"mean": "the mean", "last value": "the last value", "ridge": "ridge regression"}
+INTERRUPTED = 130
+
+
+def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) -> None:
+    """Trains, prints the network beside its baselines, and writes the run folder."""
+    data, out, settings = read_settings(flags, config)
+    check_free(out, overwrite=overwrite)
+    with progress(settings.cell.upper(), settings.epochs) as on_epoch:
+        training = train_table(data, settings, on_epoch)
+    save_training(training, out, overwrite=overwrite)
+    for target, scores in training.scores.items():
+        screen.print(_table(training, target, scores))
+        screen.print(verdict(settings.cell.upper(), target, scores))
+    history = training.history
+    screen.print(
+        f"{training.run.network.count_weights():,} weights, {len(history.validation)} epochs "
+        f"(best: {history.best_epoch + 1}), {training.seconds:.1f} s."
+    )
+    screen.print(f"Wrote {out}/: look at {out}/picture.png")
+    if history.interrupted:
+        notes.print("interrupted: kept the best weights so far")
+        raise typer.Exit(INTERRUPTED)
+
+
+def verdict(network: str, target: str, scores: dict[str, Score | None]) -> str:
+    """In plain words, whether the network is worth having for this target."""
+    losses = beaten_by(scores)
+    mine = scores["network"]
+    if not losses or mine is None:
+        return f"The {network} beats every baseline on {target!r}."
+    best = min((scores[name] for name in losses), key=lambda s: s.rmse if s else 0.0)
+    names = " and ".join(NAMES[name] for name in losses)
+    factor = f"{mine.rmse / best.rmse:.2f} times" if best and best.rmse > 0 else "beyond"
+    return (
+        f"The {network} LOSES to {names} on {target!r}: its error is {factor} the best of theirs. "
+        "Use the simpler model, or change the window, the inputs or the network."
+    )
+
+
+def _table(training: Training, target: str, scores: dict[str, Score | None]) -> Table:
+    table = Table(title=f"{target} on the last {training.counts['test']} windows (test)")
+    table.add_column("predicted by")
+    for column in ("RMSE", "MAE", "R²"):
+        table.add_column(column, justify="right")
+    for name, score in scores.items():
+        label = training.settings.cell.upper() if name == "network" else NAMES[name]
+        if score is None:
+            table.add_row(label, "–", "–", "–")
+        else:
+            r2 = "–" if score.r2 is None else f"{score.r2:.3f}"
+            table.add_row(label, f"{score.rmse:.4g}", f"{score.mae:.4g}", r2)
+    if scores["last value"] is None:
+        table.caption = "the last value is not known when predicting: the target is no input"
+    return table

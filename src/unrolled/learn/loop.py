@@ -1,0 +1,134 @@
+"""The training loop: epochs of losses, early stopping, clipping, and a stop with the cause."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import DivergedError
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and how fast.
+
+    ``clip`` bounds the gradient's norm over all weights (Pascanu et al. 2013, arXiv 1211.5063);
+    None leaves it free. After ``patience`` epochs without a better validation error training
+    stops, and after half of them the learning rate is halved; None trains through.
+    """
+
+    epochs: int
+    learning_rate: float
+    clip: float | None = 1.0
+    patience: int | None = None
+
+
+@dataclass
+class History:
+    """What happened: the mean training loss and the validation error of each epoch."""
+
+    train: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    gradient_norm: list[float] = field(default_factory=list)
+    best_epoch: int = -1
+    interrupted: bool = False
+
+
+def fit(
+    network: torch.nn.Module,
+    losses: Callable[[], Iterable[Tensor]],
+    validate: Callable[[], float],
+    settings: FitSettings,
+    on_epoch: Callable[[History], None] = lambda _: None,
+) -> History:
+    """Trains ``network`` with Adam, and leaves it with the weights of its best validation.
+
+    Args:
+        network: what is trained, in place.
+        losses: gives the losses of one epoch, each computed when it is asked for: the weights
+            move between two of them.
+        validate: the validation error with the weights of the moment.
+        settings: see :class:`FitSettings`.
+        on_epoch: called after every epoch, for a progress bar.
+
+    Returns:
+        The history. Ctrl-C ends training early with the best weights so far, and it says so.
+
+    Raises:
+        DivergedError: a loss or a gradient is not finite.
+        KeyboardInterrupt: there are no weights of a whole epoch yet.
+    """
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    halve = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=(settings.patience or 0) // 2
+    )
+    history = History()
+    best = copy.deepcopy(network.state_dict())
+    try:
+        for epoch in range(settings.epochs):
+            _run_epoch(network, optimizer, losses(), settings.clip, history)
+            network.eval()
+            with torch.no_grad():
+                error = validate()
+            history.validation.append(error)
+            if not math.isfinite(error):
+                raise DivergedError(f"the validation error became {error} in epoch {epoch + 1}")
+            if epoch == 0 or error < history.validation[history.best_epoch]:
+                history.best_epoch = epoch
+                best = copy.deepcopy(network.state_dict())
+            on_epoch(history)
+            if settings.patience is not None:
+                halve.step(error)
+                if epoch - history.best_epoch >= settings.patience:
+                    break
+    except KeyboardInterrupt:
+        if history.best_epoch < 0:
+            raise
+        history.interrupted = True
+    network.load_state_dict(best)
+    network.eval()
+    return history
+
+
+def _run_epoch(
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    losses: Iterable[Tensor],
+    clip: float | None,
+    history: History,
+) -> None:
+    """One epoch of updates; appends the mean loss and the largest gradient norm."""
+    network.train()
+    weights = list(network.parameters())
+    total, largest, step = 0.0, 0.0, 0
+    for step, loss in enumerate(losses, start=1):
+        value = loss.item()
+        where = f"in epoch {len(history.train) + 1}, step {step}"
+        if not math.isfinite(value):
+            raise DivergedError(f"the loss became {value} {where}: {_cause(network, largest)}")
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(weights, clip or math.inf).item()
+        if not math.isfinite(norm):
+            raise DivergedError(f"the gradient became {norm} {where}: {_cause(network, largest)}")
+        optimizer.step()
+        total, largest = total + value, max(largest, norm)
+    history.train.append(total / max(step, 1))
+    history.gradient_norm.append(largest)
+
+
+def _cause(network: torch.nn.Module, largest: float) -> str:
+    """The first weight or gradient that is not finite, and the repair."""
+    repair = "Try a smaller --learning-rate, or a smaller --clip"
+    for name, weight in network.named_parameters():
+        if not weight.isfinite().all():
+            return f"weight {name} is not finite (largest gradient norm {largest:.3g}). {repair}"
+    for name, weight in network.named_parameters():
+        if weight.grad is not None and not weight.grad.isfinite().all():
+            return f"the gradient of {name} is not finite, the weights are. {repair}"
+    return f"the network's output overflowed, its weights are finite. {repair}"

@@ -1,0 +1,65 @@
+"""Predictions of a trained run on a new table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from narwhals.typing import IntoDataFrame
+
+from unrolled.errors import InputError
+from unrolled.learn.results import predictions_frame
+from unrolled.learn.table import read_table
+from unrolled.learn.train import predict_ends
+from unrolled.learn.windows import check_complete, prepare
+from unrolled.model import Run
+from unrolled.model.folder import Missing
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """``frame`` has one row for each prediction; ``without`` rows of the table have none."""
+
+    frame: pl.DataFrame
+    without: int
+
+
+def predict_table(
+    run: Run, source: str | Path | IntoDataFrame, *, missing: Missing | None = None
+) -> Predictions:
+    """Predicts at every row of a table that has a whole window behind it, in the table's units.
+
+    Args:
+        run: a trained run; see :func:`unrolled.model.load_run`.
+        source: a CSV or Parquet file, or a data frame, with the run's input columns.
+        missing: what to do about missing inputs; as in training if None.
+
+    Raises:
+        InputError: the table can't be used as it is.
+    """
+    config = run.table
+    missing = config.missing if missing is None else missing
+    table = read_table(
+        source,
+        inputs=config.inputs,
+        targets=config.targets,
+        group=config.group,
+        targets_optional=True,
+    )
+    if missing == "error":
+        check_complete(table, config.inputs, config.targets, with_targets=False)
+    (part,) = prepare(table, [table.spans], missing)
+    ends = part.ends(config.window)
+    if len(ends) == 0:
+        longest = max((stop - start for start, stop in part.spans), default=0)
+        raise InputError(
+            f"{table.name}: the longest stretch without a gap has {longest} rows, fewer than the "
+            f"run's window of {config.window}. Give more rows before the first to predict"
+        )
+    predicted = predict_ends(run, part.table.inputs, ends)
+    truth = part.goals(config.ahead)[ends]
+    known = truth if np.isfinite(truth).any() else None
+    frame = predictions_frame(table, config, ends, predicted, known)
+    return Predictions(frame, without=len(table.rows) - len(ends))

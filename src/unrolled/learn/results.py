@@ -1,0 +1,156 @@
+"""Writes what a command found: the run folder with its metrics, predictions and picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from unrolled.learn.baselines import beaten_by
+from unrolled.learn.plot import Panel, draw_result
+from unrolled.learn.table import Array, Table
+from unrolled.learn.train import Training
+from unrolled.learn.wave import SETTLING, WaveResult
+from unrolled.learn.windows import Rows
+from unrolled.model import TableConfig, replacing, save_run
+
+METRICS, PREDICTIONS, PICTURE = "metrics.json", "predictions.csv", "picture.png"
+
+
+def save_wave(results: Sequence[WaveResult], folder: Path, *, overwrite: bool) -> None:
+    """The demo's folder: the LSTM's run and predictions, and the metrics of all three networks."""
+    by_cell = {result.cell: result for result in results}
+    lstm = by_cell["lstm"]
+    with replacing(folder, overwrite=overwrite) as draft:
+        save_run(lstm.run, draft)
+        _write_json(draft / METRICS, {cell: _wave_metrics(r) for cell, r in by_cell.items()})
+        pl.DataFrame(
+            {
+                "t": lstm.t,
+                "sin": np.sin(lstm.t),
+                "cos": lstm.truth,
+                **{f"cos_{cell}": result.predicted for cell, result in by_cell.items()},
+                "scored": np.arange(len(lstm.t)) >= SETTLING,
+            }
+        ).write_csv(draft / PREDICTIONS)
+        steps = np.arange(SETTLING + 90, dtype=np.float64)
+        truth, predicted = lstm.truth[: len(steps)], lstm.predicted[: len(steps)]
+        label = "step of a stretch at phases that training never met"
+        draw_result(
+            draft / PICTURE,
+            f"cos t from sin t, by an LSTM (mean squared error {lstm.error:.1e})",
+            [Panel("cos t", steps, truth, predicted, label, settling=SETTLING)],
+            {cell.upper(): result.history.train for cell, result in by_cell.items()},
+            curve_label="training error",
+        )
+
+
+def save_training(training: Training, folder: Path, *, overwrite: bool) -> None:
+    """The folder of ``unrolled train``."""
+    config = training.run.table
+    with replacing(folder, overwrite=overwrite) as draft:
+        save_run(training.run, draft)
+        _write_json(draft / METRICS, _train_metrics(training))
+        frame = predictions_frame(
+            training.table, config, training.test_rows, training.predicted, training.truth
+        )
+        frame.write_csv(draft / PREDICTIONS)
+        draw_result(
+            draft / PICTURE,
+            f"{config.targets[0] if len(config.targets) == 1 else 'Targets'} on the test rows: "
+            f"{training.run.network.config.cell.upper()}",
+            [_test_panel(training, column) for column in range(min(len(config.targets), 4))],
+            {"training": training.history.train, "validation": training.history.validation},
+            curve_label="error (scaled)",
+        )
+
+
+def predictions_frame(
+    table: Table, config: TableConfig, ends: Rows, predicted: Array, truth: Array | None = None
+) -> pl.DataFrame:
+    """One row for each prediction, in the order of the table.
+
+    ``row`` is the last row that the prediction has seen, counted from 1 without the header;
+    ``for_row`` the row it is about, if that is a later one.
+
+    Args:
+        table: the table.
+        config: its columns.
+        ends: the rows, of ``table``, that the predictions were made at [n].
+        predicted: [n, O].
+        truth: [n, O], if it is known.
+    """
+    columns: dict[str, Any] = {"row": table.rows[ends]}
+    if config.ahead:
+        columns["for_row"] = _rows_ahead(table, ends, config.ahead)
+    if config.group is not None:
+        starts = [start for start, _ in table.spans]
+        places = np.searchsorted(starts, ends, side="right") - 1
+        columns[config.group] = [table.groups[place] for place in places]
+    for column, name in enumerate(config.targets):
+        if truth is not None:
+            columns[name] = truth[:, column]
+        columns[f"{name}_predicted"] = predicted[:, column]
+    return pl.DataFrame(columns).fill_nan(None).sort("row")
+
+
+def _rows_ahead(table: Table, ends: Rows, ahead: int) -> list[int | None]:
+    """The file's row that stands ``ahead`` rows on in the same series; None past its end."""
+    stops = np.array([stop for _, stop in table.spans])
+    stop = stops[np.searchsorted(stops, ends, side="right")]
+    later = ends + ahead
+    inside = later < stop
+    rows = table.rows[np.where(inside, later, 0)]
+    return [int(row) if known else None for row, known in zip(rows, inside, strict=True)]
+
+
+def _test_panel(training: Training, column: int) -> Panel:
+    """One target on the test rows, with a gap wherever rows are missing between two predictions."""
+    ends = training.test_rows
+    breaks = np.flatnonzero(np.diff(ends) != 1) + 1
+    x = np.insert(training.table.rows[ends].astype(np.float64), breaks, np.nan)
+    truth = np.insert(training.truth[:, column], breaks, np.nan)
+    predicted = np.insert(training.predicted[:, column], breaks, np.nan)
+    return Panel(training.run.table.targets[column], x, truth, predicted, "row of the table")
+
+
+def _wave_metrics(result: WaveResult) -> dict[str, Any]:
+    return {
+        "unseen_mse": result.error,
+        "weights": result.run.network.count_weights(),
+        "epochs": len(result.history.train),
+        "best_epoch": result.history.best_epoch + 1,
+        "seconds": round(result.seconds, 2),
+        "training_mse": result.history.train,
+        "validation_mse": result.history.validation,
+    }
+
+
+def _train_metrics(training: Training) -> dict[str, Any]:
+    history = training.history
+    return {
+        "test": {
+            name: {key: score and asdict(score) for key, score in scores.items()}
+            for name, scores in training.scores.items()
+        },
+        "beaten_by": {name: beaten_by(scores) for name, scores in training.scores.items()},
+        "windows": training.counts,
+        "weights": training.run.network.count_weights(),
+        "epochs": len(history.validation),
+        "best_epoch": history.best_epoch + 1,
+        "interrupted": history.interrupted,
+        "seconds": round(training.seconds, 2),
+        "training_mse": history.train,
+        "validation_mse": history.validation,
+        "gradient_norm": history.gradient_norm,
+        "settings": training.settings.model_dump(),
+    }
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

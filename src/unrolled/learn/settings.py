@@ -1,0 +1,152 @@
+"""The settings of a training run, from flags, a file, or Python."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from unrolled.errors import InputError
+from unrolled.model import TableConfig
+from unrolled.model.folder import Missing
+from unrolled.model.network import CellName
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Columns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class TrainSettings(BaseModel):
+    """What ``unrolled train`` takes; the names are those of its flags."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: Columns
+    target: Columns
+    group: str | None = None
+    window: int = Field(default=32, gt=0)
+    ahead: int = Field(default=0, ge=0)
+    missing: Missing = "error"
+    validation: float = Field(default=0.15, gt=0.0, lt=1.0)
+    test: float = Field(default=0.15, gt=0.0, lt=1.0)
+
+    cell: CellName = "lstm"
+    hidden_size: int = Field(default=32, gt=0)
+    num_layers: int = Field(default=1, gt=0)
+    bidirectional: bool = False
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    epochs: int = Field(default=100, gt=0)
+    patience: int = Field(default=15, gt=0)
+    batch_size: int = Field(default=64, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0.0)
+    clip: float = Field(default=1.0, ge=0.0)
+    seed: int = Field(default=0, ge=0)
+    threads: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> TrainSettings:
+        if self.validation + self.test >= 1.0:
+            raise ValueError(
+                f"validation ({self.validation}) and test ({self.test}) leave no rows to train on; "
+                "their sum should be below 1"
+            )
+        for kind, names in (("input", self.input), ("target", self.target)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"{kind} names a column twice: {', '.join(names)}")
+        both = sorted(set(self.input) & set(self.target))
+        if both and self.ahead == 0:
+            raise ValueError(
+                f"column {both[0]!r} is both input and target, so the network would only copy it. "
+                "To predict its next value add --ahead 1"
+            )
+        return self
+
+    def table(self) -> TableConfig:
+        """What a run folder keeps of these."""
+        return TableConfig(
+            inputs=self.input,
+            targets=self.target,
+            group=self.group,
+            window=self.window,
+            ahead=self.ahead,
+            missing=self.missing,
+        )
+
+
+def read_settings(flags: dict[str, Any], config: Path | None) -> tuple[Path, Path, TrainSettings]:
+    """Puts flags over the file ``config``, and checks the whole.
+
+    Args:
+        flags: what was given on the command line, by name, ``data`` and ``out`` included.
+        config: a TOML or JSON file with the same names (hyphens or underscores), or None.
+
+    Returns:
+        The table's path, the run folder's path, and the settings.
+
+    Raises:
+        InputError: the file can't be read, or a name or value is wrong.
+    """
+    values = {**(_read_config(config) if config else {}), **flags}
+    where = f"{config}: " if config else ""
+    for name, flag in (("data", "the table to train on"), ("out", "--out")):
+        if name not in values:
+            raise InputError(f"{where}{name} is missing. Name {flag}")
+    data, out = Path(values.pop("data")), Path(values.pop("out"))
+    try:
+        return data, out, TrainSettings.model_validate(values)
+    except ValidationError as error:
+        raise InputError(where + _explain(error)) from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix.lower() == ".toml":
+            content: Any = tomllib.loads(text)
+        elif path.suffix.lower() == ".json":
+            content = json.loads(text)
+        else:
+            raise InputError(f"{path}: a .toml or .json file was expected")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file. Check --config") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: can't be read: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: names with values were expected, got a {type(content).__name__}")
+    return {key.replace("-", "_"): value for key, value in content.items()}
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem as one line: which setting, what was expected, what came."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    flag = f"--{name.replace('_', '-')}"
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(name, TrainSettings.model_fields, n=1)
+        return f"no setting {name!r}. " + (
+            f"Did you mean {near[0]!r}?"
+            if near
+            else f"There are: {', '.join(TrainSettings.model_fields)}"
+        )
+    if first["type"] == "missing":
+        return f"{flag} is missing. Name a column of the table"
+    if not name:
+        return first["msg"].removeprefix("Value error, ")
+    return f"{flag}: {first['msg']}, got {first['input']!r}"

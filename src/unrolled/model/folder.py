@@ -1,0 +1,193 @@
+"""The run folder: a trained model on disk, self-contained and loaded without pickle.
+
+``config.json`` says what the model is (:class:`RunConfig`), and ``model.safetensors`` holds its
+weights (``network.*``) and its scalers (``scaler.*``). What else stands in the folder (metrics,
+predictions, a picture) is for people, and nothing needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+import unrolled
+from unrolled.errors import InputError
+from unrolled.model.network import Network, NetworkConfig
+from unrolled.model.scaler import Scaler
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+FORMAT: Literal["unrolled-run"] = "unrolled-run"
+FORMAT_VERSION: Literal[1] = 1
+SCALERS = ("input", "target")
+
+Missing = Literal["error", "drop", "interpolate"]
+
+
+class TableConfig(BaseModel):
+    """Which columns of a table the model reads and predicts, and how rows become windows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: list[str] = Field(min_length=1)
+    targets: list[str] = Field(min_length=1)
+    group: str | None = None
+    window: int = Field(gt=0)
+    ahead: int = Field(default=0, ge=0)
+    missing: Missing = "error"
+
+
+class RunConfig(BaseModel):
+    """The schema of ``config.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["unrolled-run"] = FORMAT
+    format_version: Literal[1] = FORMAT_VERSION
+    unrolled_version: str = unrolled.__version__
+    network: NetworkConfig
+    table: TableConfig
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network with what it needs to read and write a table's own units."""
+
+    network: Network
+    table: TableConfig
+    input_scaler: Scaler
+    target_scaler: Scaler
+
+
+def save_run(run: Run, folder: Path) -> None:
+    """Writes ``config.json`` and ``model.safetensors`` into ``folder``, which exists."""
+    tensors = {f"network.{name}": t for name, t in run.network.state_dict().items()}
+    for name, scaler in zip(SCALERS, (run.input_scaler, run.target_scaler), strict=True):
+        tensors[f"scaler.{name}.mean"] = torch.from_numpy(scaler.mean)
+        tensors[f"scaler.{name}.scale"] = torch.from_numpy(scaler.scale)
+    (folder / WEIGHTS).write_bytes(save(tensors))
+    config = RunConfig(network=run.network.config, table=run.table)
+    (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def load_run(folder: Path | str) -> Run:
+    """Reads a run folder.
+
+    Raises:
+        InputError: the folder or a file is missing, cut short, or of another version.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such run folder. Make one with: unrolled train")
+    config = _read_config(folder / CONFIG)
+    tensors = _read_tensors(folder / WEIGHTS)
+    network = Network(config.network)
+    weights = {
+        name.removeprefix("network."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("network.")
+    }
+    try:
+        network.load_state_dict(weights)
+        scalers = [
+            Scaler(tensors[f"scaler.{name}.mean"].numpy(), tensors[f"scaler.{name}.scale"].numpy())
+            for name in SCALERS
+        ]
+    except (RuntimeError, KeyError) as error:
+        raise InputError(
+            f"{folder / WEIGHTS}: does not hold the weights that {CONFIG} describes "
+            f"({_first_line(error)}). Restore the whole folder, or train again"
+        ) from error
+    return Run(network.eval(), config.table, *scalers)
+
+
+@contextmanager
+def replacing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A new, empty folder to write into, whose files stand in ``folder`` once all is well.
+
+    Nothing is seen of them before, and nothing is left of them if the block raises. Files of
+    other names that ``folder`` held stay: overwriting a run must not empty somebody's folder.
+
+    Raises:
+        InputError: ``folder`` is a file, or is not empty and may not be overwritten.
+    """
+    check_free(folder, overwrite=overwrite)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield draft
+        folder.mkdir(exist_ok=True)
+        for made in sorted(draft.iterdir()):
+            made.replace(folder / made.name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def check_free(folder: Path, *, overwrite: bool) -> None:
+    """That ``folder`` may be written.
+
+    Raises:
+        InputError: it is a file, or is not empty and may not be overwritten.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file, not a folder. Name another with --out")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise InputError(
+            f"{folder}: exists and is not empty. Name another with --out, or add --overwrite"
+        )
+
+
+def _read_config(path: Path) -> RunConfig:
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: missing. Is this a run folder? unrolled train makes one"
+        ) from None
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not whole JSON ({error}). Restore the file, or train again"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: not the config of an unrolled run (no format {FORMAT!r})")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: has format version {content.get('format_version')!r}, and this unrolled "
+            f"({unrolled.__version__}) reads {FORMAT_VERSION}. Install the unrolled that wrote it "
+            f"({content.get('unrolled_version', 'unknown')}), or train again"
+        )
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path}: {where}: {first['msg']}. Restore the file, or train again"
+        ) from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing. Restore the whole folder, or train again") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path}: cut short or damaged ({_first_line(error)}). Restore the file, or train again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

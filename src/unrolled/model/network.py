@@ -1,0 +1,85 @@
+"""A recurrent stack with a linear read-out: the model that is trained and saved."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from unrolled.nn import GRU, LSTM, RNN
+from unrolled.nn.checks import Lengths
+
+CellName = Literal["rnn", "lstm", "gru"]
+RECURRENT: dict[CellName, type[RNN | LSTM | GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+
+
+class NetworkConfig(BaseModel):
+    """Everything needed to build the network again, weights aside."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cell: CellName
+    input_size: int = Field(gt=0)
+    hidden_size: int = Field(gt=0)
+    output_size: int = Field(gt=0)
+    num_layers: int = Field(default=1, gt=0)
+    bidirectional: bool = False
+    dropout: float = Field(default=0.0, ge=0.0, le=1.0)
+
+
+class Network(torch.nn.Module):
+    """O_t = V·S_t + b on top of the recurrent state S_t."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.recurrent = RECURRENT[config.cell](
+            config.input_size,
+            config.hidden_size,
+            num_layers=config.num_layers,
+            batch_first=True,
+            dropout=config.dropout,
+            bidirectional=config.bidirectional,
+        )
+        self.directions = 2 if config.bidirectional else 1
+        self.readout = torch.nn.Linear(self.directions * config.hidden_size, config.output_size)
+
+    def forward(
+        self, input: Tensor, hx: Any = None, lengths: Lengths | None = None
+    ) -> tuple[Tensor, Any]:
+        """Reads out every step.
+
+        Args:
+            input: [B, T, I].
+            hx: the recurrent module's state, zeros if None.
+            lengths: each row's number of real steps [B]; what stands past them is not read.
+
+        Returns:
+            The outputs [B, T, O], without meaning past a row's length, and the last state.
+        """
+        states, last = self.recurrent(input, hx, lengths)
+        return self.readout(states), last
+
+    def final(self, input: Tensor, lengths: Lengths | None = None) -> Tensor:
+        """Reads out each row's last state, in both directions if there are two.
+
+        The reverse direction's last state is the one that has seen the whole row.
+
+        Args:
+            input: [B, T, I].
+            lengths: as in :meth:`forward`.
+
+        Returns:
+            The outputs [B, O].
+        """
+        _, last = self.recurrent(input, None, lengths)
+        hidden = last[0] if isinstance(last, tuple) else last
+        top = hidden[-self.directions :]
+        output: Tensor = self.readout(top.transpose(0, 1).flatten(1))
+        return output
+
+    def count_weights(self) -> int:
+        """How many numbers training adjusts."""
+        return sum(weight.numel() for weight in self.parameters())
