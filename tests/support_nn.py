@@ -133,6 +133,12 @@ def run_lengths(module: nn.RNNBase, input: Tensor, hx: Any, lengths: Tensor) -> 
     return output, last
 
 
+def assert_close(found: Any, expected: Any, tolerance: float = 4e-6) -> None:
+    """The same number of tensors, each of the same shape, dtype, device and values."""
+    for ours, theirs in zip(tensors(found), tensors(expected), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
 def assert_same_error(ours: Callable[[], Any], theirs: Callable[[], Any]) -> None:
     """Both raise, the same type in the same words."""
     with pytest.raises(Exception) as expected:  # noqa: PT011 - theirs says which

@@ -15,7 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from support_nn import BATCH, STEPS, Kind, every_kind, random_hx, random_input, tensors
+from support_nn import (
+    BATCH,
+    STEPS,
+    Kind,
+    assert_close,
+    every_kind,
+    random_hx,
+    random_input,
+    tensors,
+)
 
 LENGTHS = [2, 0, STEPS]
 
@@ -38,10 +47,9 @@ def padding_of(x: Tensor, lengths: list[int], *, batch_first: bool) -> Tensor:
     return padding.unsqueeze(-1).expand(*padding.shape, x.shape[-1])
 
 
-def assert_same(found: Any, expected: Any, tolerance: float = 0.0) -> None:
-    """The same tensors; to the bit unless there is a tolerance."""
-    for ours, theirs in zip(tensors(found), tensors(expected), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+def assert_same(found: Any, expected: Any) -> None:
+    """The same to the bit."""
+    assert_close(found, expected, 0)
 
 
 def row(value: Any, index: int, dim: int = 1) -> Any:
@@ -98,8 +106,8 @@ def test_unbatched_input_has_one_length(kind: Kind, batch_first: bool) -> None:
     hx = random_hx(module, batch=None, **like(module))
     output, last = module(x, hx, [2])
     expected, expected_last = module(x[:2], hx)
-    assert_same(output[:2], expected, 1e-12)
-    assert_same(last, expected_last, 1e-12)
+    assert_close(output[:2], expected, 1e-12)
+    assert_close(last, expected_last, 1e-12)
     assert (output[2:] == 0).all()
 
 
@@ -118,8 +126,8 @@ def test_each_row_is_the_row_alone_without_padding(kind: Kind, batch_first: bool
     for index, length in enumerate(lengths):
         alone = row(x, index, batch_dim).narrow(time_dim, 0, length)
         expected, expected_last = module(alone, row(hx, index))
-        assert_same(row(output, index, batch_dim).narrow(time_dim, 0, length), expected, 1e-12)
-        assert_same(row(last, index), expected_last, 1e-12)
+        assert_close(row(output, index, batch_dim).narrow(time_dim, 0, length), expected, 1e-12)
+        assert_close(row(last, index), expected_last, 1e-12)
 
 
 @both_layouts

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolled import scan
-from unrolled.nn.checks import is_well_formed_cell
+from unrolled.nn.checks import is_traced, is_well_formed_cell
 from unrolled.scan import CELLS, State, Weights
 
 
@@ -16,7 +16,7 @@ class _RecurrentCell(torch.nn.RNNCellBase):
     """What the three cells share; construction, weights and ``repr`` are torch's own."""
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
-        cell = CELLS.get(self._mode())
+        cell = None if is_traced() else CELLS.get(self._mode())
         if cell is None or not is_well_formed_cell(self, input, hx, len(cell.states)):
             return super().forward(input, hx)  # raises torch's own error
         if hx is None:

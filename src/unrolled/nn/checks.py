@@ -17,6 +17,15 @@ from torch.nn.utils.rnn import PackedSequence
 Lengths = Tensor | Sequence[int]
 
 
+def is_traced() -> bool:
+    """Whether torch.jit.trace is watching.
+
+    It is then better served by torch's own forward: the trace of one kernel holds for any number
+    of steps, that of a loop in Python would not.
+    """
+    return torch._C._get_tracing_state() is not None
+
+
 def is_well_formed(module: torch.nn.RNNBase, input: Any, hx: Any) -> bool:
     """Whether a recurrent module's forward may run as it is asked to."""
     data = input.data if isinstance(input, PackedSequence) else input
@@ -42,6 +51,21 @@ def is_well_formed_cell(module: torch.nn.RNNCellBase, input: Any, hx: Any, state
     if hx is None:
         return True
     return _states_fit(hx, [(*input.shape[:-1], module.hidden_size)] * states, input)
+
+
+def refuse_what_crashes_torch(module: torch.nn.RNNBase, input: Any, hx: Any) -> None:
+    """Torch's own error where torch would take its process down instead.
+
+    Its LSTM checks the states that come with a tensor, but not those that come with a
+    PackedSequence; its kernel then reads past the end of states with a dimension too many, and of
+    a cell state for fewer layers than the hidden state.
+    """
+    if module.mode != "LSTM" or not isinstance(input, PackedSequence):
+        return
+    match hx:
+        case [Tensor() as hidden, Tensor() as cell]:
+            if max(hidden.dim(), cell.dim()) > 3 or hidden.shape[:1] > cell.shape[:1]:
+                module.check_forward_args(input.data, hx, input.batch_sizes)
 
 
 def checked_lengths(lengths: Lengths, *, batch: int, steps: int) -> Tensor:

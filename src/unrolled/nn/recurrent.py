@@ -9,7 +9,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled import scan
-from unrolled.nn.checks import Lengths, checked_lengths, is_well_formed
+from unrolled.nn.checks import (
+    Lengths,
+    checked_lengths,
+    is_traced,
+    is_well_formed,
+    refuse_what_crashes_torch,
+)
 from unrolled.scan import CELLS, Sequences, Spec, State
 
 
@@ -22,7 +28,8 @@ class _Recurrent(torch.nn.RNNBase):
                 "lengths was given with a PackedSequence, which carries its own lengths. "
                 "Pass the padded tensor with lengths, or the PackedSequence alone"
             )
-        if not is_well_formed(self, input, hx):
+        if (is_traced() and lengths is None) or not is_well_formed(self, input, hx):
+            refuse_what_crashes_torch(self, input, hx)
             result = super().forward(input, hx)  # raises torch's own error
             if lengths is not None:
                 raise RuntimeError("lengths was given with an input that only torch.nn accepts")
