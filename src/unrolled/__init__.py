@@ -1,1 +1,63 @@
+"""Recurrent networks you can train from a table, look into, and run at full CPU speed.
+
+The names below are the public ones. Each is imported when it is first used, so that importing the
+package imports nothing that is not needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from unrolled.errors import DivergedError, InputError
+    from unrolled.learn.estimator import SequenceRegressor
+    from unrolled.learn.predict import predict_table
+    from unrolled.learn.settings import TrainSettings
+    from unrolled.learn.train import train_table
+    from unrolled.model import load_run
+    from unrolled.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+
+_HOMES = {
+    "DivergedError": "unrolled.errors",
+    "GRU": "unrolled.nn",
+    "GRUCell": "unrolled.nn",
+    "InputError": "unrolled.errors",
+    "LSTM": "unrolled.nn",
+    "LSTMCell": "unrolled.nn",
+    "RNN": "unrolled.nn",
+    "RNNCell": "unrolled.nn",
+    "SequenceRegressor": "unrolled.learn.estimator",
+    "TrainSettings": "unrolled.learn.settings",
+    "load_run": "unrolled.model",
+    "predict_table": "unrolled.learn.predict",
+    "train_table": "unrolled.learn.train",
+}
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "DivergedError",
+    "GRUCell",
+    "InputError",
+    "LSTMCell",
+    "RNNCell",
+    "SequenceRegressor",
+    "TrainSettings",
+    "load_run",
+    "predict_table",
+    "train_table",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 
 import unrolled
@@ -17,6 +16,7 @@ app = typer.Typer(
     help="Recurrent networks you can train from a table, look into, and run at full CPU speed.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
@@ -26,20 +26,13 @@ Overwrite = Annotated[bool, typer.Option(help="Write into --out even if it is no
 def main() -> None:
     """Runs the command; what a user can mend becomes one line on stderr and exit code 2."""
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(2)
-    except (InputError, click.ClickException) as error:
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        _fail(message, code=2)
-    except DivergedError as error:
-        _fail(f"training stopped: {error}", code=1)
-    except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; nothing was written", code=130)
+        app()
+    except InputError as error:
+        _fail(str(error), code=2)
     except OSError as error:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}", code=2)
-    sys.exit(code or 0)
+    except DivergedError as error:
+        _fail(f"training stopped: {error}", code=1)
 
 
 def _fail(message: str, *, code: int) -> NoReturn:
@@ -87,6 +80,12 @@ def train(
     window: Annotated[int | None, typer.Option(help="Rows seen by a prediction [32].")] = None,
     ahead: Annotated[
         int | None, typer.Option(help="Predict the target so many rows later [0].")
+    ] = None,
+    difference: Annotated[
+        bool | None,
+        typer.Option(
+            help="Read and predict changes of a target that is an input: for trends [no]."
+        ),
     ] = None,
     missing: Annotated[
         str | None, typer.Option(help="Missing values: error, drop or interpolate [error].")

@@ -10,9 +10,10 @@ from rich.table import Table
 
 from unrolled.cli.display import notes, progress, screen
 from unrolled.learn.baselines import Score, beaten_by
+from unrolled.learn.dataset import read_dataset
 from unrolled.learn.results import save_training
 from unrolled.learn.settings import read_settings
-from unrolled.learn.train import Training, train_table
+from unrolled.learn.train import Training, train_dataset
 from unrolled.model.folder import check_free
 
 NAMES = {"mean": "the mean", "last value": "the last value", "ridge": "ridge regression"}
@@ -23,8 +24,9 @@ def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) ->
     """Trains, prints the network beside its baselines, and writes the run folder."""
     data, out, settings = read_settings(flags, config)
     check_free(out, overwrite=overwrite)
+    dataset = read_dataset(data, settings)
     with progress(settings.cell.upper(), settings.epochs) as on_epoch:
-        training = train_table(data, settings, on_epoch)
+        training = train_dataset(dataset, settings, on_epoch)
     save_training(training, out, overwrite=overwrite)
     for target, scores in training.scores.items():
         screen.print(_table(training, target, scores))

@@ -9,8 +9,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
+from unrolled.learn.dataset import Dataset
 from unrolled.learn.table import Array
 from unrolled.learn.windows import Rows
+from unrolled.model import Run, Scaler
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,35 @@ class Score:
 RIDGE_PENALTIES = np.logspace(-3, 4, 8)
 RIDGE_ROWS = 100_000
 """Ridge is fitted on at most so many training windows, evenly spaced: it needs no more."""
+
+
+def score_baselines(
+    dataset: Dataset, run: Run, predicted: Array
+) -> dict[str, dict[str, Score | None]]:
+    """For each target the scores of the network and its baselines, on the test rows it has.
+
+    Args:
+        dataset: the table and its parts.
+        run: the network.
+        predicted: its predictions on the test rows [n, O].
+    """
+    inputs, history = dataset.table.inputs, run.table.history
+    scaled = Scaler.fit(inputs[dataset.learned]).transform(inputs)
+    scores: dict[str, dict[str, Score | None]] = {}
+    for column, name in enumerate(run.table.targets):
+        goal = dataset.goals[:, column]
+        train, validation, test = (rows[np.isfinite(goal[rows])] for rows in dataset.ends)
+        model = ridge(scaled, goal, history, train, validation)
+        last_value = None
+        if name in run.table.inputs:
+            last_value = score(goal[test], inputs[test, run.table.inputs.index(name)])
+        scores[name] = {
+            "network": score(goal[test], predicted[np.isin(dataset.ends[2], test), column]),
+            "mean": score(goal[test], np.full(len(test), goal[train].mean())),
+            "last value": last_value,
+            "ridge": score(goal[test], model.predict(flat_windows(scaled, test, history))),
+        }
+    return scores
 
 
 def ridge(inputs: Array, goals: Array, window: int, train: Rows, validation: Rows) -> Ridge:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from unrolled.learn.table import Array
 
@@ -99,6 +100,7 @@ def _draw_panel(above: Axes, beneath: Axes, panel: Panel) -> None:
     beneath.set_ylabel("error")
     beneath.set_xlabel(panel.x_label)
     beneath.sharex(above)
+    beneath.xaxis.set_major_locator(MaxNLocator(integer=True))
     above.margins(x=0.01)
 
 

@@ -10,10 +10,10 @@ import polars as pl
 from narwhals.typing import IntoDataFrame
 
 from unrolled.errors import InputError
+from unrolled.learn.features import predict_ends
 from unrolled.learn.results import predictions_frame
 from unrolled.learn.table import read_table
-from unrolled.learn.train import predict_ends
-from unrolled.learn.windows import check_complete, prepare
+from unrolled.learn.windows import check_complete, goals_of, prepare
 from unrolled.model import Run
 from unrolled.model.folder import Missing
 
@@ -51,15 +51,15 @@ def predict_table(
     if missing == "error":
         check_complete(table, config.inputs, config.targets, with_targets=False)
     (part,) = prepare(table, [table.spans], missing)
-    ends = part.ends(config.window)
+    ends = part.ends(config.history)
     if len(ends) == 0:
         longest = max((stop - start for start, stop in part.spans), default=0)
         raise InputError(
             f"{table.name}: the longest stretch without a gap has {longest} rows, fewer than the "
-            f"run's window of {config.window}. Give more rows before the first to predict"
+            f"{config.history} that the run needs. Give more rows before the first to predict"
         )
     predicted = predict_ends(run, part.table.inputs, ends)
-    truth = part.goals(config.ahead)[ends]
+    truth = goals_of([part], config.ahead)[ends]
     known = truth if np.isfinite(truth).any() else None
     frame = predictions_frame(table, config, ends, predicted, known)
     return Predictions(frame, without=len(table.rows) - len(ends))

@@ -116,7 +116,7 @@ def _test_panel(training: Training, column: int) -> Panel:
     x = np.insert(training.table.rows[ends].astype(np.float64), breaks, np.nan)
     truth = np.insert(training.truth[:, column], breaks, np.nan)
     predicted = np.insert(training.predicted[:, column], breaks, np.nan)
-    return Panel(training.run.table.targets[column], x, truth, predicted, "row of the table")
+    return Panel(training.run.table.targets[column], x, truth, predicted, "last row seen")
 
 
 def _wave_metrics(result: WaveResult) -> dict[str, Any]:

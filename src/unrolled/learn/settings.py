@@ -40,6 +40,7 @@ class TrainSettings(BaseModel):
     group: str | None = None
     window: int = Field(default=32, gt=0)
     ahead: int = Field(default=0, ge=0)
+    difference: bool = False
     missing: Missing = "error"
     validation: float = Field(default=0.15, gt=0.0, lt=1.0)
     test: float = Field(default=0.15, gt=0.0, lt=1.0)
@@ -74,6 +75,11 @@ class TrainSettings(BaseModel):
                 f"column {both[0]!r} is both input and target, so the network would only copy it. "
                 "To predict its next value add --ahead 1"
             )
+        if self.difference and not both:
+            raise ValueError(
+                "--difference is for a target whose past is known, and none of the targets is "
+                "also an input. Add one with --input, or leave --difference out"
+            )
         return self
 
     def table(self) -> TableConfig:
@@ -84,6 +90,7 @@ class TrainSettings(BaseModel):
             group=self.group,
             window=self.window,
             ahead=self.ahead,
+            difference=self.difference,
             missing=self.missing,
         )
 

@@ -19,8 +19,8 @@ Array = NDArray[np.float64]
 Span = tuple[int, int]
 """Rows start … stop − 1 of a table, consecutive in time."""
 
-MISSING_WORDS = ("", "na", "n/a", "nan", "null", "none", "-nan", "#n/a", "<na>")
-"""What pandas reads as a missing number, in lower case."""
+MISSING_WORDS = ("", "na", "n/a", "nan", "null", "nil", "none", "-nan", "#n/a", "<na>")
+"""What is read as a missing number, in lower case: pandas' words, and nil."""
 
 
 @dataclass(frozen=True)

@@ -49,22 +49,9 @@ class Part:
     spans: tuple[Span, ...]
     filled: NDArray[np.bool_]
 
-    def goals(self, ahead: int) -> Array:
-        """The target of the prediction made at each row, ``ahead`` rows on [N, O].
-
-        NaN where that row is beyond the stretch, its target is missing, or the row was filled.
-        """
-        goals = np.full_like(self.table.targets, np.nan)
-        for start, stop in self.spans:
-            if stop - start > ahead:
-                goals[start : stop - ahead] = self.table.targets[start + ahead : stop]
-        goals[~np.isfinite(goals)] = np.nan
-        goals[self.filled] = np.nan
-        return goals
-
-    def ends(self, window: int) -> Rows:
-        """The rows in which a whole window ends [n]."""
-        ends = [np.arange(start + window - 1, stop) for start, stop in self.spans]
+    def ends(self, history: int) -> Rows:
+        """The rows that have ``history`` rows up to and with themselves in their stretch [n]."""
+        ends = [np.arange(start + history - 1, stop) for start, stop in self.spans]
         rows: Rows = np.concatenate([np.empty(0, dtype=np.int64), *ends])
         return rows[~self.filled[rows]]
 
@@ -90,6 +77,20 @@ def prepare(table: Table, parts: Sequence[Sequence[Span]], missing: Missing) -> 
         Part(whole, tuple(run for span in spans for run in _fill(whole.inputs, span)), ~known)
         for spans in parts
     ]
+
+
+def goals_of(parts: Sequence[Part], ahead: int) -> Array:
+    """The target of the prediction made at each row, ``ahead`` rows on [N, O].
+
+    NaN where that row is beyond the stretch, its target is missing, or the row was filled.
+    """
+    goals = np.full_like(parts[0].table.targets, np.nan)
+    for part in parts:
+        for start, stop in part.spans:
+            later = part.table.targets[start + ahead : stop]
+            goals[start : start + len(later)] = np.where(np.isfinite(later), later, np.nan)
+        goals[part.filled] = np.nan
+    return goals
 
 
 def check_complete(

@@ -8,6 +8,7 @@ predictions, a picture) is for people, and nothing needs it.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -37,7 +38,11 @@ Missing = Literal["error", "drop", "interpolate"]
 
 
 class TableConfig(BaseModel):
-    """Which columns of a table the model reads and predicts, and how rows become windows."""
+    """Which columns of a table the model reads and predicts, and how rows become windows.
+
+    With ``difference`` a column that is both read and predicted enters as its change from the row
+    before, and its prediction is the change from the window's last row.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,7 +51,13 @@ class TableConfig(BaseModel):
     group: str | None = None
     window: int = Field(gt=0)
     ahead: int = Field(default=0, ge=0)
+    difference: bool = False
     missing: Missing = "error"
+
+    @property
+    def history(self) -> int:
+        """How many rows a prediction needs: the window, and one before it for the first change."""
+        return self.window + self.difference
 
 
 class RunConfig(BaseModel):
@@ -136,10 +147,10 @@ def replacing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
-    """That ``folder`` may be written.
+    """That ``folder`` may be written, to be asked before the work is done.
 
     Raises:
-        InputError: it is a file, or is not empty and may not be overwritten.
+        InputError: it is a file, is not empty and may not be overwritten, or has no place to be.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file, not a folder. Name another with --out")
@@ -147,6 +158,9 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         raise InputError(
             f"{folder}: exists and is not empty. Name another with --out, or add --overwrite"
         )
+    place = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError(f"{folder}: nothing can be written in {place}. Name another with --out")
 
 
 def _read_config(path: Path) -> RunConfig:

@@ -1,0 +1,147 @@
+"""What an estimator is given, X and y in any of their forms, as one padded batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+
+from unrolled.learn.table import Array
+
+Form = Literal["matrix", "cube", "ragged"]
+Target = Literal["step", "sequence"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences ``data`` [n, T, I], zero past each one's ``lengths`` [n].
+
+    ``form`` is how they were given: a matrix [n, T] of one input, a cube [n, T, I], or a ragged
+    list of [T_i, I].
+    """
+
+    data: Array
+    lengths: NDArray[np.int64]
+    form: Form
+
+
+@dataclass(frozen=True)
+class Goals:
+    """Targets ``data``: [n, O] for sequences, or [n, T, O] for steps, NaN past each length.
+
+    ``columns`` says whether the caller's y has an axis for O of its own.
+    """
+
+    data: Array
+    target: Target
+    columns: bool
+
+
+def read_sequences(estimator: BaseEstimator, X: Any, *, reset: bool) -> Batch:
+    """``X`` as a batch; sets or checks what scikit-learn keeps of it (``n_features_in_``).
+
+    Raises:
+        ValueError: it holds NaN or infinity, no rows, or another number of inputs than in fit.
+    """
+    if _is_ragged(X):
+        return _read_ragged(estimator, X, reset=reset)
+    if getattr(X, "ndim", None) == 3 or (isinstance(X, list | tuple) and np.ndim(X) == 3):
+        cube = check_array(X, allow_nd=True, dtype=np.float64, input_name="X")
+        _keep_inputs(estimator, cube.shape[2], reset=reset)
+        return Batch(cube, np.full(len(cube), cube.shape[1]), "cube")
+    matrix = validate_data(estimator, X, reset=reset, dtype=np.float64)
+    return Batch(matrix[:, :, np.newaxis], np.full(len(matrix), matrix.shape[1]), "matrix")
+
+
+def read_goals(y: Any, batch: Batch, target: Literal["auto", "step", "sequence"]) -> Goals:
+    """``y`` beside its batch.
+
+    Raises:
+        ValueError: its shape fits neither one value for each sequence nor one for each step.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    if batch.form == "ragged" and np.ndim(y[0]) > 0 and target != "sequence":
+        return _read_ragged_goals(y, batch)
+    array = check_array(y, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="y")
+    check_consistent_length(batch.data, array)
+    steps = batch.data.shape[1]
+    per_step = array.ndim == 3 or (
+        array.ndim == 2 and target != "sequence" and array.shape[1] == steps
+    )
+    if target == "step" and not (per_step and array.shape[1] == steps):
+        raise ValueError(
+            f"y should have one value for each of the {steps} steps of X, shape "
+            f"({len(array)}, {steps}) or ({len(array)}, {steps}, n_targets), got {array.shape}"
+        )
+    if array.ndim > 3 or (array.ndim == 3 and (array.shape[1] != steps or target == "sequence")):
+        raise ValueError(
+            f"y should be (n,) or (n, n_targets) for sequences, or (n, {steps}) or "
+            f"(n, {steps}, n_targets) for steps, got {array.shape}"
+        )
+    if per_step:
+        columns = array.ndim == 3
+        return Goals(array if columns else array[:, :, np.newaxis], "step", columns)
+    columns = array.ndim == 2
+    return Goals(array if columns else array[:, np.newaxis], "sequence", columns)
+
+
+def _is_ragged(X: Any) -> bool:
+    """Whether X is a list of sequences of different lengths, or of two-dimensional sequences."""
+    if not isinstance(X, list | tuple) or not X:
+        return False
+    dims = {np.ndim(row) if hasattr(row, "__len__") else 0 for row in X}
+    if dims == {2}:
+        return True
+    return dims == {1} and len({len(row) for row in X}) > 1
+
+
+def _read_ragged(estimator: BaseEstimator, X: Sequence[Any], *, reset: bool) -> Batch:
+    rows = [np.asarray(row, dtype=np.float64) for row in X]
+    rows = [row[:, np.newaxis] if row.ndim == 1 else row for row in rows]
+    widths = sorted({row.shape[1] for row in rows})
+    if len(widths) > 1:
+        raise ValueError(f"every sequence of X should have the same inputs, got {widths} of them")
+    lengths = np.array([len(row) for row in rows])
+    if lengths.min() == 0:
+        raise ValueError(f"sequence {int(lengths.argmin())} of X has no step. Leave it out")
+    check_array(np.concatenate(rows), input_name="X")
+    _keep_inputs(estimator, widths[0], reset=reset)
+    return Batch(_padded(rows, lengths, 0.0), lengths, "ragged")
+
+
+def _read_ragged_goals(y: Sequence[Any], batch: Batch) -> Goals:
+    rows = [np.asarray(row, dtype=np.float64) for row in y]
+    columns = rows[0].ndim == 2
+    rows = [row if columns else row[:, np.newaxis] for row in rows]
+    check_consistent_length(batch.data, rows)
+    for index, (row, length) in enumerate(zip(rows, batch.lengths, strict=True)):
+        if len(row) != length:
+            raise ValueError(
+                f"sequence {index} has {length} steps in X and {len(row)} in y; "
+                "they should be the same"
+            )
+    check_array(np.concatenate(rows), input_name="y")
+    return Goals(_padded(rows, batch.lengths, np.nan), "step", columns)
+
+
+def _padded(rows: Sequence[Array], lengths: NDArray[np.int64], fill: float) -> Array:
+    padded = np.full((len(rows), int(lengths.max()), rows[0].shape[1]), fill)
+    for row, place in zip(rows, padded, strict=True):
+        place[: len(row)] = row
+    return padded
+
+
+def _keep_inputs(estimator: BaseEstimator, inputs: int, *, reset: bool) -> None:
+    if reset:
+        estimator.n_features_in_ = inputs
+    elif inputs != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {inputs} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input"
+        )

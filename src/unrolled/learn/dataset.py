@@ -1,0 +1,97 @@
+"""A table made ready for training: its parts in time, its goals, the windows that are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from narwhals.typing import IntoDataFrame
+
+from unrolled.errors import InputError
+from unrolled.learn.settings import TrainSettings
+from unrolled.learn.table import Array, Table, read_table
+from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare, split
+
+PARTS = ("training", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A table in three parts, consecutive in time.
+
+    ``goals`` [N, O] is the target of the prediction made at each row, NaN where there is none;
+    ``ends`` has for each part the rows that a window ends in and whose goal is known;
+    ``learned`` [n] are the rows that training sees.
+    """
+
+    table: Table
+    goals: Array
+    ends: tuple[Rows, Rows, Rows]
+    learned: Rows
+
+
+def read_dataset(source: str | Path | IntoDataFrame, settings: TrainSettings) -> Dataset:
+    """Reads a table and cuts it up.
+
+    Raises:
+        InputError: the table can't be used as it is.
+    """
+    table = read_table(source, inputs=settings.input, targets=settings.target, group=settings.group)
+    if settings.missing == "error":
+        check_complete(table, settings.input, settings.target, with_targets=True)
+    rest = 1.0 - settings.validation - settings.test
+    spans = split(table.spans, (rest, settings.validation, settings.test))
+    parts = prepare(table, spans, settings.missing)
+    goals = goals_of(parts, settings.ahead)
+    config = settings.table()
+    train, validation, test = (_scored(part, goals, config.history) for part in parts)
+    dataset = Dataset(
+        table=parts[0].table,
+        goals=goals,
+        ends=(train, validation, test),
+        learned=_rows(parts[0], skip=int(config.difference)),
+    )
+    _check_enough(dataset, parts, settings)
+    _check_varied(table, settings.input, dataset.table.inputs[dataset.learned])
+    _check_varied(table, settings.target, goals[dataset.learned])
+    return dataset
+
+
+def _scored(part: Part, goals: Array, history: int) -> Rows:
+    ends = part.ends(history)
+    return ends[np.isfinite(goals[ends]).any(axis=1)]
+
+
+def _rows(part: Part, *, skip: int) -> Rows:
+    """The part's rows, without the first ``skip`` of each stretch."""
+    stretches = [np.arange(start + skip, stop) for start, stop in part.spans]
+    return np.concatenate([np.empty(0, dtype=np.int64), *stretches])
+
+
+def _check_enough(dataset: Dataset, parts: list[Part], settings: TrainSettings) -> None:
+    for name, part, ends in zip(PARTS, parts, dataset.ends, strict=True):
+        if len(ends) == 0:
+            longest = max((stop - start for start, stop in part.spans), default=0)
+            extra = settings.ahead + settings.difference
+            more = f" and {extra} more" if extra else ""
+            raise InputError(
+                f"{dataset.table.name}: the longest stretch in the {name} part has {longest} rows, "
+                f"fewer than a window of {settings.window}{more}. "
+                "Shorten --window, or give more rows"
+            )
+
+
+def _check_varied(table: Table, names: list[str], values: Array) -> None:
+    for name, column in zip(names, values.T, strict=True):
+        known = column[np.isfinite(column)]
+        if len(known) == 0:
+            raise InputError(
+                f"{table.name}: column {name!r} has no known value in the training part. "
+                "Leave it out, or give more rows"
+            )
+        if known.min() == known.max():
+            raise InputError(
+                f"{table.name}: column {name!r} is constant in the training part "
+                f"(always {known[0]:g}): there is nothing to learn from it. Leave it out"
+            )

@@ -1,0 +1,229 @@
+"""``SequenceRegressor``: a recurrent network with scikit-learn's manners."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
+from unrolled.learn.features import BATCH_AT_ONCE
+from unrolled.learn.loop import FitSettings, fit
+from unrolled.learn.runtime import reproducible
+from unrolled.learn.table import Array
+from unrolled.learn.train import masked_mse
+from unrolled.model import Network, NetworkConfig, Scaler
+from unrolled.model.network import CellName
+
+
+class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no stubs
+    """Predicts numbers from sequences with an Elman RNN, an LSTM or a GRU.
+
+    X is [n, T, I], or [n, T] for one input, or a list of ragged [T_i, I]. y is one value for each
+    sequence, [n] or [n, O], or one for each step, [n, T], [n, T, O] or a list of [T_i] or
+    [T_i, O]. A y of shape [n, T] is read as steps where its second axis is as long as X's
+    (``target`` says otherwise). Inputs and targets are standardised on the training sequences.
+
+    Args:
+        cell: "rnn", "lstm" or "gru".
+        hidden_size: hidden units H.
+        num_layers: layers.
+        bidirectional: whether to read each sequence in both directions. For targets of steps each
+            prediction then sees the steps after it as well.
+        dropout: between the layers.
+        target: "step", "sequence", or "auto" to tell by the shape of y.
+        epochs: at most so many passes over the training sequences.
+        patience: stop after so many epochs without a better validation error, None never to.
+        validation_fraction: the share of the sequences kept for early stopping, chosen at random;
+            without patience none are.
+        batch_size: sequences in one update.
+        learning_rate: Adam's.
+        clip: bound on the norm of the gradient, None for none.
+        random_state: seed of the weights, the validation split and the order.
+
+    Attributes:
+        network_: the trained :class:`~unrolled.model.Network`.
+        input_scaler_: the inputs' scaling.
+        target_scaler_: the targets' scaling.
+        history_: the errors of every epoch.
+        n_iter_: epochs trained.
+        n_features_in_: I, or T where X is [n, T].
+        target_: "step" or "sequence".
+    """
+
+    def __init__(
+        self,
+        cell: CellName = "lstm",
+        hidden_size: int = 32,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        target: Literal["auto", "step", "sequence"] = "auto",
+        epochs: int = 100,
+        patience: int | None = 15,
+        validation_fraction: float = 0.15,
+        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        clip: float | None = 1.0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.target = target
+        self.epochs = epochs
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.clip = clip
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> SequenceRegressor:
+        """Trains on the sequences.
+
+        Raises:
+            ValueError: X, y or a parameter is not what the class describes.
+            DivergedError: training met a number that is not finite.
+        """
+        batch = read_sequences(self, X, reset=True)
+        goals = read_goals(y, batch, self.target)
+        random = check_random_state(self.random_state)
+        train, held_out = self._split(len(batch.data), random)
+
+        self.target_ = goals.target
+        self._columns = goals.columns
+        self.input_scaler_ = Scaler.fit(_real_steps(batch.data[train], batch.lengths[train]))
+        self.target_scaler_ = Scaler.fit(goals.data[train].reshape(-1, goals.data.shape[-1]))
+        data, lengths = self._tensors(batch)
+        scaled = torch.from_numpy(self.target_scaler_.transform(goals.data)).float()
+
+        with reproducible(int(random.randint(2**31))) as generator:
+            self.network_ = Network(self._config(batch, goals))
+            self.history_ = fit(
+                self.network_,
+                losses=lambda: self._losses(data, lengths, scaled, train, generator),
+                validate=lambda: masked_mse(
+                    self._outputs(data[held_out], lengths[held_out]), scaled[held_out]
+                ).item(),
+                settings=FitSettings(self.epochs, self.learning_rate, self.clip, self.patience),
+            )
+        self.n_iter_ = len(self.history_.validation)
+        if self.history_.interrupted:
+            warnings.warn(
+                f"interrupted after {self.n_iter_} epochs; the best weights so far are kept",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """The predictions, in the shape that y had in fit: a list where X is ragged by steps."""
+        check_is_fitted(self)
+        batch = read_sequences(self, X, reset=False)
+        with torch.no_grad():
+            output = self._outputs(*self._tensors(batch)).double().numpy()
+        values = self.target_scaler_.inverse(output)
+        if not self._columns:
+            values = values[..., 0]
+        if self.target_ == "step" and batch.form == "ragged":
+            return [row[:length] for row, length in zip(values, batch.lengths, strict=True)]
+        return values
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R² over all sequences, or over all steps of all sequences.
+
+        Args:
+            X: as in fit.
+            y: as in fit.
+            sample_weight: one weight for each sequence [n], or None.
+        """
+        check_is_fitted(self)
+        batch = read_sequences(self, X, reset=False)
+        truth = read_goals(y, batch, self.target_).data
+        with torch.no_grad():
+            output = self._outputs(*self._tensors(batch)).double().numpy()
+        predicted = self.target_scaler_.inverse(output)
+        known = np.isfinite(truth).all(axis=-1)
+        weights = None
+        if sample_weight is not None:
+            weight = np.asarray(sample_weight, dtype=np.float64)
+            weights = np.broadcast_to(weight.reshape(-1, *[1] * (known.ndim - 1)), known.shape)
+            weights = weights[known]
+        return float(r2_score(truth[known], predicted[known], sample_weight=weights))
+
+    def _split(
+        self, count: int, random: np.random.RandomState
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The sequences to train on and those that stop the training (the same, if too few)."""
+        held_out = int(count * self.validation_fraction) if self.patience is not None else 0
+        order = random.permutation(count)
+        return (order[held_out:], order[:held_out]) if held_out else (order, order)
+
+    def _config(self, batch: Batch, goals: Goals) -> NetworkConfig:
+        return NetworkConfig(
+            cell=self.cell,
+            input_size=batch.data.shape[-1],
+            output_size=goals.data.shape[-1],
+            hidden_size=self.hidden_size,
+            num_layers=self.num_layers,
+            bidirectional=self.bidirectional,
+            dropout=self.dropout,
+        )
+
+    def _tensors(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The scaled inputs [n, T, I] and the lengths [n]."""
+        scaled = self.input_scaler_.transform(batch.data)
+        return torch.from_numpy(scaled).float(), torch.from_numpy(batch.lengths)
+
+    def _losses(
+        self,
+        data: Tensor,
+        lengths: Tensor,
+        goals: Tensor,
+        train: NDArray[np.int64],
+        generator: torch.Generator,
+    ) -> Iterator[Tensor]:
+        shuffled = torch.from_numpy(train)[torch.randperm(len(train), generator=generator)]
+        for chosen in torch.split(shuffled, self.batch_size):
+            output = self._read(data[chosen], lengths[chosen])
+            yield masked_mse(output, goals[chosen])
+
+    def _outputs(self, data: Tensor, lengths: Tensor) -> Tensor:
+        """The scaled outputs, [n, O] or [n, T, O], a bounded number of sequences at a time."""
+        chunks = zip(
+            torch.split(data, BATCH_AT_ONCE), torch.split(lengths, BATCH_AT_ONCE), strict=True
+        )
+        return torch.cat([self._read(*chunk) for chunk in chunks])
+
+    def _read(self, data: Tensor, lengths: Tensor) -> Tensor:
+        if self.target_ == "sequence":
+            return self.network_.final(data, lengths)
+        output: Tensor = self.network_(data, None, lengths)[0]
+        return output
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.input_tags.three_d_array = True
+        tags.non_deterministic = False
+        return tags
+
+
+def _real_steps(data: Array, lengths: NDArray[np.int64]) -> Array:
+    """The steps within the lengths, [N, I]."""
+    real: Array = data[np.arange(data.shape[1]) < lengths[:, np.newaxis]]
+    return real
