@@ -38,21 +38,33 @@ class _RecurrentCell(torch.nn.RNNCellBase):
 
 
 class RNNCell(_RecurrentCell, torch.nn.RNNCell):
-    """One step of an Elman network; the arguments and weights of :class:`torch.nn.RNNCell`."""
+    """One step of an Elman network; the arguments, weights and errors of :class:`torch.nn.RNNCell`.
+
+    ``h_1 = cell(input, hx=None)`` with ``input`` [B, I] or [I], and ``hx`` and ``h_1`` [B, H] or
+    [H]; the equation is that of :class:`~unrolled.nn.RNN`.
+    """
 
     def _mode(self) -> str:
         return f"RNN_{self.nonlinearity}".upper()
 
 
 class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):
-    """One step of an LSTM; the arguments and weights of :class:`torch.nn.LSTMCell`."""
+    """One step of an LSTM; the arguments, weights and errors of :class:`torch.nn.LSTMCell`.
+
+    ``h_1, c_1 = cell(input, hx=None)`` with ``input`` [B, I] or [I], ``hx`` a pair of [B, H] or
+    [H] like the result; the equations are those of :class:`~unrolled.nn.LSTM`.
+    """
 
     def _mode(self) -> str:
         return "LSTM"
 
 
 class GRUCell(_RecurrentCell, torch.nn.GRUCell):
-    """One step of a GRU; the arguments and weights of :class:`torch.nn.GRUCell`."""
+    """One step of a GRU; the arguments, weights and errors of :class:`torch.nn.GRUCell`.
+
+    ``h_1 = cell(input, hx=None)`` with ``input`` [B, I] or [I], and ``hx`` and ``h_1`` [B, H] or
+    [H]; the equations are those of :class:`~unrolled.nn.GRU`.
+    """
 
     def _mode(self) -> str:
         return "GRU"

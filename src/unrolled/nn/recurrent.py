@@ -95,15 +95,100 @@ class _Recurrent(torch.nn.RNNBase):
 
 
 class RNN(_Recurrent, torch.nn.RNN):
-    """An Elman network with tanh or relu; the arguments and weights of :class:`torch.nn.RNN`."""
+    """An Elman network: h_t = tanh(W_ih·x_t + b_ih + W_hh·h_{t−1} + b_hh), or max(0, ·) for tanh.
+
+    Elman 1990, "Finding structure in time". The arguments, weights, shapes and errors are those of
+    :class:`torch.nn.RNN`; the call takes ``lengths`` besides.
+
+    Args:
+        input_size: I, the numbers that stand at each step of the input.
+        hidden_size: H, the numbers that the state has.
+        num_layers: L; each layer reads the outputs of the one below.
+        nonlinearity: "tanh" or "relu".
+        bias: whether there are b_ih and b_hh.
+        batch_first: whether input and output are [B, T, ·] instead of [T, B, ·].
+        dropout: the probability with which an output between two layers is zeroed in training.
+        bidirectional: whether each layer also reads its input from the end (D = 2, else 1).
+        device: where the weights are made.
+        dtype: of the weights.
+
+    Call:
+        ``output, h_n = rnn(input, hx=None, lengths=None)`` with ``input`` [T, B, I], unbatched
+        [T, I], or a PackedSequence; ``hx`` [L·D, B, H], zeros if None; ``lengths`` [B], integers
+        from 0 to T in any order: how many steps of each row are real. Padding is never read.
+        ``output`` is [T, B, D·H], zero past a row's length, and ``h_n`` [L·D, B, H] each row's
+        state after its own last step, which for length 0 is ``hx``.
+
+    Raises:
+        ValueError, RuntimeError, TypeError: as :class:`torch.nn.RNN` does, in its words; and for
+            ``lengths`` that are no integers, not one for each row, or outside 0 … T.
+    """
 
 
 class LSTM(_Recurrent, torch.nn.LSTM):
-    """A long short-term memory; the arguments and weights of :class:`torch.nn.LSTM`."""
+    """A long short-term memory: a cell state behind an input, a forget and an output gate.
+
+    With the gates' weights stacked in the order i, f, g, o::
+
+        i_t, f_t, o_t = σ(W_ih·x_t + b_ih + W_hh·h_{t−1} + b_hh)   input, forget and output gate
+        g_t = tanh(W_ih·x_t + b_ih + W_hh·h_{t−1} + b_hh)          candidate
+        c_t = f_t ⊙ c_{t−1} + i_t ⊙ g_t                            cell state
+        h_t = o_t ⊙ tanh(c_t)                                      hidden state, W_hr·h_t projected
+
+    Hochreiter & Schmidhuber 1997; the forget gate is Gers, Schmidhuber & Cummins 2000, the
+    projection Sak, Senior & Beaufays 2014, arXiv 1402.1128. The arguments, weights, shapes and
+    errors are those of :class:`torch.nn.LSTM`; the call takes ``lengths`` besides.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        num_layers: L.
+        bias: as in :class:`RNN`.
+        batch_first: as in :class:`RNN`.
+        dropout: as in :class:`RNN`.
+        bidirectional: as in :class:`RNN`.
+        proj_size: P, the size that the hidden state is projected to; 0 for none (then P = H).
+        device: where the weights are made.
+        dtype: of the weights.
+
+    Call:
+        ``output, (h_n, c_n) = lstm(input, hx=None, lengths=None)`` as in :class:`RNN`, with
+        ``hx`` the pair ``h_0`` [L·D, B, P] and ``c_0`` [L·D, B, H], and ``output`` [T, B, D·P].
+
+    Raises:
+        ValueError, RuntimeError, TypeError: as in :class:`RNN`, in torch's words.
+    """
 
 
 class GRU(_Recurrent, torch.nn.GRU):
-    """A gated recurrent unit; the arguments and weights of :class:`torch.nn.GRU`."""
+    """A gated recurrent unit, with the reset gate after the product, as in cuDNN.
+
+    With the gates' weights stacked in the order r, z, n::
+
+        r_t, z_t = σ(W_ih·x_t + b_ih + W_hh·h_{t−1} + b_hh)        reset and update gate
+        n_t = tanh(W_ih·x_t + b_ih + r_t ⊙ (W_hh·h_{t−1} + b_hh))  candidate
+        h_t = (1 − z_t) ⊙ n_t + z_t ⊙ h_{t−1}                      hidden state
+
+    Cho et al. 2014, arXiv 1406.1078. The arguments, weights, shapes and errors are those of
+    :class:`torch.nn.GRU`; the call takes ``lengths`` besides.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        num_layers: L.
+        bias: as in :class:`RNN`.
+        batch_first: as in :class:`RNN`.
+        dropout: as in :class:`RNN`.
+        bidirectional: as in :class:`RNN`.
+        device: where the weights are made.
+        dtype: of the weights.
+
+    Call:
+        ``output, h_n = gru(input, hx=None, lengths=None)``, as in :class:`RNN`.
+
+    Raises:
+        ValueError, RuntimeError, TypeError: as in :class:`RNN`, in torch's words.
+    """
 
 
 def _reordered(state: State, order: Tensor) -> State:
