@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -71,6 +71,16 @@ class RunConfig(BaseModel):
     network: NetworkConfig
     table: TableConfig
 
+    @model_validator(mode="after")
+    def _fits(self) -> RunConfig:
+        read, made = len(self.table.inputs), len(self.table.targets)
+        if (read, made) != (self.network.input_size, self.network.output_size):
+            raise ValueError(
+                f"the table has {read} inputs and {made} targets, the network "
+                f"{self.network.input_size} and {self.network.output_size}"
+            )
+        return self
+
 
 @dataclass(frozen=True)
 class Run:
@@ -97,30 +107,24 @@ def load_run(folder: Path | str) -> Run:
     """Reads a run folder.
 
     Raises:
-        InputError: the folder or a file is missing, cut short, or of another version.
+        InputError: the folder or a file is missing, cut short, damaged, or of another version.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such run folder. Make one with: unrolled train")
     config = _read_config(folder / CONFIG)
     tensors = _read_tensors(folder / WEIGHTS)
-    network = Network(config.network)
-    weights = {
-        name.removeprefix("network."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("network.")
-    }
-    try:
-        network.load_state_dict(weights)
-        scalers = [
-            Scaler(tensors[f"scaler.{name}.mean"].numpy(), tensors[f"scaler.{name}.scale"].numpy())
-            for name in SCALERS
-        ]
-    except (RuntimeError, KeyError) as error:
+    if fault := _fault(tensors, config.network):
         raise InputError(
-            f"{folder / WEIGHTS}: does not hold the weights that {CONFIG} describes "
-            f"({_first_line(error)}). Restore the whole folder, or train again"
-        ) from error
+            f"{folder / WEIGHTS}: does not hold what {CONFIG} describes: {fault}. "
+            "Restore the whole folder, or train again"
+        )
+    network = Network(config.network)
+    network.load_state_dict({name: tensors[f"network.{name}"] for name in network.state_dict()})
+    scalers = [
+        Scaler(tensors[f"scaler.{name}.mean"].numpy(), tensors[f"scaler.{name}.scale"].numpy())
+        for name in SCALERS
+    ]
     return Run(network.eval(), config.table, *scalers)
 
 
@@ -158,9 +162,50 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         raise InputError(
             f"{folder}: exists and is not empty. Name another with --out, or add --overwrite"
         )
-    place = next(parent for parent in folder.absolute().parents if parent.exists())
+    _check_place(folder)
+
+
+def check_free_file(path: Path, *, overwrite: bool) -> None:
+    """The same for a single file.
+
+    Raises:
+        InputError: it is a folder, exists and may not be overwritten, or has no place to be.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a file. Name another with --out")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists. Name another with --out, or add --overwrite")
+    _check_place(path)
+
+
+def _check_place(path: Path) -> None:
+    place = next(parent for parent in path.absolute().parents if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
-        raise InputError(f"{folder}: nothing can be written in {place}. Name another with --out")
+        raise InputError(f"{path}: nothing can be written in {place}. Name another with --out")
+
+
+def _fault(tensors: dict[str, Tensor], config: NetworkConfig) -> str | None:
+    """The first difference from the names, shapes and types that a network's file has."""
+    # On no device: a wrong size is told before it takes memory.
+    with torch.device("meta"):
+        expected = {f"network.{name}": t for name, t in Network(config).state_dict().items()}
+        for name, columns in zip(SCALERS, (config.input_size, config.output_size), strict=True):
+            for part in ("mean", "scale"):
+                expected[f"scaler.{name}.{part}"] = torch.empty(columns, dtype=torch.float64)
+    for name in expected | tensors:
+        if name not in tensors:
+            return f"{name} is missing"
+        if name not in expected:
+            return f"{name} belongs to another network"
+        held, wanted = tensors[name], expected[name]
+        if (held.shape, held.dtype) != (wanted.shape, wanted.dtype):
+            return (
+                f"{name} is {held.dtype} {list(held.shape)}, "
+                f"{wanted.dtype} {list(wanted.shape)} was expected"
+            )
+        if not held.isfinite().all():
+            return f"{name} is not finite"
+    return None
 
 
 def _read_config(path: Path) -> RunConfig:
@@ -170,6 +215,8 @@ def _read_config(path: Path) -> RunConfig:
         raise InputError(
             f"{path}: missing. Is this a run folder? unrolled train makes one"
         ) from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}. Restore the file, or train again") from error
     except ValueError as error:
         raise InputError(
             f"{path}: not whole JSON ({error}). Restore the file, or train again"
@@ -186,9 +233,10 @@ def _read_config(path: Path) -> RunConfig:
         return RunConfig.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(map(str, first["loc"])) or "the whole"
         raise InputError(
-            f"{path}: {where}: {first['msg']}. Restore the file, or train again"
+            f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}. "
+            "Restore the file, or train again"
         ) from error
 
 
