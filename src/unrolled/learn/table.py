@@ -9,11 +9,11 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
-import polars as pl
 from narwhals.typing import IntoDataFrame
 from numpy.typing import NDArray
 
 from unrolled.errors import InputError
+from unrolled.learn.frame import read_frame, separator_hint
 
 Array = NDArray[np.float64]
 Span = tuple[int, int]
@@ -21,6 +21,8 @@ Span = tuple[int, int]
 
 MISSING_WORDS = ("", "na", "n/a", "nan", "null", "nil", "none", "-nan", "#n/a", "<na>")
 """What is read as a missing number, in lower case: pandas' words, and nil."""
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -40,36 +42,6 @@ class Table:
     groups: tuple[Any, ...]
 
 
-def read_frame(source: str | Path | IntoDataFrame) -> tuple[str, nw.DataFrame[Any]]:
-    """A CSV or Parquet file, or a data frame (pandas, polars, pyarrow), and a name for messages.
-
-    Raises:
-        InputError: the file is missing, empty, not a table, or of a kind that is not read.
-    """
-    if not isinstance(source, str | Path):
-        return "the table", nw.from_native(source, eager_only=True)
-    path = Path(source)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Check the path")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty. A header and rows were expected")
-    kind = path.suffix.lower()
-    try:
-        if kind in (".parquet", ".pq"):
-            frame = pl.read_parquet(path)
-        elif kind in (".csv", ".tsv", ".txt"):
-            separator = "\t" if kind == ".tsv" else ","
-            frame = pl.read_csv(path, infer_schema_length=None, separator=separator)
-        else:
-            raise InputError(f"{path}: a .csv, .tsv or .parquet file was expected, got {kind!r}")
-    except (pl.exceptions.PolarsError, UnicodeDecodeError, OSError) as error:
-        reason = " ".join(str(error).split("\n", 1)[0].split())[:160]
-        raise InputError(f"{path}: can't be read as a table: {reason}") from error
-    if frame.height == 0:
-        raise InputError(f"{path}: has a header but no rows")
-    return str(path), nw.from_native(frame, eager_only=True)
-
-
 def read_table(
     source: str | Path | IntoDataFrame,
     *,
@@ -83,7 +55,8 @@ def read_table(
     With ``targets_optional``, a target column that the table lacks is NaN throughout.
 
     Raises:
-        InputError: as in :func:`read_frame`, or a column is missing or not numeric.
+        InputError: as in :func:`~unrolled.learn.frame.read_frame`, or a column is missing, stands
+            there twice, or is not numeric.
     """
     name, frame = read_frame(source)
     optional = set(targets) - set(inputs) if targets_optional else set()
@@ -111,7 +84,10 @@ def _series(
     count = len(frame)
     if group is None:
         return np.arange(count), ((0, count),), (None,)
-    labels = _column(name, frame, group).to_list()
+    column = _column(name, frame, group)
+    if column.dtype.is_nested():
+        raise InputError(f"{name}: group column {group!r} holds {column.dtype}, not labels")
+    labels = [None if label != label else label for label in column.to_list()]  # NaN is no label
     if None in labels:
         raise InputError(
             f"{name}: group column {group!r}, row {labels.index(None) + 1}: empty. "
@@ -126,16 +102,32 @@ def _series(
 
 
 def _column(name: str, frame: nw.DataFrame[Any], column: str) -> nw.Series[Any]:
-    if column in frame.columns:
+    names = frame.columns
+    if f"{column}_duplicated_0" in names:  # what the CSV reader calls the second one
+        raise InputError(f"{name}: two columns are named {column!r}. Rename one in the header")
+    if column in names:
         return frame[column]
-    near = get_close_matches(column, frame.columns, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(frame.columns[:12])}"
+    near = get_close_matches(column, names, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(names[:12])}"
+    if len(names) == 1:
+        hint = separator_hint(names[0]) or hint
     raise InputError(f"{name}: no column {column!r}. {hint}")
 
 
 def _numbers(name: str, frame: nw.DataFrame[Any], column: str) -> Array:
     """The column as float64 [N], NaN where it is missing."""
-    series = _column(name, frame, column)
+    numbers = _parsed(name, column, _column(name, frame, column))
+    large = np.isfinite(numbers) & (np.abs(numbers) > LARGEST)
+    if large.any():
+        row = int(np.argmax(large))
+        raise InputError(
+            f"{name}: column {column!r}, row {row + 1}: {numbers[row]:g} is too large for single "
+            f"precision, which ends at {LARGEST:.1e}. Correct it, or change the column's unit"
+        )
+    return numbers
+
+
+def _parsed(name: str, column: str, series: nw.Series[Any]) -> Array:
     if series.dtype.is_numeric():
         return series.cast(nw.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
     if series.dtype in (nw.Boolean, nw.Unknown):
@@ -156,7 +148,8 @@ def _number(name: str, column: str, row: int, text: Any) -> float:
     if word.lower() in MISSING_WORDS:
         return float("nan")
     try:
-        return float(word)
+        # Python's 1_000 is nobody's number in a table, but may well be somebody's typing error.
+        return float(word.replace("_", "?"))
     except ValueError:
         raise InputError(
             f"{name}: column {column!r}, row {row}: {word!r} is not a number. "
