@@ -38,6 +38,8 @@ def read_dataset(source: str | Path | IntoDataFrame, settings: TrainSettings) ->
         InputError: the table can't be used as it is.
     """
     table = read_table(source, inputs=settings.input, targets=settings.target, group=settings.group)
+    _check_known(table, settings.input, table.inputs)
+    _check_known(table, settings.target, table.targets)
     if settings.missing == "error":
         check_complete(table, settings.input, settings.target, with_targets=True)
     rest = 1.0 - settings.validation - settings.test
@@ -53,6 +55,7 @@ def read_dataset(source: str | Path | IntoDataFrame, settings: TrainSettings) ->
         learned=_rows(parts[0], skip=int(config.difference)),
     )
     _check_enough(dataset, parts, settings)
+    _check_goals(dataset, settings.target)
     _check_varied(table, settings.input, dataset.table.inputs[dataset.learned])
     _check_varied(table, settings.target, goals[dataset.learned])
     return dataset
@@ -69,17 +72,39 @@ def _rows(part: Part, *, skip: int) -> Rows:
     return np.concatenate([np.empty(0, dtype=np.int64), *stretches])
 
 
+def _check_known(table: Table, names: list[str], values: Array) -> None:
+    for name, column in zip(names, values.T, strict=True):
+        if not np.isfinite(column).any():
+            raise InputError(
+                f"{table.name}: column {name!r} has no known value in any row. Leave it out"
+            )
+
+
 def _check_enough(dataset: Dataset, parts: list[Part], settings: TrainSettings) -> None:
-    for name, part, ends in zip(PARTS, parts, dataset.ends, strict=True):
-        if len(ends) == 0:
-            longest = max((stop - start for start, stop in part.spans), default=0)
-            extra = settings.ahead + settings.difference
+    for name, part in zip(PARTS, parts, strict=True):
+        longest = max((stop - start for start, stop in part.spans), default=0)
+        extra = settings.ahead + settings.difference
+        if longest < settings.window + extra:
             more = f" and {extra} more" if extra else ""
+            shorten = "--window or --ahead" if settings.ahead else "--window"
+            larger = "" if name == PARTS[0] else f", raise --{name}"
             raise InputError(
                 f"{dataset.table.name}: the longest stretch in the {name} part has {longest} rows, "
                 f"fewer than a window of {settings.window}{more}. "
-                "Shorten --window, or give more rows"
+                f"Shorten {shorten}{larger}, or give more rows"
             )
+
+
+def _check_goals(dataset: Dataset, targets: list[str]) -> None:
+    """That each target is known at the end of some window, in each part."""
+    for name, ends in zip(PARTS, dataset.ends, strict=True):
+        for target, known in zip(targets, np.isfinite(dataset.goals[ends]).T, strict=True):
+            if not known.any():
+                raise InputError(
+                    f"{dataset.table.name}: target column {target!r} has no known value at the end "
+                    f"of a window in the {name} part. Leave it out, shorten --window, or give more "
+                    "rows"
+                )
 
 
 def _check_varied(table: Table, names: list[str], values: Array) -> None:
