@@ -52,7 +52,9 @@ def _version(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same numbers.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same numbers.")
+    ] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Train an Elman RNN, an LSTM and a GRU to tell cos t from sin t, and draw the result."""

@@ -30,10 +30,14 @@ def _as_list(value: Any) -> Any:
 Columns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 
 
+LARGEST_SEED = 2**63 - 1
+MOST_THREADS = 1024
+
+
 class TrainSettings(BaseModel):
     """What ``unrolled train`` takes; the names are those of its flags."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     input: Columns
     target: Columns
@@ -56,8 +60,8 @@ class TrainSettings(BaseModel):
     batch_size: int = Field(default=64, gt=0)
     learning_rate: float = Field(default=3e-3, gt=0.0)
     clip: float = Field(default=1.0, ge=0.0)
-    seed: int = Field(default=0, ge=0)
-    threads: int | None = Field(default=None, gt=0)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
+    threads: int | None = Field(default=None, gt=0, le=MOST_THREADS)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> TrainSettings:
@@ -80,6 +84,26 @@ class TrainSettings(BaseModel):
                 "--difference is for a target whose past is known, and none of the targets is "
                 "also an input. Add one with --input, or leave --difference out"
             )
+        if self.dropout and self.num_layers == 1:
+            raise ValueError(
+                f"dropout ({self.dropout}) is between layers, and there is one. "
+                "Add --num-layers 2, or leave --dropout out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _names_apart(self) -> TrainSettings:
+        """That no two columns of ``predictions.csv`` have one name."""
+        named = [self.group] if self.group is not None else []
+        named += [*self.target, *(f"{name}_predicted" for name in self.target)]
+        taken = {"row"} | ({"for_row"} if self.ahead else set())
+        for name in named:
+            if name in taken:
+                raise ValueError(
+                    f"the predictions would have two columns named {name!r}. "
+                    "Rename the table's, or choose another group or target"
+                )
+            taken.add(name)
         return self
 
     def table(self) -> TableConfig:
@@ -113,6 +137,8 @@ def read_settings(flags: dict[str, Any], config: Path | None) -> tuple[Path, Pat
     for name, flag in (("data", "the table to train on"), ("out", "--out")):
         if name not in values:
             raise InputError(f"{where}{name} is missing. Name {flag}")
+        if not isinstance(values[name], str | Path):
+            raise InputError(f"{where}{name}: a path was expected, got {values[name]!r}")
     data, out = Path(values.pop("data")), Path(values.pop("out"))
     try:
         return data, out, TrainSettings.model_validate(values)
@@ -131,6 +157,8 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise InputError(f"{path}: a .toml or .json file was expected")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Check --config") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder. Name a .toml or .json file") from None
     except ValueError as error:
         if isinstance(error, InputError):
             raise
