@@ -25,7 +25,7 @@ def run_demo(out: Path, *, seed: int, overwrite: bool) -> None:
         f"The error is the mean square over {len(results[0].t) - SETTLING} later steps, at phases "
         f"that training never met, after {SETTLING} steps that settle the state."
     )
-    screen.print(f"Wrote {out}/: look at {out}/picture.png")
+    screen.print(f"Wrote {out}/: look at {out / 'picture.png'}", soft_wrap=True)
 
 
 def _table(results: list[WaveResult]) -> Table:

@@ -10,8 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from unrolled.learn.loop import History
 
-screen = Console()
-notes = Console(stderr=True)
+# What is printed may hold a column's or a folder's name: none of it is markup.
+screen = Console(markup=False, emoji=False, highlight=False)
+notes = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 @contextmanager

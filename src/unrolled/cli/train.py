@@ -36,7 +36,7 @@ def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) ->
         f"{training.run.network.count_weights():,} weights, {len(history.validation)} epochs "
         f"(best: {history.best_epoch + 1}), {training.seconds:.1f} s."
     )
-    screen.print(f"Wrote {out}/: look at {out}/picture.png")
+    screen.print(f"Wrote {out}/: look at {out / 'picture.png'}", soft_wrap=True)
     if history.interrupted:
         notes.print("interrupted: kept the best weights so far")
         raise typer.Exit(INTERRUPTED)

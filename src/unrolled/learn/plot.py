@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def draw_result(
     heights = [3.0, 1.2] * len(panels) + [2.0]
     figure = Figure(figsize=(9.0, 0.8 + 1.15 * sum(heights)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=13, fontweight="bold")
+    figure.suptitle(title, fontsize=13, fontweight="bold", parse_math=False)
     axes: list[Axes] = list(figure.subplots(len(heights), 1, height_ratios=heights))
     for index, panel in enumerate(panels):
         _draw_panel(axes[2 * index], axes[2 * index + 1], panel)
@@ -62,7 +63,10 @@ def draw_result(
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.25)
-    figure.savefig(path)
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes, which anyone can see.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(path)
 
 
 def _draw_panel(above: Axes, beneath: Axes, panel: Panel) -> None:
@@ -77,7 +81,7 @@ def _draw_panel(above: Axes, beneath: Axes, panel: Panel) -> None:
         marker=marker,
         label="prediction",
     )
-    above.set_ylabel(panel.name)
+    above.set_ylabel(panel.name, parse_math=False)  # a column's name may hold dollars
     above.tick_params(labelbottom=False)
     above.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)
     error = (panel.predicted - panel.truth)[panel.settling :]
