@@ -77,7 +77,10 @@ def fit(
                 error = validate()
             history.validation.append(error)
             if not math.isfinite(error):
-                raise DivergedError(f"the validation error became {error} in epoch {epoch + 1}")
+                raise DivergedError(
+                    f"the validation error became {error} after epoch {epoch + 1}: "
+                    f"{_cause(network, history.gradient_norm[-1])}"
+                )
             if epoch == 0 or error < history.validation[history.best_epoch]:
                 history.best_epoch = epoch
                 best = copy.deepcopy(network.state_dict())
