@@ -48,7 +48,9 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, reset: bool) -> Batch:
     Raises:
         ValueError: it holds NaN or infinity, no rows, or another number of inputs than in fit.
     """
-    if _is_ragged(X):
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
+        X = list(X)
+    if _is_ragged(X) or (not reset and _was_ragged(estimator) and _is_rows(X)):
         return _read_ragged(estimator, X, reset=reset)
     if getattr(X, "ndim", None) == 3 or (isinstance(X, list | tuple) and np.ndim(X) == 3):
         cube = check_array(X, allow_nd=True, dtype=np.float64, input_name="X")
@@ -66,7 +68,7 @@ def read_goals(y: Any, batch: Batch, target: Literal["auto", "step", "sequence"]
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
-    if batch.form == "ragged" and np.ndim(y[0]) > 0 and target != "sequence":
+    if batch.form == "ragged" and target != "sequence" and np.ndim(next(iter(y))) > 0:
         return _read_ragged_goals(y, batch)
     array = check_array(y, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="y")
     check_consistent_length(batch.data, array)
@@ -99,6 +101,16 @@ def _is_ragged(X: Any) -> bool:
     if dims == {2}:
         return True
     return dims == {1} and len({len(row) for row in X}) > 1
+
+
+def _was_ragged(estimator: BaseEstimator) -> bool:
+    """Whether fit met ragged sequences of one input: these may now be of one length by chance."""
+    form: Form | None = getattr(estimator, "_form", None)
+    return form == "ragged" and estimator.n_features_in_ == 1
+
+
+def _is_rows(X: Any) -> bool:
+    return isinstance(X, list | tuple) and bool(X) and all(np.ndim(row) == 1 for row in X)
 
 
 def _read_ragged(estimator: BaseEstimator, X: Sequence[Any], *, reset: bool) -> Batch:

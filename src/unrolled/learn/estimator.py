@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any, Literal
+from numbers import Integral
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -23,7 +24,9 @@ from unrolled.learn.runtime import reproducible
 from unrolled.learn.table import Array
 from unrolled.learn.train import masked_mse
 from unrolled.model import Network, NetworkConfig, Scaler
-from unrolled.model.network import CellName
+from unrolled.model.network import RECURRENT, CellName
+
+TargetChoice = Literal["auto", "step", "sequence"]
 
 
 class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no stubs
@@ -69,7 +72,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         num_layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
-        target: Literal["auto", "step", "sequence"] = "auto",
+        target: TargetChoice = "auto",
         epochs: int = 100,
         patience: int | None = 15,
         validation_fraction: float = 0.15,
@@ -99,13 +102,14 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             ValueError: X, y or a parameter is not what the class describes.
             DivergedError: training met a number that is not finite.
         """
+        self._check_parameters()
         batch = read_sequences(self, X, reset=True)
         goals = read_goals(y, batch, self.target)
         random = check_random_state(self.random_state)
         train, held_out = self._split(len(batch.data), random)
 
         self.target_ = goals.target
-        self._columns = goals.columns
+        self._columns, self._form = goals.columns, batch.form
         self.input_scaler_ = Scaler.fit(_real_steps(batch.data[train], batch.lengths[train]))
         self.target_scaler_ = Scaler.fit(goals.data[train].reshape(-1, goals.data.shape[-1]))
         data, lengths = self._tensors(batch)
@@ -164,6 +168,27 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             weights = np.broadcast_to(weight.reshape(-1, *[1] * (known.ndim - 1)), known.shape)
             weights = weights[known]
         return float(r2_score(truth[known], predicted[known], sample_weight=weights))
+
+    def _check_parameters(self) -> None:
+        for name in ("hidden_size", "num_layers", "epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            if value is None and name == "patience":
+                continue
+            if not isinstance(value, Integral) or int(value) < 1:
+                raise ValueError(f"{name} should be a whole number of at least 1, got {value!r}")
+        for name, choices in (("cell", tuple(RECURRENT)), ("target", get_args(TargetChoice))):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} should be one of {', '.join(choices)}, got {getattr(self, name)!r}"
+                )
+        for name, right, expected in (
+            ("learning_rate", self.learning_rate > 0, "above 0"),
+            ("clip", self.clip is None or self.clip > 0, "above 0, or None"),
+            ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
+            ("validation_fraction", 0 <= self.validation_fraction < 1, "in [0, 1)"),
+        ):
+            if not right:
+                raise ValueError(f"{name} should be {expected}, got {getattr(self, name)!r}")
 
     def _split(
         self, count: int, random: np.random.RandomState
