@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -139,6 +139,7 @@ def replacing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         InputError: ``folder`` is a file, or is not empty and may not be overwritten.
     """
     check_free(folder, overwrite=overwrite)
+    above = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -148,6 +149,9 @@ def replacing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
             made.replace(folder / made.name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        for parent in above:
+            with suppress(OSError):  # it holds the result
+                parent.rmdir()
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
