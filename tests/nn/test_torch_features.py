@@ -127,12 +127,8 @@ def test_weight_norm_learns(kind: Kind) -> None:
         with torch.no_grad():
             magnitude.mul_(2)
         after = tensors(module(x))[0]
-        assert not torch.equal(after, before)
         results.append([before, after, magnitude.grad])
-    # torch's recurrent modules copy the weight once, and so give the same only for the first call.
-    assert_close(results[0][0], results[1][0])
-    if isinstance(ours, nn.RNNCellBase):
-        assert_close(results[0], results[1])
+    assert_close(results[0], results[1])
 
 
 @every_module
@@ -157,15 +153,16 @@ def test_a_frozen_weight_has_no_gradient(kind: Kind) -> None:
 
 @every_module
 def test_the_optimizer_holds_the_weights_that_run(kind: Kind) -> None:
-    ours, theirs = kind.pair()
+    # In float64: Adam divides by the gradient's size, which makes much of a small one's rounding.
+    ours, theirs = kind.pair(dtype=torch.float64)
     optimizers = [torch.optim.Adam(module.parameters(), lr=0.1) for module in (ours, theirs)]
     for _ in range(3):
-        x = random_input(ours)
+        x = random_input(ours, dtype=torch.float64)
         for module, optimizer in zip((ours, theirs), optimizers, strict=True):
             optimizer.zero_grad()
             tensors(module(x))[0].square().sum().backward()
             optimizer.step()
-    assert_close(list(ours.parameters()), list(theirs.parameters()), 1e-4)
+    assert_close(list(ours.parameters()), list(theirs.parameters()), 1e-7)
 
 
 @every_module
