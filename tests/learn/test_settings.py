@@ -1,0 +1,169 @@
+"""Settings: from flags, TOML or JSON, checked as a whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from unrolled.errors import InputError
+from unrolled.learn.settings import TrainSettings, read_settings
+
+GIVEN = {"data": "t.csv", "out": "run", "input": ["a"], "target": ["b"]}
+
+
+def refusal(config=None, **flags) -> str:
+    with pytest.raises(InputError) as caught:
+        read_settings({**GIVEN, **flags}, config)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def write(path, values):
+    if path.suffix.lower() == ".json":
+        path.write_text(json.dumps(values))
+    else:  # what these tests use of TOML is written as JSON writes it
+        path.write_text("\n".join(f"{key} = {json.dumps(v)}" for key, v in values.items()))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["settings.toml", "settings.json", "SETTINGS.TOML"])
+def test_a_file_may_give_all_of_it(tmp_path, kind):
+    values = {**GIVEN, "hidden-size": 7, "learning_rate": 0.5, "bidirectional": True}
+    config = write(tmp_path / kind, values)
+    data, out, settings = read_settings({}, config)
+    assert (data, out) == (Path("t.csv"), Path("run"))
+    assert (settings.hidden_size, settings.learning_rate, settings.bidirectional) == (7, 0.5, True)
+
+
+@pytest.mark.parametrize("kind", ["settings.toml", "settings.json"])
+def test_flags_win_over_the_file(tmp_path, kind):
+    config = write(tmp_path / kind, {**GIVEN, "epochs": 7, "window": 9, "out": "elsewhere"})
+    _, out, settings = read_settings({"epochs": 3, "input": ["c"], "out": "here"}, config)
+    assert (settings.epochs, settings.window) == (3, 9)
+    assert settings.input == ["c"]
+    assert out == Path("here")
+
+
+def test_one_column_need_not_be_a_list(tmp_path):
+    config = write(tmp_path / "settings.toml", {**GIVEN, "input": "a", "target": "b"})
+    assert read_settings({}, config)[2].input == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("epoch", "epochs"),
+        ("hiden_size", "hidden_size"),
+        ("lerning-rate", "learning_rate"),
+        ("inputs", "input"),
+    ],
+)
+def test_an_unknown_setting_suggests_the_near_miss(tmp_path, name, near):
+    message = refusal(write(tmp_path / "settings.json", {name: 3}))
+    assert message.endswith(
+        f"settings.json: no setting {name.replace('-', '_')!r}. Did you mean {near!r}?"
+    )
+
+
+def test_a_setting_like_no_other_is_answered_with_all_there_are(tmp_path):
+    message = refusal(write(tmp_path / "settings.json", {"zzz": 3}))
+    assert "no setting 'zzz'. There are: input, target, " in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("s.json", "[1]", "names with values were expected, got a list"),
+        ("s.json", '{"a"', "can't be read"),
+        ("s.toml", "a = = 1", "can't be read"),
+        ("s.yaml", "a: 1", "a .toml or .json file was expected"),
+        ("s.json", '{"data": 5}', "data: a path was expected, got 5"),
+        ("s.json", '{"out": null}', "out: a path was expected, got None"),
+        ("s.json", '{"input": ["a", 3]}', "--input: Input should be a valid string, got 3"),
+        ("s.json", '{"input": []}', "--input: "),
+        ("s.json", '{"clip": 1e999}', "--clip: Input should be a finite number, got inf"),
+    ],
+)
+def test_a_broken_file_is_refused_by_its_name(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(InputError) as caught:
+        read_settings({k: v for k, v in GIVEN.items() if k not in content}, path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_a_file_that_is_not_utf8_or_not_there_is_refused(tmp_path):
+    (tmp_path / "s.toml").write_bytes(b"\xff\xfe")
+    assert "s.toml: can't be read" in refusal(tmp_path / "s.toml")
+    assert "nowhere.toml: no such file" in refusal(tmp_path / "nowhere.toml")
+    assert "is a folder" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["data", "out", "input", "target"])
+def test_what_must_be_given_is_named(name):
+    with pytest.raises(InputError, match=rf"{name} is missing\. Name "):
+        read_settings({key: value for key, value in GIVEN.items() if key != name}, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("window", 0),
+        ("ahead", -1),
+        ("missing", "guess"),
+        ("validation", 0.0),
+        ("test", 1.0),
+        ("cell", "lstmm"),
+        ("hidden_size", 0),
+        ("num_layers", 0),
+        ("dropout", 1.0),
+        ("epochs", 0),
+        ("patience", 0),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("inf")),
+        ("learning_rate", float("nan")),
+        ("clip", -1.0),
+        ("clip", float("inf")),
+        ("seed", -1),
+        ("seed", 2**64),
+        ("threads", 0),
+        ("threads", 100_000),
+    ],
+)
+def test_a_wrong_value_names_its_flag_and_what_came(name, value):
+    message = refusal(**{name: value})
+    assert message.startswith(f"--{name.replace('_', '-')}: Input should be ")
+    assert message.endswith(f"got {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"validation": 0.6, "test": 0.5}, "leave no rows to train on"),
+        ({"input": ["a", "a"]}, "input names a column twice: a, a"),
+        ({"target": ["b", "c", "b"]}, "target names a column twice"),
+        ({"target": ["a"]}, "'a' is both input and target.*add --ahead 1"),
+        ({"difference": True}, "none of the targets is also an input"),
+        ({"dropout": 0.5}, "Add --num-layers 2"),
+        ({"target": ["row"]}, "two columns named 'row'"),
+        ({"group": "row"}, "two columns named 'row'"),
+        ({"group": "for_row", "ahead": 1}, "two columns named 'for_row'"),
+        ({"group": "b"}, "two columns named 'b'"),
+        ({"target": ["b", "b_predicted"]}, "two columns named 'b_predicted'"),
+        ({"group": "b_predicted"}, "two columns named 'b_predicted'"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(values, message):
+    with pytest.raises(ValidationError, match=message):
+        TrainSettings(**{"input": ["a"], "target": ["b"], **values})
+
+
+def test_a_column_may_have_the_name_of_one_that_is_not_written():
+    TrainSettings(input=["row"], target=["for_row"])
+
+
+def test_a_target_that_is_an_input_is_fine_some_rows_ahead():
+    assert TrainSettings(input=["a"], target=["a"], ahead=1).table().ahead == 1
