@@ -1,0 +1,47 @@
+"""The READMEs say the same, and what they show runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+READMES = ("README.md", "README.zh-CN.md")
+
+
+def code_blocks(name: str, language: str) -> list[str]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def without_comments(code: str) -> str:
+    return re.sub(r"\s*#.*", "", code)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_python_of_the_readme_runs_and_learns(name, capsys):
+    (code,) = code_blocks(name, "python")
+    exec(compile(code, name, "exec"), {})
+    assert float(capsys.readouterr().out) > 0.8
+
+
+@pytest.mark.parametrize("language", ["sh", "python"])
+def test_both_readmes_show_the_same_code(language):
+    english, chinese = (
+        [without_comments(block) for block in code_blocks(name, language)] for name in READMES
+    )
+    assert english == chinese
+
+
+@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md", "docs/design.md", "docs/train.md"])
+def test_links_lead_somewhere(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    missing = [link for link in links if not ((ROOT / name).parent / link).exists()]
+    assert not missing
+
+
+def test_the_torch_that_is_pinned_is_the_one_that_is_tested():
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert f"torch=={torch.__version__.split('+')[0]}" in pins
