@@ -123,6 +123,7 @@ def test_what_must_be_given_is_named(name):
         ("patience", 0),
         ("batch_size", 0),
         ("learning_rate", 0.0),
+        ("learning_rate", 1e38),
         ("learning_rate", float("inf")),
         ("learning_rate", float("nan")),
         ("clip", -1.0),

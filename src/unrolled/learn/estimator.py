@@ -19,7 +19,7 @@ from torch import Tensor
 
 from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
 from unrolled.learn.features import BATCH_AT_ONCE
-from unrolled.learn.loop import FitSettings, fit
+from unrolled.learn.loop import LARGEST_RATE, FitSettings, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.table import Array
 from unrolled.learn.train import masked_mse
@@ -182,7 +182,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
                     f"{name} should be one of {', '.join(choices)}, got {getattr(self, name)!r}"
                 )
         for name, right, expected in (
-            ("learning_rate", self.learning_rate > 0, "above 0"),
+            ("learning_rate", 0 < self.learning_rate <= LARGEST_RATE, f"in (0, {LARGEST_RATE:g}]"),
             ("clip", self.clip is None or self.clip > 0, "above 0, or None"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
             ("validation_fraction", 0 <= self.validation_fraction < 1, "in [0, 1)"),

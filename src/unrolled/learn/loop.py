@@ -13,6 +13,10 @@ from torch import Tensor
 from unrolled.errors import DivergedError
 
 
+LARGEST_RATE = 1e30
+"""Adam's step, up to ten times the rate, has to be a number in single precision."""
+
+
 @dataclass(frozen=True)
 class FitSettings:
     """How long and how fast.

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from unrolled.errors import InputError
+from unrolled.learn.loop import LARGEST_RATE
 from unrolled.model import TableConfig
 from unrolled.model.folder import Missing
 from unrolled.model.network import CellName
@@ -58,7 +59,7 @@ class TrainSettings(BaseModel):
     epochs: int = Field(default=100, gt=0)
     patience: int = Field(default=15, gt=0)
     batch_size: int = Field(default=64, gt=0)
-    learning_rate: float = Field(default=3e-3, gt=0.0)
+    learning_rate: float = Field(default=3e-3, gt=0.0, le=LARGEST_RATE)
     clip: float = Field(default=1.0, ge=0.0)
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     threads: int | None = Field(default=None, gt=0, le=MOST_THREADS)
