@@ -12,7 +12,6 @@ from torch import Tensor
 
 from unrolled.errors import DivergedError
 
-
 LARGEST_RATE = 1e30
 """Adam's step, up to ten times the rate, has to be a number in single precision."""
 
