@@ -1,0 +1,134 @@
+"""The command in a process of its own: exit codes, signals, and what is imported."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import unrolled
+from support_cli import program, run
+from support_learn import wave_frame, write_wave
+from unrolled.learn.predict import predict_table
+from unrolled.model import load_run
+
+
+def modules_after(code: str) -> set[str]:
+    """The modules that stand imported once ``code`` has run in a fresh Python."""
+    script = f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"torch", "sklearn", "matplotlib", "polars", "numpy", "rich.progress"}
+
+
+@pytest.mark.parametrize("args", ["--help", "--version", "train --help", "predict --help"])
+def test_help_is_instant_since_it_imports_nothing_heavy(args):
+    argv = ["unrolled", *args.split()]
+    code = f"import unrolled.cli.app as app; sys.argv = {argv}; app.main()"
+    assert not modules_after(code) & HEAVY
+
+
+def test_importing_the_package_imports_nothing_that_is_not_needed():
+    assert not modules_after("import unrolled") & HEAVY
+
+
+def test_the_modules_do_not_bring_the_training():
+    assert not modules_after("from unrolled import LSTM") & (HEAVY - {"torch", "numpy"})
+
+
+def test_the_version_is_the_packages():
+    outcome = run("--version")
+    assert (outcome.code, outcome.out) == (0, f"unrolled {unrolled.__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "predict"])
+def test_help_names_every_command(command):
+    outcome = run("--help")
+    assert outcome.code == 0
+    assert command in outcome.out
+
+
+def test_what_a_user_can_mend_is_one_line_and_exit_code_2(tmp_path):
+    missing = tmp_path / "nowhere.csv"
+    outcome = run("train", missing, "--input", "a", "--target", "b", "--out", tmp_path / "run")
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.err == f"unrolled: error: {missing}: no such file. Check the path\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("args", [["trian"], ["train", "--inptu", "a"], ["train", "--epochs", "x"]])
+def test_a_wrong_word_on_the_command_line_is_exit_code_2_too(args):
+    outcome = run(*args)
+    assert outcome.code == 2
+    assert "Error" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.fixture
+def training(tmp_path):
+    """A training run far too long to wait for, in a process that is told to write as it goes."""
+    data = write_wave(tmp_path / "wave.csv", rows=400)
+    out = tmp_path / "run"
+    command = program(
+        "train", data, "--input", "sin", "--target", "cos", "--out", out, "--window", 6,
+        "--hidden-size", 4, "--threads", 1, "--epochs", 1_000_000, "--patience", 1_000_000,
+    )  # fmt: skip
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # The progress bar is drawn as it moves: it tells when the first epoch is done.
+        env={**os.environ, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "200"},
+    ) as process:
+        yield process, out
+        process.kill()
+
+
+def wait_for_an_epoch(process):
+    """Reads the progress bar until it shows an error, and the process's next words after it."""
+    seen, deadline = "", time.monotonic() + 60
+    while "validation" not in seen:
+        assert time.monotonic() < deadline, seen
+        assert process.poll() is None, seen
+        seen += process.stderr.read(1)
+
+
+def test_ctrl_c_leaves_the_best_model_so_far_loadable(training):
+    process, out = training
+    wait_for_an_epoch(process)
+    process.send_signal(signal.SIGINT)
+    printed, complained = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in complained
+    assert "interrupted: kept the best weights so far" in complained
+    assert f"Wrote {out}/" in printed
+    assert json.loads((out / "metrics.json").read_text())["interrupted"] is True
+    assert len(predict_table(load_run(out), wave_frame()).frame) == 195
+
+
+def test_ctrl_c_before_the_first_epoch_writes_nothing(tmp_path):
+    data = write_wave(tmp_path / "wave.csv", rows=50_000)
+    command = program(
+        "train", data, "--input", "sin", "--target", "cos", "--out", tmp_path / "run",
+        "--threads", 1, "--hidden-size", 64, "--batch-size", 8,
+    )  # fmt: skip
+    environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        while "epochs" not in (seen := process.stderr.readline()):
+            assert process.poll() is None, seen
+        process.send_signal(signal.SIGINT)
+        _, complained = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in complained
+    assert [path.name for path in tmp_path.iterdir()] == ["wave.csv"]
