@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import subprocess
+from contextlib import contextmanager
 
 import matplotlib.image
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from filelock import FileLock
 
 from support_cli import program
+from unrolled.learn import wave
 from unrolled.learn.wave import CELLS, SETTLING, STRETCH
 from unrolled.model import load_run
 
@@ -131,6 +133,25 @@ def test_the_picture_is_one_to_look_at(demo):
     assert 600 <= height <= 2400
     blank = (pixels[..., :3] > 0.99).all(axis=-1).mean()
     assert 0.5 < blank < 0.98  # lines on white: neither empty nor filled
+
+
+def test_ctrl_c_ends_the_whole_of_it_and_writes_nothing(unrolled, tmp_path, monkeypatch):
+    begun = []
+
+    @contextmanager
+    def interrupted(label, _):
+        def stop(_):
+            raise KeyboardInterrupt
+
+        begun.append(label)
+        yield stop
+
+    monkeypatch.setattr(wave, "WINDOWS_PER_EPOCH", 2)
+    monkeypatch.setattr("unrolled.cli.demo.progress", interrupted)
+    outcome = unrolled("demo", "--out", tmp_path / "demo")
+    assert outcome.code == 130
+    assert len(begun) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_folder_that_is_not_empty_is_refused_before_the_work(unrolled, tmp_path):

@@ -19,6 +19,9 @@ def run_demo(out: Path, *, seed: int, overwrite: bool) -> None:
     for cell in CELLS:
         with progress(f"{cell.upper():4}", EPOCHS) as on_epoch:
             results.append(train_wave(cell, seed=seed, on_epoch=on_epoch))
+        if results[-1].history.interrupted:
+            # Half of a comparison is none: leave, rather than go on to the next network.
+            raise KeyboardInterrupt
     save_wave(results, out, overwrite=overwrite)
     screen.print(_table(results))
     screen.print(
