@@ -1,0 +1,123 @@
+// The core, once for each instruction set: the build compiles this file several times, with other
+// flags and another UNROLLED_ISA.
+#include "activation.h"
+#include "cells/elman.h"
+#include "cells/gru.h"
+#include "cells/lstm.h"
+#include "scan.h"
+
+namespace unrolled {
+namespace UNROLLED_ISA {
+
+// Calls f.template operator()<C>() for the cell that the shape names.
+template <class T, bool is_relu, class F>
+auto with_elman(const Shape& s, F f) {
+    switch (product_vectors<T>(s.hidden)) {
+        case 4: return f.template operator()<Elman<T, is_relu, 4>>();
+        case 2: return f.template operator()<Elman<T, is_relu, 2>>();
+        default: return f.template operator()<Elman<T, is_relu, 1>>();
+    }
+}
+
+template <class T, class F>
+auto with_cell(const Shape& s, F f) {
+    switch (s.cell) {
+        case Cell::rnn_tanh: return with_elman<T, false>(s, f);
+        case Cell::rnn_relu: return with_elman<T, true>(s, f);
+        case Cell::lstm: return f.template operator()<Lstm<T>>();
+        default: return f.template operator()<Gru<T>>();
+    }
+}
+
+template <class T>
+Index packed_forward_size(const Shape& s) {
+    const Index cell = with_cell<T>(s, [&]<class C>() { return Packed<T, C>::size(s); });
+    return cell + (s.projection ? packed_product_size<T>(s.hidden, s.projection) : 0);
+}
+
+template <class T>
+void pack_forward(const Shape& s, const Weights<T>& w, T* packed) {
+    with_cell<T>(s, [&]<class C>() {
+        Packed<T, C>::write(s, w, packed);
+        if (s.projection)  // h = hr * raw
+            pack_product<T>(w.hr, s.hidden, s.projection, 1, s.hidden,
+                            packed + Packed<T, C>::size(s));
+        return 0;
+    });
+}
+
+template <class T>
+Index packed_backward_size(const Shape& s) {
+    const Index gates = with_cell<T>(s, []<class C>() { return Index(C::gates); });
+    return packed_product_size<T>(gates * s.hidden, s.state()) +
+           (s.projection ? packed_product_size<T>(s.projection, s.hidden) : 0);
+}
+
+template <class T>
+void pack_backward(const Shape& s, const Weights<T>& w, T* packed) {
+    const Index gates = with_cell<T>(s, []<class C>() { return Index(C::gates); });
+    pack_product<T>(w.hh, gates * s.hidden, s.state(), s.state(), 1, packed);
+    if (s.projection)  // d raw = hr^T * d h
+        pack_product<T>(w.hr, s.projection, s.hidden, s.hidden, 1,
+                        packed + packed_product_size<T>(gates * s.hidden, s.state()));
+}
+
+template <class T>
+bool forward(const Shape& s, const Layout& layout, const Forward<T>& f, int threads) {
+    return with_cell<T>(
+        s, [&]<class C>() { return Scan<T, C>::forward(s, layout, f, threads); });
+}
+
+template <class T>
+bool backward(const Shape& s, const Layout& layout, const Backward<T>& g, int threads) {
+    return with_cell<T>(
+        s, [&]<class C>() { return Scan<T, C>::backward(s, layout, g, threads); });
+}
+
+template <class T>
+void all_sigmoid(const T* x, T* y, Index count) {
+    for (Index i = 0; i < count; i += lanes<T>)
+        store(y + i, sigmoid<T>(load(x + i, count - i)), count - i);
+}
+
+template <class T>
+void all_tanh(const T* x, T* y, Index count) {
+    for (Index i = 0; i < count; i += lanes<T>)
+        store(y + i, tanh<T>(load(x + i, count - i)), count - i);
+}
+
+// As many independent chains as hide the latency of a multiply-add on every machine we know.
+constexpr int busy_chains = 12;
+
+template <class T>
+T busy(Index rounds) {
+    Vec<T> chain[busy_chains];
+    for (int c = 0; c < busy_chains; ++c) chain[c] = all<T>(T(c));
+    Vec<T> factor = all<T>(T(0.5)), term = all<T>(T(1));
+    for (Index i = 0; i < rounds; ++i) {
+        for (int c = 0; c < busy_chains; ++c) chain[c] = chain[c] * factor + term;
+        asm volatile("" : "+m"(factor), "+m"(term));  // or the compiler would see through it
+    }
+    T sum = 0;
+    for (int c = 0; c < busy_chains; ++c) sum += chain[c][0];
+    return sum;
+}
+
+template <class T>
+constexpr Table<T> table = {packed_forward_size<T>, packed_backward_size<T>, pack_forward<T>,
+                            pack_backward<T>,       forward<T>,              backward<T>,
+                            all_sigmoid<T>,         all_tanh<T>,             busy<T>,
+                            busy_chains * lanes<T>};
+
+#define UNROLLED_TEXT_OF(x) #x
+#define UNROLLED_TEXT(x) UNROLLED_TEXT_OF(x)
+constexpr Core core = {UNROLLED_TEXT(UNROLLED_ISA), UNROLLED_BYTES, table<float>, table<double>};
+
+}  // namespace UNROLLED_ISA
+
+#define UNROLLED_JOIN_OF(a, b) a##b
+#define UNROLLED_JOIN(a, b) UNROLLED_JOIN_OF(a, b)
+extern const Core* UNROLLED_JOIN(core_, UNROLLED_ISA)();
+const Core* UNROLLED_JOIN(core_, UNROLLED_ISA)() { return &UNROLLED_ISA::core; }
+
+}  // namespace unrolled

@@ -1,0 +1,63 @@
+// The forward weights as the kernels read them: for each block of units its biases, then for each
+// input, then for each hidden number, one vector for each gate.
+#pragma once
+#include "matmul.h"
+
+namespace unrolled::UNROLLED_ISA {
+
+template <class T, class C>
+struct Packed {
+    static constexpr Index width = C::unit_vectors * lanes<T>;            // units in a block
+    static constexpr Index columns = C::unit_vectors > 1 ? C::unit_vectors : C::gates;
+
+    static Index blocks(const Shape& s) { return (s.hidden + width - 1) / width; }
+    static Index block_size(const Shape& s) {
+        return (C::sums + (s.inputs + s.state()) * columns) * lanes<T>;
+    }
+    static Index size(const Shape& s) { return blocks(s) * block_size(s); }
+
+    // The unit and the row of the weights that lane i of column c stands for.
+    static Index unit(Index block, Index c, Index i) {
+        return block * width + (C::unit_vectors > 1 ? c * lanes<T> : 0) + i;
+    }
+    static Index gate(Index c) { return C::unit_vectors > 1 ? 0 : c; }
+
+    static void write(const Shape& s, const Weights<T>& w, T* to) {
+        for (Index block = 0; block < blocks(s); ++block) {
+            write_biases(s, w, block, to);
+            to += C::sums * lanes<T>;
+            to = write_matrix(s, w.ih, s.inputs, block, to);
+            to = write_matrix(s, w.hh, s.state(), block, to);
+        }
+    }
+
+   private:
+    static void write_biases(const Shape& s, const Weights<T>& w, Index block, T* to) {
+        for (Index i = 0; i < C::sums * lanes<T>; ++i) to[i] = T(0);
+        if (!w.bias_ih) return;
+        for (Index c = 0; c < columns; ++c) {
+            for (Index i = 0; i < lanes<T>; ++i) {
+                const Index u = unit(block, c, i);
+                if (u >= s.hidden) continue;
+                const Index row = gate(c) * s.hidden + u;
+                to[C::input_sum(c) * lanes<T> + i] += w.bias_ih[row];
+                to[C::hidden_sum(c) * lanes<T> + i] += w.bias_hh[row];
+            }
+        }
+    }
+
+    static T* write_matrix(const Shape& s, const T* w, Index k_end, Index block, T* to) {
+        for (Index c = 0; c < columns; ++c) {
+            for (Index i = 0; i < lanes<T>; ++i) {
+                const Index u = unit(block, c, i);
+                const T* from = w + (gate(c) * s.hidden + u) * k_end;
+                T* lane = to + c * lanes<T> + i;
+                for (Index k = 0; k < k_end; ++k)
+                    lane[k * columns * lanes<T>] = u < s.hidden ? from[k] : T(0);
+            }
+        }
+        return to + k_end * columns * lanes<T>;
+    }
+};
+
+}  // namespace unrolled::UNROLLED_ISA

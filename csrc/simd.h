@@ -1,0 +1,85 @@
+// A vector of as many numbers as one register of this build holds, in the compiler's own terms.
+//
+// The build gives UNROLLED_ISA (a namespace of its own: the linker merges inline functions of equal
+// names, and an old machine would then run new instructions) and UNROLLED_BYTES (a register's size).
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#include "contract.h"
+
+namespace unrolled::UNROLLED_ISA {
+
+#define UNROLLED_INLINE inline __attribute__((always_inline))
+
+template <class T>
+struct Simd;
+
+template <>
+struct Simd<float> {
+    static constexpr int lanes = UNROLLED_BYTES / 4;
+    using Bits = std::int32_t;
+    typedef float V __attribute__((vector_size(UNROLLED_BYTES), aligned(4), may_alias));
+    typedef std::int32_t I __attribute__((vector_size(UNROLLED_BYTES), aligned(4), may_alias));
+    typedef float R __attribute__((vector_size(UNROLLED_BYTES)));         // in a register
+    typedef std::int32_t RI __attribute__((vector_size(UNROLLED_BYTES)));
+};
+
+template <>
+struct Simd<double> {
+    static constexpr int lanes = UNROLLED_BYTES / 8;
+    using Bits = std::int64_t;
+    typedef double V __attribute__((vector_size(UNROLLED_BYTES), aligned(8), may_alias));
+    typedef double R __attribute__((vector_size(UNROLLED_BYTES)));
+    typedef std::int64_t RI __attribute__((vector_size(UNROLLED_BYTES)));
+};
+
+template <class T>
+using Vec = typename Simd<T>::R;
+template <class T>
+using Mask = typename Simd<T>::RI;
+
+template <class T>
+constexpr int lanes = Simd<T>::lanes;
+
+template <class T>
+UNROLLED_INLINE Vec<T> load(const T* p) {
+    return *reinterpret_cast<const typename Simd<T>::V*>(p);
+}
+
+template <class T>
+UNROLLED_INLINE void store(T* p, Vec<T> v) {
+    *reinterpret_cast<typename Simd<T>::V*>(p) = v;
+}
+
+// The first n numbers only; what stands past them in memory is neither read nor written.
+template <class T>
+UNROLLED_INLINE Vec<T> load(const T* p, Index n) {
+    if (n >= lanes<T>) return load(p);
+    Vec<T> v = {};
+    for (Index i = 0; i < n; ++i) v[i] = p[i];
+    return v;
+}
+
+template <class T>
+UNROLLED_INLINE void store(T* p, Vec<T> v, Index n) {
+    if (n >= lanes<T>) return store(p, v);
+    for (Index i = 0; i < n; ++i) p[i] = v[i];
+}
+
+template <class T>
+UNROLLED_INLINE Vec<T> all(T x) {
+    return x - Vec<T>{};
+}
+
+template <class T>
+UNROLLED_INLINE Vec<T> from_bits(Mask<T> bits) {
+    return reinterpret_cast<Vec<T>>(bits);
+}
+
+template <class T>
+UNROLLED_INLINE Mask<T> to_bits(Vec<T> v) {
+    return reinterpret_cast<Mask<T>>(v);
+}
+
+}  // namespace unrolled::UNROLLED_ISA
