@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from unrolled.learn.settings import TrainSettings
     from unrolled.learn.train import train_table
     from unrolled.model import load_run
-    from unrolled.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+    from unrolled.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell, which_backend
+    from unrolled.scan.engine import backend
 
 _HOMES = {
     "DivergedError": "unrolled.errors",
@@ -31,9 +32,11 @@ _HOMES = {
     "RNNCell": "unrolled.nn",
     "SequenceRegressor": "unrolled.learn.estimator",
     "TrainSettings": "unrolled.learn.settings",
+    "backend": "unrolled.scan.engine",
     "load_run": "unrolled.model",
     "predict_table": "unrolled.learn.predict",
     "train_table": "unrolled.learn.train",
+    "which_backend": "unrolled.nn",
 }
 
 __all__ = [
@@ -47,9 +50,11 @@ __all__ = [
     "RNNCell",
     "SequenceRegressor",
     "TrainSettings",
+    "backend",
     "load_run",
     "predict_table",
     "train_table",
+    "which_backend",
 ]
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from unrolled.scan import kernels, reference
+from unrolled.scan import autograd, kernels, native, reference
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
+
+Backend = Literal["auto", "native", "reference", "torch"]
+ENGINES: dict[str, ModuleType] = {"native": autograd, "reference": reference, "torch": kernels}
+
+_forced: ContextVar[str | None] = ContextVar("unrolled_backend", default=None)
 
 
 def run(
@@ -28,21 +38,90 @@ def run(
         The outputs of the last layer, [T, B, D·P] or ragged [N, D·P], and each state after every
         row's own last step, [L·D, B, P].
     """
-    output, last = _engine(sequences.data).run(spec, sequences, initial, flat)
+    name, _ = choose(sequences.data, [*initial, *flat])
+    output, last = ENGINES[name].run(spec, sequences, initial, flat)
     return output, last
 
 
 def run_cell(cell: Cell, input: Tensor, state: State, weights: Weights) -> State:
     """One step: ``input`` [B, I], each state [B, H]; returns the next states [B, H]."""
-    next_state: State = _engine(input).run_cell(cell, input, state, weights)
-    return next_state
+    if choose_cell(input)[0] == "torch":
+        return kernels.run_cell(cell, input, state, weights)
+    return reference.run_cell(cell, input, state, weights)
 
 
-def _engine(data: Tensor) -> ModuleType:
-    """The reference on a CPU; elsewhere, and under autocast, torch has kernels of its own.
+@contextmanager
+def backend(name: Backend) -> Iterator[None]:
+    """Within the block every pass runs on this backend.
 
-    Autocast casts inside torch's kernels; rounding every step of ours to bfloat16 would lose the
-    state that torch keeps.
+    ``native`` is the compiled core, ``reference`` the equations in plain torch, ``torch`` torch's
+    own kernels, ``auto`` the choice that is made without this. The environment variable
+    ``UNROLLED_BACKEND`` does the same from outside; the block wins over it.
+
+    Raises:
+        ValueError: there is no such backend.
     """
-    ours = data.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return reference if ours else kernels
+    token = _forced.set(_checked(name, "backend"))
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def choose(data: Tensor, others: Sequence[Tensor]) -> tuple[str, str]:
+    """Who computes a pass over ``data`` with these states and weights, and why.
+
+    Raises:
+        RuntimeError: ``native`` is forced, and can't do it.
+        ValueError: ``UNROLLED_BACKEND`` names no backend.
+    """
+    forced = _wanted()
+    if forced in ("reference", "torch"):
+        return forced, "it is forced"
+    choice, obstacle = _by_itself(data, others)
+    if forced == "native" and obstacle:
+        raise RuntimeError(f"the native backend is forced, and can't run this: {obstacle}")
+    return choice, obstacle or "nothing speaks against it"
+
+
+def choose_cell(data: Tensor) -> tuple[str, str]:
+    """The same for a single step, which the compiled core has no entry for."""
+    if (forced := _wanted()) == "torch":
+        return forced, "it is forced"
+    other = _not_ours(data)
+    if other and forced != "reference":
+        return "torch", other
+    return "reference", "a single step is computed in plain torch"
+
+
+def _by_itself(data: Tensor, others: Sequence[Tensor]) -> tuple[str, str | None]:
+    """The choice where none is forced, and why it is not the compiled core."""
+    if other := _not_ours(data):
+        return "torch", other
+    obstacle = native.obstacle(data, others)
+    return ("reference", obstacle) if obstacle else ("native", None)
+
+
+def _not_ours(data: Tensor) -> str | None:
+    """Why the pass is better left to torch's kernels, or None where it is not."""
+    if data.device.type != "cpu":
+        return f"on {data.device.type} torch has kernels of its own"
+    if torch.is_autocast_enabled("cpu"):
+        # Rounding every step to bfloat16 would lose the state that torch's kernels keep.
+        return "autocast casts inside torch's kernels"
+    return None
+
+
+def _wanted() -> str:
+    block = _forced.get()
+    if block is not None:
+        return block
+    return _checked(os.environ.get("UNROLLED_BACKEND", "auto"), "UNROLLED_BACKEND")
+
+
+def _checked(name: str, where: str) -> str:
+    if name not in get_args(Backend):
+        raise ValueError(
+            f"{where}: one of {', '.join(get_args(Backend))} was expected, got {name!r}"
+        )
+    return name

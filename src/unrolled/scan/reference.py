@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import linear
 
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
@@ -109,10 +109,26 @@ def run_layer(
     return output.view(*sequences.data.shape[:-1], output.shape[-1]), last
 
 
+def draw_noise(like: Tensor, probability: float) -> Tensor:
+    """What dropout multiplies by: 0 with the probability, else what keeps the mean.
+
+    Drawn as torch's dropout draws it, so that the same seed gives the same mask.
+    """
+    keep = 1.0 - probability
+    return torch.empty_like(like).bernoulli_(keep).div_(keep or 1.0)
+
+
 def run(
-    spec: Spec, sequences: Sequences, initial: State, flat: list[Tensor]
+    spec: Spec,
+    sequences: Sequences,
+    initial: State,
+    flat: list[Tensor],
+    noises: list[Tensor | None] | None = None,
 ) -> tuple[Tensor, State]:
-    """The whole pass; see :func:`unrolled.scan.engine.run`."""
+    """The whole pass; see :func:`unrolled.scan.engine.run`.
+
+    ``noises`` are the dropout's of each layer, to repeat a pass; they are drawn if it is None.
+    """
     weights = spec.weights(flat)
     last: list[State] = []
     for layer in range(spec.num_layers):
@@ -130,6 +146,7 @@ def run(
             last.append(state)
         data = torch.cat(outputs, dim=-1) if spec.bidirectional else outputs[0]
         if spec.dropout > 0 and layer < spec.num_layers - 1:
-            data = dropout(data, spec.dropout)
+            noise = noises[layer] if noises else None
+            data = data * (draw_noise(data, spec.dropout) if noise is None else noise)
         sequences = sequences.with_data(data)
     return sequences.data, tuple(torch.stack(column) for column in zip(*last, strict=True))
