@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import unrolled.nn
+from unrolled.scan import native
 
 # All different, so that no two dimensions can be mixed up unseen.
 STEPS, BATCH, INPUTS, HIDDEN, PROJECTED = 4, 3, 2, 6, 5
@@ -64,6 +66,21 @@ CELLS = [
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 every_cell = pytest.mark.parametrize("kind", CELLS, ids=str)
 every_module = pytest.mark.parametrize("kind", KINDS + CELLS, ids=str)
+
+
+CORES = native.isas() if os.environ.get("UNROLLED_TEST_EVERY_ISA") else native.isas()[-1:]
+BACKENDS = ["reference", *CORES]
+"""The reference, and the compiled core: on this machine's best instruction set, or on every one of
+them (``make test-isas``)."""
+
+
+def use_backend(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Forces one of :data:`BACKENDS` for the length of a test."""
+    if name == "reference":
+        monkeypatch.setenv("UNROLLED_BACKEND", "reference")
+        return
+    monkeypatch.setenv("UNROLLED_BACKEND", "native")
+    monkeypatch.setattr(native, "isa", lambda: native.isas().index(name))
 
 
 def expected_warning(options: Mapping[str, Any]) -> contextlib.AbstractContextManager[Any]:

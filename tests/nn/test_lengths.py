@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+import unrolled
 from support_nn import (
     BATCH,
     STEPS,
@@ -25,6 +26,7 @@ from support_nn import (
     random_input,
     tensors,
 )
+from unrolled.scan import native
 
 LENGTHS = [2, 0, STEPS]
 
@@ -226,8 +228,26 @@ def test_work_is_proportional_to_the_sum_of_the_lengths(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("unrolled.scan.reference.linear", counted)
     ours, _ = Kind("GRU").pair()
-    ours(random_input(ours), lengths=LENGTHS)
+    with unrolled.backend("reference"):
+        ours(random_input(ours), lengths=LENGTHS)
     assert sum(rows) == 2 * sum(LENGTHS)
+
+
+@pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
+def test_the_core_is_given_the_steps_that_exist_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = []
+    forward = native.Scan.forward
+
+    def watched(self: native.Scan, rows: Any, data: Tensor, *rest: Any, **options: Any) -> Any:
+        given.append(data.shape[0])
+        return forward(self, rows, data, *rest, **options)
+
+    monkeypatch.setattr(native.Scan, "forward", watched)
+    ours, _ = Kind("GRU").pair(num_layers=2)
+    ours(random_input(ours), lengths=LENGTHS)
+    assert given == [sum(LENGTHS)] * 2
 
 
 # --- What may not be given: what was expected, what came, and the repair where there is one.

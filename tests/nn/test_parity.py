@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from support_nn import (
+    BACKENDS,
     BATCH,
     KINDS,
     STEPS,
@@ -22,6 +23,7 @@ from support_nn import (
     run_lengths,
     run_packed,
     tensors,
+    use_backend,
 )
 
 TOLERANCE = {torch.float32: 4e-6, torch.float64: 1e-12}
@@ -61,7 +63,9 @@ def assert_parity(
         torch.manual_seed(seed)  # the same dropout masks
         found = tensors(run(module, x, hx, lengths))
         floats = [tensor for tensor in found if tensor.is_floating_point()]
-        loss = sum((tensor * torch.randn_like(tensor)).sum() for tensor in floats)
+        loss = sum(
+            (tensor * torch.randn(tensor.shape, dtype=tensor.dtype)).sum() for tensor in floats
+        )
         leaves = [x, *tensors(hx), *module.parameters()]
         results.append(found)
         gradients.append(torch.autograd.grad(loss, leaves))
@@ -84,7 +88,9 @@ def assert_parity(
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 @every_kind
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_same_numbers_and_gradients_as_torch(
+    backend: str,
     kind: Kind,
     num_layers: int,
     bias: bool,
@@ -95,7 +101,9 @@ def test_same_numbers_and_gradients_as_torch(
     given_state: bool,
     dtype: torch.dtype,
     seed: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    use_backend(monkeypatch, backend)
     ours, theirs = kind.pair(
         num_layers=num_layers,
         bias=bias,

@@ -1,0 +1,263 @@
+"""The compiled core: who runs when, and what it promises beyond the same numbers."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import resource
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+import unrolled
+from support_nn import Kind, every_kind, random_hx, tensors, use_backend
+from unrolled.scan import native
+
+if not native.is_built():
+    pytest.skip("built without a compiler", allow_module_level=True)
+
+SIZES = [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 65, 70]
+every_core = pytest.mark.parametrize("core", native.isas())
+
+
+@pytest.fixture
+def threads():
+    """Sets torch's threads for a test; the other tests run on one."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def gradients(module, x, hx=None, lengths=None):
+    output, last = module(x, hx, lengths)
+    results = [output, *tensors(last)]
+    generator = torch.Generator().manual_seed(0)
+    loss = sum(
+        (r * torch.randn(r.shape, generator=generator, dtype=r.dtype)).sum() for r in results
+    )
+    leaves = [t for t in (x, *tensors(hx), *module.parameters()) if t.requires_grad]
+    return results, torch.autograd.grad(loss, leaves)
+
+
+def assert_like_the_reference(module, x, hx=None, lengths=None):
+    with unrolled.backend("reference"):
+        expected = gradients(module, x, hx, lengths)
+    with unrolled.backend("native"):
+        found = gradients(module, x, hx, lengths)
+    tolerance = 1e-11 if x.dtype == torch.float64 else 2e-5
+    for ours, theirs in zip(itertools.chain(*found), itertools.chain(*expected), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+@every_core
+@every_kind
+@pytest.mark.parametrize("hidden", SIZES)
+def test_any_hidden_size_is_right(core, kind: Kind, hidden, monkeypatch):
+    use_backend(monkeypatch, core)
+    options = {"proj_size": hidden // 2} if "proj_size" in kind.options and hidden > 1 else {}
+    if "proj_size" in kind.options and not options:
+        options = {"proj_size": 0}
+    module, _ = kind.pair(hidden_size=hidden, dtype=torch.float64, **options)
+    x = torch.randn(3, 5, 2, dtype=torch.float64, requires_grad=True)
+    assert_like_the_reference(module, x)
+
+
+@every_core
+@every_kind
+@pytest.mark.parametrize("batch", range(15))
+def test_any_number_of_rows_is_right(core, kind: Kind, batch, monkeypatch):
+    use_backend(monkeypatch, core)
+    module, _ = kind.pair(dtype=torch.float64, bidirectional=True)
+    x = torch.randn(3, batch, 2, dtype=torch.float64, requires_grad=True)
+    lengths = torch.randint(0, 4, (batch,))
+    assert_like_the_reference(module, x, random_hx(module, batch, dtype=x.dtype), lengths)
+
+
+@every_core
+@every_kind
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_forward_pass_is_the_same_to_the_bit_for_a_row_alone(core, kind, dtype, monkeypatch):
+    use_backend(monkeypatch, core)
+    module, _ = kind.pair(hidden_size=37, dtype=dtype)
+    x = torch.randn(9, 11, 2, dtype=dtype)
+    with torch.inference_mode():
+        together, _ = module(x)
+        for row in range(11):
+            alone, _ = module(x[:, row : row + 1])
+            assert torch.equal(alone, together[:, row : row + 1])
+
+
+@every_kind
+@pytest.mark.parametrize("layout", ["dense", "lengths"])
+def test_any_number_of_threads_gives_the_same_bits(kind: Kind, layout, threads):
+    module, _ = kind.pair(hidden_size=48, num_layers=2, bidirectional=True)
+    x = torch.randn(60, 23, 2)
+    lengths = None if layout == "dense" else torch.randint(0, 61, (23,))
+    results = []
+    for count in (1, 2, 3):
+        threads(count)
+        with torch.inference_mode():
+            output, last = module(x, None, lengths)
+        results.append([output, *tensors(last)])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@every_kind
+def test_training_gives_the_same_bits_from_run_to_run(kind: Kind, threads):
+    threads(2)
+    module, _ = kind.pair(hidden_size=48)
+    x = torch.randn(60, 23, 2, requires_grad=True)
+    first, second = (gradients(module, x) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first[1], second[1], strict=True))
+
+
+@every_kind
+def test_inference_and_training_give_the_same_bits(kind: Kind):
+    module, _ = kind.pair(num_layers=2)
+    x = torch.randn(5, 3, 2)
+    with torch.inference_mode():
+        without, _ = module(x)
+    assert torch.equal(without, module(x)[0])
+
+
+@every_kind
+def test_a_row_with_batch_first_is_read_where_it_lies(kind: Kind, monkeypatch):
+    """No copy: the addresses that the core gets are those of the caller's memory."""
+    module, _ = kind.pair(batch_first=True)
+    x = torch.randn(3, 5, 2)
+    seen = []
+    original = native.Scan.forward
+
+    def forward(self, rows, data, *args, **kwargs):
+        seen.append(data.data_ptr())
+        return original(self, rows, data, *args, **kwargs)
+
+    monkeypatch.setattr(native.Scan, "forward", forward)
+    with torch.inference_mode():
+        output, _ = module(x)
+    assert seen == [x.data_ptr()]
+    assert output.is_contiguous()
+
+
+@every_kind
+def test_a_weight_changed_between_forward_and_backward_is_refused(kind: Kind):
+    module, _ = kind.pair()
+    output, _ = module(torch.randn(4, 3, 2))
+    with torch.no_grad():
+        module.weight_hh_l0.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+def test_nan_and_infinity_stay_in_their_row():
+    module = unrolled.GRU(2, 9)
+    x = torch.randn(4, 5, 2)
+    clean, _ = module(x)
+    x[1, 2, 0], x[1, 3, 0] = float("nan"), float("inf")
+    found, _ = module(x)
+    assert found[1:, 2].isnan().all()
+    assert torch.equal(found[:, [0, 1, 4]], clean[:, [0, 1, 4]])
+
+
+def test_two_python_threads_may_use_one_module_at_once():
+    module = unrolled.LSTM(3, 40)
+    inputs = [torch.randn(50, 8, 3) for _ in range(8)]
+    alone = [gradients(module, x)[1] for x in inputs]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda x: gradients(module, x)[1], inputs))
+    for a, b in zip(alone, together, strict=True):
+        assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+def test_a_thousand_training_steps_do_not_grow_the_process():
+    module = unrolled.LSTM(8, 64, num_layers=2)
+    x = torch.randn(20, 16, 8)
+
+    def train(steps):
+        for _ in range(steps):
+            module(x)[0].sum().backward()
+            module.zero_grad()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    before = train(100)
+    assert train(1000) - before < 8 * 1024  # KiB; a step keeps 3 MiB until its backward pass
+
+
+# --- who runs -------------------------------------------------------------------------------------
+
+
+def test_on_a_cpu_the_core_runs_by_itself():
+    assert unrolled.which_backend(unrolled.LSTM(2, 3), torch.randn(4, 2)).startswith("native (")
+
+
+@pytest.mark.parametrize(
+    ("module", "data", "words"),
+    [
+        (unrolled.GRU(2, 3).bfloat16(), torch.zeros(4, 2).bfloat16(), "reference: .*bfloat16"),
+        (unrolled.GRU(2, 3, device="meta"), torch.zeros(4, 2, device="meta"), "torch: on meta"),
+        (unrolled.GRUCell(2, 3), torch.zeros(4, 2), "reference: a single step"),
+    ],
+    ids=["bfloat16", "meta", "cell"],
+)
+def test_who_runs_instead_and_why(module, data, words):
+    assert re.match(words, unrolled.which_backend(module, data))
+
+
+def test_what_is_forced_from_outside_gives_way_to_the_block(monkeypatch):
+    module, x = unrolled.RNN(2, 3), torch.randn(4, 2)
+    monkeypatch.setenv("UNROLLED_BACKEND", "torch")
+    assert unrolled.which_backend(module, x) == "torch: it is forced"
+    with unrolled.backend("reference"):
+        assert unrolled.which_backend(module, x) == "reference: it is forced"
+
+
+def test_native_says_so_where_it_is_forced_and_cannot():
+    module = unrolled.LSTM(2, 3).bfloat16()
+    with (
+        unrolled.backend("native"),
+        pytest.raises(RuntimeError, match=r"forced, and can't run this: .*bfloat16"),
+    ):
+        module(torch.zeros(4, 2).bfloat16())
+
+
+def test_a_backend_that_is_none_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="one of auto, native"), unrolled.backend("cuda"):
+        pass
+    monkeypatch.setenv("UNROLLED_BACKEND", "fast")
+    with pytest.raises(ValueError, match="UNROLLED_BACKEND: one of auto"):
+        unrolled.LSTM(2, 3)(torch.zeros(4, 2))
+
+
+def test_another_module_is_refused():
+    with pytest.raises(TypeError, match="one of unrolled's"):
+        unrolled.which_backend(torch.nn.LSTM(2, 3), torch.zeros(4, 2))
+
+
+@pytest.mark.parametrize("name", native.isas())
+def test_the_instruction_set_can_be_forced_from_outside(name):
+    code = (
+        "import torch, unrolled;"
+        "print(unrolled.which_backend(unrolled.LSTM(2, 3), torch.zeros(4, 2)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"UNROLLED_ISA": name, "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.startswith(f"native ({name})")
+
+
+def test_an_instruction_set_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setenv("UNROLLED_ISA", "mmx")
+    native.isa.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="UNROLLED_ISA=mmx: this machine and build have"):
+            unrolled.LSTM(2, 3)(torch.zeros(4, 2))
+    finally:
+        native.isa.cache_clear()
