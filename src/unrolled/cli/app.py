@@ -145,3 +145,13 @@ def predict(
     from unrolled.cli.predict import run_predict
 
     run_predict(run, data, out, missing=missing, overwrite=overwrite)
+
+
+@app.command()
+def doctor(
+    seconds: Annotated[float, typer.Option(min=0.0, help="How long to check.")] = 10.0,
+) -> None:
+    """Say what runs on this machine, and check it against the reference."""
+    from unrolled.cli.doctor import run_doctor
+
+    run_doctor(seconds)

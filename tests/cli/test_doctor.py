@@ -1,0 +1,48 @@
+"""``unrolled doctor``: what runs here, and whether it is right."""
+
+from __future__ import annotations
+
+import pytest
+
+from unrolled.cli import doctor
+from unrolled.nn import selfcheck
+from unrolled.scan import native
+
+needs_core = pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
+
+
+@needs_core
+def test_it_says_what_runs_and_that_it_is_right(capsys):
+    doctor.run_doctor(seconds=1.0)
+    printed = capsys.readouterr().out
+    assert native.isas()[native.isa()] in printed
+    assert "random passes agree with the reference" in printed
+
+
+@needs_core
+def test_a_core_that_is_wrong_is_found(monkeypatch, capsys):
+    forward = native.Scan.forward
+
+    def wrong(self, rows, data, initial, output, last, *, keep):
+        kept = forward(self, rows, data, initial, output, last, keep=keep)
+        output.mul_(1.001)
+        return kept
+
+    monkeypatch.setattr(native.Scan, "forward", wrong)
+    with pytest.raises(doctor.typer.Exit) as ended:
+        doctor.run_doctor(seconds=10.0)
+    assert ended.value.exit_code == 1
+    assert "WRONG" in capsys.readouterr().out
+
+
+def test_without_a_core_there_is_nothing_to_check(monkeypatch, capsys):
+    monkeypatch.setattr(native, "_core", None)
+    doctor.run_doctor(seconds=10.0)
+    printed = capsys.readouterr().out
+    assert "not built" in printed
+    assert "every pass runs on the reference" in printed
+
+
+@needs_core
+def test_there_is_one_openmp_runtime():
+    assert len(selfcheck.openmp_runtimes()) <= 1
