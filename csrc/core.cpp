@@ -93,11 +93,9 @@ template <class T>
 T busy(Index rounds) {
     Vec<T> chain[busy_chains];
     for (int c = 0; c < busy_chains; ++c) chain[c] = all<T>(T(c));
-    Vec<T> factor = all<T>(T(0.5)), term = all<T>(T(1));
-    for (Index i = 0; i < rounds; ++i) {
+    const Vec<T> factor = all<T>(T(0.5)), term = all<T>(T(1));
+    for (Index i = 0; i < rounds; ++i)
         for (int c = 0; c < busy_chains; ++c) chain[c] = chain[c] * factor + term;
-        asm volatile("" : "+m"(factor), "+m"(term));  // or the compiler would see through it
-    }
     T sum = 0;
     for (int c = 0; c < busy_chains; ++c) sum += chain[c][0];
     return sum;

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch.nn.utils.rnn import PackedSequence
 
 import unrolled
 from support_nn import Kind, every_kind, random_hx, tensors, use_backend
@@ -151,6 +152,15 @@ def test_a_weight_changed_between_forward_and_backward_is_refused(kind: Kind):
         module.weight_hh_l0.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.sum().backward()
+
+
+@pytest.mark.parametrize("sizes", [[3, 2, 2], [2, 3], [3, 2, -1], [5], [4, 1]])
+def test_a_packed_sequence_that_contradicts_itself_is_refused(sizes):
+    """Data of 5 rows, 3 of them in the state: nothing is read past the end."""
+    module = unrolled.GRU(2, 3)
+    packed = PackedSequence(torch.randn(5, 2), torch.tensor(sizes))
+    with pytest.raises(RuntimeError):
+        module(packed, torch.zeros(1, 3, 3))
 
 
 def test_nan_and_infinity_stay_in_their_row():

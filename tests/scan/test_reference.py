@@ -220,5 +220,5 @@ def test_weights_that_a_layer_lacks_are_none() -> None:
 
 
 def test_a_wrong_number_of_weights_is_an_error() -> None:
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="4 weights were expected, got 5"):
         Spec(CELLS["GRU"]).weights([torch.zeros(1)] * 5)

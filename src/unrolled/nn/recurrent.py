@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -72,13 +73,13 @@ class _Recurrent(torch.nn.RNNBase):
         return input._replace(data=data), self._as_hx(last)
 
     def _run(self, sequences: Sequences, state: State) -> tuple[Tensor, State]:
-        spec = Spec(
-            cell=CELLS[self.mode],
-            num_layers=self.num_layers,
-            bias=self.bias,
-            bidirectional=self.bidirectional,
-            projected=self.proj_size > 0,
-            dropout=self.dropout if self.training else 0.0,
+        spec = _spec(
+            self.mode,
+            self.num_layers,
+            self.bias,
+            self.bidirectional,
+            self.proj_size > 0,
+            self.dropout if self.training else 0.0,
         )
         # By name, so that weights which are computed (parametrizations) or swapped
         # (torch.func.functional_call) are the ones that run.
@@ -189,6 +190,14 @@ class GRU(_Recurrent, torch.nn.GRU):
     Raises:
         ValueError, RuntimeError, TypeError: as in :class:`RNN`, in torch's words.
     """
+
+
+@cache
+def _spec(
+    mode: str, num_layers: int, bias: bool, bidirectional: bool, projected: bool, dropout: float
+) -> Spec:
+    """Specs are values: made once for all calls that are alike."""
+    return Spec(CELLS[mode], num_layers, bias, bidirectional, projected, dropout)
 
 
 def _reordered(state: State, order: Tensor) -> State:

@@ -48,7 +48,7 @@ class _Layer:
 
 def _scans(spec: Spec, flat: list[Tensor]) -> list[Scan]:
     return [
-        Scan(spec.cell, w, reverse=spec.bidirectional and index % 2 == 1)
+        Scan(spec.cell, w, index, reverse=spec.bidirectional and index % 2 == 1)
         for index, w in enumerate(spec.weights(flat))
     ]
 
@@ -73,9 +73,9 @@ def _forward(
             kept = scans[index].forward(
                 rows,
                 data,
-                tuple(s[index] for s in initial),
+                initial,
                 _columns(output, direction, spec.directions),
-                tuple(s[index] for s in last),
+                last,
                 keep=layers is not None,
             )
             layer.kept.append(kept)
@@ -146,12 +146,12 @@ def _backward(
             part, d_weights = ctx.scans[index].backward(
                 rows,
                 layer.data,
-                tuple(s[index] for s in initial),
+                initial,
                 _columns(layer_output, direction, spec.directions),
                 layer.kept[direction],
                 None if d_output is None else _columns(d_output, direction, spec.directions),
-                [None if g is None else g[index] for g in d_last],
-                tuple(s[index] for s in d_initial),
+                d_last,
+                d_initial,
                 wants_input=wants_input or number > 0,
             )
             d_data = part if d_data is None or part is None else d_data.add_(part)

@@ -19,6 +19,8 @@ from unrolled.scan.spec import Cell, Spec, State, Weights
 Backend = Literal["auto", "native", "reference", "torch"]
 ENGINES: dict[str, ModuleType] = {"native": autograd, "reference": reference, "torch": kernels}
 
+NAMES = get_args(Backend)
+
 _forced: ContextVar[str | None] = ContextVar("unrolled_backend", default=None)
 
 
@@ -120,8 +122,6 @@ def _wanted() -> str:
 
 
 def _checked(name: str, where: str) -> str:
-    if name not in get_args(Backend):
-        raise ValueError(
-            f"{where}: one of {', '.join(get_args(Backend))} was expected, got {name!r}"
-        )
+    if name not in NAMES:
+        raise ValueError(f"{where}: one of {', '.join(NAMES)} was expected, got {name!r}")
     return name

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -40,6 +39,8 @@ NUMBERS = {
     "LSTM": _Numbers(2, kept=4, derived=4),
     "GRU": _Numbers(3, kept=4, derived=4),
 }
+PLAIN = (Tensor, Parameter)
+"""The types whose numbers lie in memory; a subclass may compute them."""
 
 
 def is_built() -> bool:
@@ -87,9 +88,9 @@ def obstacle(data: Tensor, others: Sequence[Tensor]) -> str | None:
     if dtype not in (torch.float32, torch.float64):
         return f"the core computes in float32 and float64, not {dtype}"
     for tensor in (data, *others):
-        if tensor.dtype != dtype or tensor.device.type != "cpu":
+        if tensor.dtype is not dtype or not tensor.is_cpu:
             return "input, states and weights differ in dtype or device"
-        if type(tensor) not in (Tensor, Parameter) or tensor.layout != torch.strided:
+        if type(tensor) not in PLAIN or tensor.layout is not torch.strided:
             return f"a tensor is a {type(tensor).__name__} with layout {tensor.layout}"
     return None
 
@@ -103,8 +104,7 @@ def has_memory(tensor: Tensor) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """Where the steps of the rows lie in memory; holds the index arrays of ragged ones alive.
 
     ``offsets`` and ``sizes`` are None where every row has every step.
@@ -118,11 +118,22 @@ class Rows:
 
     @classmethod
     def of(cls, sequences: Sequences, batch: int) -> Rows:
-        """The rows of these sequences, of which there are ``batch``, those without a step too."""
+        """The rows of these sequences, of which there are ``batch``, those without a step too.
+
+        Raises:
+            RuntimeError: ragged sequences don't say of themselves what they are.
+        """
         data, sizes = sequences.data, sequences.batch_sizes
         if sizes is not None:
-            sizes = sizes.contiguous()
-            return cls(len(sizes), batch, sizes.cumsum(0) - sizes, sizes, False)
+            sizes = sizes.to("cpu", torch.int64).contiguous()
+            ends = sizes.cumsum(0)
+            bounds = torch.cat([sizes.new_tensor([batch]), sizes, sizes.new_zeros(1)])
+            if int(ends[-1]) != data.shape[0] or bool((bounds.diff() > 0).any()):
+                raise RuntimeError(
+                    f"batch_sizes should fall from at most {batch} and add up to the "
+                    f"{data.shape[0]} rows of data, got {sizes.tolist()[:20]}"
+                )
+            return cls(len(sizes), batch, ends - sizes, sizes, False)
         # A transposed [B, T, F] is read as it lies.
         batch_first = not data.is_contiguous() and data.transpose(0, 1).is_contiguous()
         return cls(data.shape[0], batch, None, None, batch_first)
@@ -166,9 +177,10 @@ class Kept(NamedTuple):
 class Scan:
     """One layer in one direction with its weights."""
 
-    def __init__(self, cell: Cell, w: Weights, *, reverse: bool) -> None:
-        contiguous = {name: t.contiguous() for name, t in w._asdict().items() if t is not None}
-        self.weights = Weights(**contiguous)
+    def __init__(self, cell: Cell, w: Weights, index: int, *, reverse: bool) -> None:
+        """``index`` is the place of the layer and direction in the states."""
+        self.weights = Weights._make([t if t is None else t.contiguous() for t in w])
+        self.index = index
         self.reverse = reverse
         self.numbers = NUMBERS[cell.name]
         self.has_cell = "cell" in cell.states
@@ -180,23 +192,16 @@ class Scan:
         self.core = kind(isa(), self.numbers.cell, w.ih.shape[1], self.hidden, projection)
 
     def forward(
-        self,
-        rows: Rows,
-        data: Tensor,
-        initial: State,
-        output: Tensor,
-        last: State,
-        *,
-        keep: bool,
+        self, rows: Rows, data: Tensor, initial: State, output: Tensor, last: State, *, keep: bool
     ) -> Kept:
-        """Writes ``output`` (columns of a matrix over N) and the states ``last``.
+        """Writes ``output`` (columns of a matrix over N) and its slice of the states ``last``.
 
         Args:
             rows: where the steps lie.
             data: the layer's input [N, I].
-            initial: each state [B, ·].
+            initial: each state of all layers and directions [L·D, B, ·].
             output: [N, P], rows perhaps further apart than P.
-            last: each state [B, ·].
+            last: as ``initial``.
             keep: whether a backward pass may follow.
         """
         kept = Kept()
@@ -213,12 +218,10 @@ class Scan:
             rows.layout(reverse=self.reverse),
             packed.data_ptr(),
             data.data_ptr(),
-            initial[0].data_ptr(),
-            initial[1].data_ptr() if self.has_cell else 0,
+            *self._addresses(initial),
             output.data_ptr(),
             output.stride(0),
-            last[0].data_ptr(),
-            last[1].data_ptr() if self.has_cell else 0,
+            *self._addresses(last),
             *map(_address, kept),
             torch.get_num_threads(),
         )
@@ -237,7 +240,7 @@ class Scan:
         *,
         wants_input: bool,
     ) -> tuple[Tensor | None, list[Tensor]]:
-        """Writes ``d_initial``; returns the gradients of the input [N, I] and of the weights.
+        """Writes its slice of ``d_initial``; returns the gradients of the input and the weights.
 
         ``d_output`` is laid out as ``output`` is; None stands for zero, there and in ``d_last``.
         """
@@ -250,19 +253,16 @@ class Scan:
         self.core.backward(
             rows.layout(reverse=self.reverse),
             packed.data_ptr(),
-            initial[0].data_ptr(),
-            initial[1].data_ptr() if self.has_cell else 0,
+            *self._addresses(initial),
             output.data_ptr(),
             output.stride(0),
             _address(kept.gates),
             _address(kept.cells),
             _address(d_output),
             0 if d_output is None else d_output.stride(0),
-            _address(d_last[0]),
-            _address(d_last[1]) if self.has_cell else 0,
+            *self._addresses(d_last),
             d_gates.data_ptr(),
-            d_initial[0].data_ptr(),
-            d_initial[1].data_ptr() if self.has_cell else 0,
+            *self._addresses(d_initial),
             _address(d_projected),
             before.data_ptr(),
             torch.get_num_threads(),
@@ -278,6 +278,14 @@ class Scan:
             return None, d_weights
         ih = self.weights.ih
         return by_input.mm(ih.roll(self.hidden, 0) if self.shares_differ else ih), d_weights
+
+    def _addresses(self, states: Sequence[Tensor | None]) -> tuple[int, int]:
+        """Those of this layer and direction in the hidden and the cell state, 0 for none."""
+        found = [
+            0 if s is None else s.data_ptr() + self.index * s.stride(0) * s.element_size()
+            for s in states
+        ]
+        return (found[0], found[1] if self.has_cell else 0)
 
     def _shares(self, d_gates: Tensor) -> tuple[Tensor, Tensor]:
         """The gates' gradient as the input's weights meet it, and as the hidden state's do.

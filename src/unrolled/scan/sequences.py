@@ -10,14 +10,14 @@ is zero rather than missing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Sequences:
+class Sequences(NamedTuple):
     """``data`` [T, B, F], or [N, F] with ``batch_sizes``, a CPU tensor of int64 [T]; T ≥ 1."""
 
     data: Tensor
@@ -25,7 +25,7 @@ class Sequences:
 
     def with_data(self, data: Tensor) -> Sequences:
         """The same steps of the same rows with other features."""
-        return replace(self, data=data)
+        return Sequences(data, self.batch_sizes)
 
     def sizes(self) -> list[int]:
         """How many rows are active at each step [T]."""

@@ -73,12 +73,16 @@ class Spec:
         """The flat list of all weights, in torch's order, cut into layers and directions.
 
         Returns L·D entries: layer 0 forward, layer 0 reverse, layer 1 forward, and so on.
+
+        Raises:
+            ValueError: there are too few or too many.
         """
-        names = ["ih", "hh"]
-        names += ["bias_ih", "bias_hh"] if self.bias else []
-        names += ["hr"] if self.projected else []
-        starts = range(0, len(flat), len(names))
-        return [
-            Weights(**dict(zip(names, flat[start : start + len(names)], strict=True)))
-            for start in starts
-        ]
+        size = 2 + 2 * self.bias + self.projected
+        if len(flat) != size * self.num_layers * self.directions:
+            raise ValueError(
+                f"{size * self.num_layers * self.directions} weights were expected, got {len(flat)}"
+            )
+        rows = [flat[start : start + size] for start in range(0, len(flat), size)]
+        if self.projected and not self.bias:
+            return [Weights(ih, hh, hr=hr) for ih, hh, hr in rows]
+        return [Weights(*row) for row in rows]
