@@ -46,17 +46,22 @@ struct Packed {
         }
     }
 
+    // A few k at a time: a transposition whose every write would else be to another cache line.
     static T* write_matrix(const Shape& s, const T* w, Index k_end, Index block, T* to) {
-        for (Index c = 0; c < columns; ++c) {
-            for (Index i = 0; i < lanes<T>; ++i) {
-                const Index u = unit(block, c, i);
-                const T* from = w + (gate(c) * s.hidden + u) * k_end;
-                T* lane = to + c * lanes<T> + i;
-                for (Index k = 0; k < k_end; ++k)
-                    lane[k * columns * lanes<T>] = u < s.hidden ? from[k] : T(0);
+        constexpr Index chunk = 16, step = columns * lanes<T>;
+        for (Index begin = 0; begin < k_end; begin += chunk) {
+            const Index end = k_end < begin + chunk ? k_end : begin + chunk;
+            for (Index c = 0; c < columns; ++c) {
+                for (Index i = 0; i < lanes<T>; ++i) {
+                    const Index u = unit(block, c, i);
+                    const T* from = w + (gate(c) * s.hidden + u) * k_end;
+                    T* lane = to + c * lanes<T> + i;
+                    for (Index k = begin; k < end; ++k)
+                        lane[k * step] = u < s.hidden ? from[k] : T(0);
+                }
             }
         }
-        return to + k_end * columns * lanes<T>;
+        return to + k_end * step;
     }
 };
 
