@@ -15,7 +15,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas lint bench results clean
+.PHONY: help demo test test-isas sanitize lint bench results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,22 @@ test: lint ## lint, types, import layers, then every test
 
 test-isas: $(VENV)/.run $(VENV)/.dev ## the parity test on every instruction set of this machine
 	UNROLLED_TEST_EVERY_ISA=1 $(BIN)/python -m pytest -n auto tests/nn/test_parity.py
+
+# The sanitizers' runtimes have to be loaded before Python's own libraries, and our editable install
+# has to step aside for the checked build. What torch and Python leak is not looked at.
+SANITIZED := build/sanitize
+sanitize: $(VENV)/.run $(VENV)/.dev ## the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja --log-level=WARNING -DUNROLLED_SANITIZE=ON \
+	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DPython_EXECUTABLE=$(abspath $(BIN)/python)
+	$(BIN)/cmake --build $(SANITIZED)
+	rm -rf $(SANITIZED)/lib && mkdir $(SANITIZED)/lib && cp -r src/unrolled $(SANITIZED)/lib
+	cp $(SANITIZED)/_core*.so $(SANITIZED)/lib/unrolled
+	SKBUILD_EDITABLE_SKIP=$$(ls -d $(CURDIR)/build/cp*) PYTHONPATH=$(SANITIZED)/lib \
+	ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+	sh -c '$(BIN)/python -c "from unrolled.scan import native; assert \"$(SANITIZED)\" in native._core.__file__" && \
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/scan tests/nn/test_lengths.py \
+	  -k "not grow and not from_outside"'
 
 lint: $(VENV)/.run $(VENV)/.dev
 	$(BIN)/ruff check .

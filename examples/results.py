@@ -3,7 +3,7 @@
     make results
 
 Each line of the tables comes from ``unrolled train`` as a user would type it, three times with
-three seeds; the baselines come from the same command. It takes about a quarter of an hour on two
+three seeds; the baselines come from the same command. It takes about ten minutes on two
 cores.
 """
 

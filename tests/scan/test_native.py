@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import resource
 import subprocess
@@ -14,6 +13,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence
 
 import unrolled
+from support_native import assert_like_the_reference, gradients
 from support_nn import Kind, every_kind, random_hx, tensors, use_backend
 from unrolled.scan import native
 
@@ -30,27 +30,6 @@ def threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
-
-
-def gradients(module, x, hx=None, lengths=None):
-    output, last = module(x, hx, lengths)
-    results = [output, *tensors(last)]
-    generator = torch.Generator().manual_seed(0)
-    loss = sum(
-        (r * torch.randn(r.shape, generator=generator, dtype=r.dtype)).sum() for r in results
-    )
-    leaves = [t for t in (x, *tensors(hx), *module.parameters()) if t.requires_grad]
-    return results, torch.autograd.grad(loss, leaves)
-
-
-def assert_like_the_reference(module, x, hx=None, lengths=None):
-    with unrolled.backend("reference"):
-        expected = gradients(module, x, hx, lengths)
-    with unrolled.backend("native"):
-        found = gradients(module, x, hx, lengths)
-    tolerance = 1e-11 if x.dtype == torch.float64 else 2e-5
-    for ours, theirs in zip(itertools.chain(*found), itertools.chain(*expected), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 @every_core
