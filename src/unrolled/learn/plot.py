@@ -112,5 +112,6 @@ def _draw_curves(ax: Axes, curves: Mapping[str, Sequence[float]], label: str) ->
     for color, (name, values) in zip(CURVES, curves.items(), strict=False):
         ax.semilogy(np.arange(1, len(values) + 1), values, color=color, lw=1.4, label=name)
     ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel(label)
     ax.legend(frameon=False, ncols=len(curves))
