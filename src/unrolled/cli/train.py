@@ -50,7 +50,10 @@ def verdict(network: str, target: str, scores: dict[str, Score | None]) -> str:
         return f"The {network} beats every baseline on {target!r}."
     best = min((scores[name] for name in losses), key=lambda s: s.rmse if s else 0.0)
     names = " and ".join(NAMES[name] for name in losses)
-    factor = f"{mine.rmse / best.rmse:,.3g} times" if best and best.rmse > 0 else "beyond"
+    factor = "beyond"
+    if best and best.rmse > 0:
+        ratio = mine.rmse / best.rmse
+        factor = f"{ratio:,.0f} times" if ratio >= 100 else f"{ratio:.2f} times"
     return (
         f"The {network} LOSES to {names} on {target!r}: its error is {factor} the best of theirs. "
         "Use the simpler model, or change the window, the inputs or the network."
