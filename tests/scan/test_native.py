@@ -142,6 +142,42 @@ def test_a_packed_sequence_that_contradicts_itself_is_refused(sizes):
         module(packed, torch.zeros(1, 3, 3))
 
 
+WEIGHTS = {
+    "LSTM": ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight_hr_l0"],
+    "GRU": ["weight_ih_l1", "weight_hh_l1", "bias_ih_l1", "bias_hh_l1"],
+    "RNN": ["weight_ih_l0_reverse", "weight_hh_l0_reverse"],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "dim"),
+    [
+        (kind, name, dim)
+        for kind, names in WEIGHTS.items()
+        for name in names
+        for dim in range(1 if name.startswith("bias") else 2)
+    ],
+)
+def test_a_weight_replaced_by_a_smaller_one_is_refused_as_by_torch(kind, name, dim):
+    """Nothing is read past its end; torch raises the same type."""
+    options = {"proj_size": 4} if kind == "LSTM" else {}
+    options |= {"num_layers": 2, "bidirectional": True}
+    for home in (unrolled, torch.nn):
+        module = getattr(home, kind)(3, 8, **options)
+        weight = getattr(module, name)
+        smaller = weight.detach().narrow(dim, 0, weight.shape[dim] - 1).clone()
+        setattr(module, name, torch.nn.Parameter(smaller))
+        with pytest.raises(RuntimeError):
+            module(torch.randn(4, 2, 3))
+
+
+def test_a_tensor_that_is_negated_when_read_is_read_so():
+    module = unrolled.GRU(2, 3)
+    x = torch.randn(4, 5, 2)
+    negated = torch._neg_view(x)
+    assert torch.allclose(module(negated)[0], module(-x)[0], atol=1e-6)
+
+
 def test_nan_and_infinity_stay_in_their_row():
     module = unrolled.GRU(2, 9)
     x = torch.randn(4, 5, 2)

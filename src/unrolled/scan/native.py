@@ -84,12 +84,19 @@ def obstacle(data: Tensor, others: Sequence[Tensor]) -> str | None:
         return "forward-mode differentiation is active"
     if torch._C._len_torch_dispatch_stack() > 0:
         return "a torch dispatch mode is active"
+    return _not_in_memory(data, others)
+
+
+def _not_in_memory(data: Tensor, others: Sequence[Tensor]) -> str | None:
+    """Why these are not all numbers of one kind that lie in this machine's memory."""
     dtype = data.dtype
     if dtype not in (torch.float32, torch.float64):
         return f"the core computes in float32 and float64, not {dtype}"
     for tensor in (data, *others):
         if tensor.dtype is not dtype or not tensor.is_cpu:
             return "input, states and weights differ in dtype or device"
+        if tensor.is_neg():
+            return "a tensor is negated when it is read, and not in memory"
         if type(tensor) not in PLAIN or tensor.layout is not torch.strided:
             return f"a tensor is a {type(tensor).__name__} with layout {tensor.layout}"
     return None
@@ -178,7 +185,11 @@ class Scan:
     """One layer in one direction with its weights."""
 
     def __init__(self, cell: Cell, w: Weights, index: int, *, reverse: bool) -> None:
-        """``index`` is the place of the layer and direction in the states."""
+        """``index`` is the place of the layer and direction in the states.
+
+        Raises:
+            RuntimeError: the weights' shapes don't fit each other.
+        """
         self.weights = Weights._make([t if t is None else t.contiguous() for t in w])
         self.index = index
         self.reverse = reverse
@@ -187,6 +198,12 @@ class Scan:
         self.shares_differ = cell.name == "GRU"
         self.hidden = w.hh.shape[0] // len(cell.gates)
         self.width = w.hh.shape[1]
+        rows = len(cell.gates) * self.hidden
+        _check_shape("weight_ih", w.ih, (rows, w.ih.shape[-1]))
+        _check_shape("weight_hh", w.hh, (rows, self.hidden if w.hr is None else w.hr.shape[0]))
+        _check_shape("bias_ih", w.bias_ih, (rows,))
+        _check_shape("bias_hh", w.bias_hh, (rows,))
+        _check_shape("weight_hr", w.hr, (self.width, self.hidden))
         kind = _core.PassF32 if w.ih.dtype == torch.float32 else _core.PassF64
         projection = 0 if w.hr is None else self.width
         self.core = kind(isa(), self.numbers.cell, w.ih.shape[1], self.hidden, projection)
@@ -203,7 +220,14 @@ class Scan:
             output: [N, P], rows perhaps further apart than P.
             last: as ``initial``.
             keep: whether a backward pass may follow.
+
+        Raises:
+            RuntimeError: the input or a state does not fit the weights.
         """
+        inputs, depth = self.weights.ih.shape[1], initial[0].shape[0]
+        _check_shape("the input", data, (data.shape[0], inputs))
+        for state, width in zip(initial, (self.width, self.hidden), strict=False):
+            _check_shape("a state", state, (depth, rows.batch, width))
         kept = Kept()
         if keep:
             count = data.shape[0]
@@ -304,6 +328,15 @@ class Scan:
     @staticmethod
     def _empty(like: Tensor, count: int, width: int) -> Tensor | None:
         return like.new_empty(count, width) if width else None
+
+
+def _check_shape(name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+    """The core reads as far as the sizes say: what is smaller would be read past its end."""
+    if tensor is not None and tensor.shape != shape:
+        raise RuntimeError(
+            f"{name} has shape {list(tensor.shape)}, and {list(shape)} was expected to fit the "
+            "other weights. Was a weight replaced?"
+        )
 
 
 def _address(tensor: Tensor | None) -> int:
