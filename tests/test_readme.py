@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -24,6 +26,15 @@ def test_the_python_of_the_readme_runs_and_learns(name, capsys):
     (code,) = code_blocks(name, "python")
     exec(compile(code, name, "exec"), {})
     assert float(capsys.readouterr().out) > 0.8
+
+
+def test_the_python_of_the_training_page_runs(capsys):
+    (code,) = code_blocks("docs/train.md", "python")
+    t = np.arange(400) * 0.3
+    names = {"frame": pl.DataFrame({"sin": np.sin(t), "cos": np.cos(t)})}
+    exec(compile(code, "docs/train.md", "exec"), names)
+    assert float(capsys.readouterr().out) < 0.1
+    assert names["predictions"].columns == ["row", "cos", "cos_predicted"]
 
 
 @pytest.mark.parametrize("language", ["sh", "python"])
