@@ -24,19 +24,33 @@ struct Shape {
     Index state() const { return projection > 0 ? projection : hidden; }
 };
 
-// Where the steps of the rows lie: step t of row b is row offset(t) + b * stride of every matrix
-// over N. Rows are sorted by falling length: at step t the first size(t) of them are active.
+// Which steps the rows have, and which of them a call runs. Rows are sorted by falling length: at
+// step t the first size(t) of them are active.
 struct Layout {
     Index steps;           // T, at least 1
     Index rows;            // B
-    const Index* offsets;  // [T], or null where every row has every step: then t * step
-    const Index* sizes;    // [T], falling, at most B, or null likewise: then B
-    Index step;            // rows of a matrix between two steps, where offsets is null
-    Index stride;          // rows of a matrix between two rows of the batch
+    const Index* offsets;  // [T]: the sum of the sizes before t; null where every row has every step
+    const Index* sizes;    // [T], falling, at most B; null likewise
     bool reverse;          // whether the scan goes from each row's last step to its first
+    Index begin, end;      // the steps begin ... end - 1 are run: all of them, or a stretch
 
-    Index offset(Index t) const { return offsets ? offsets[t] : t * step; }
     Index size(Index t) const { return sizes ? sizes[t] : rows; }
+    // How many (step, row) pairs there are before step t, and from `begin` to it.
+    Index offset(Index t) const { return offsets ? offsets[t] : t * rows; }
+    Index slot(Index t) const { return offset(t) - offset(begin); }
+    Index slots() const { return slot(end - 1) + size(end - 1); }
+};
+
+// A matrix over N: the numbers of step t of row b begin at at(layout, t, b) and lie side by side. Where
+// the layout is ragged `step` is not used.
+template <class T>
+struct Matrix {
+    T* data;  // where step 0 of row 0 is, or would be if it were there
+    Index step, row;
+
+    T* at(const Layout& layout, Index t, Index b) const {
+        return data + (layout.offsets ? layout.offsets[t] * row : t * step) + b * row;
+    }
 };
 
 // The weights in torch's layout; the biases are both null or both given.
@@ -49,57 +63,66 @@ struct Weights {
     const T* hr;       // [P, H], null without projection
 };
 
+// What is kept for a backward pass lies by slot(t) + b: a step after the other, from `begin` on.
+// K is the number of such places of a call, all N or those of its stretch.
 template <class T>
 struct Forward {
-    const T* packed;  // what pack_forward wrote
-    const T* input;   // [N, I]
-    const T* h0;      // [B, P]
-    const T* c0;      // [B, H], LSTM only, else null
-    T* output;        // [N, P] with leading dimension ld_output
-    Index ld_output;
-    T* h_n;    // [B, P]
-    T* c_n;    // [B, H], LSTM only, else null
-    T* gates;  // [N, S*H], null where nothing is kept (inference) or S is 0:
+    Weights<T> weights;
+    Matrix<const T> input;  // I numbers each
+    const T* h0;            // [B, P] before the first step that is run; null for zero
+    const T* c0;            // [B, H], LSTM only, else null; null for zero
+    Matrix<T> output;       // P numbers each
+    T* h_n;                 // [B, P] after the last step that is run
+    T* c_n;                 // [B, H], LSTM only, else null
+    T* gates;  // [K, S*H], null where nothing is kept (inference) or S is 0:
                //   LSTM input, forget, candidate, output, activated;
                //   GRU reset, update, candidate, activated, and W_hn*h + b_hn
-    T* cells;  // [N, H], LSTM: the cell states; null where nothing is kept
-    T* raw;    // [N, H], the hidden state before projection; null without projection or in inference
+    T* cells;  // [K, H], LSTM: the cell states; null where nothing is kept
+    T* raw;    // [K, H], the hidden state before projection; null without projection or in inference
+};
+
+// The gradients of the weights, as Weights has them; null for what the layer lacks.
+template <class T>
+struct Gradients {
+    T* ih;
+    T* hh;
+    T* bias_ih;
+    T* bias_hh;
+    T* hr;
 };
 
 template <class T>
 struct Backward {
-    const T* packed;  // what pack_backward wrote
-    const T* h0;      // [B, P]
-    const T* c0;      // [B, H], LSTM only, else null
-    const T* output;  // [N, P], as the forward pass left it
-    Index ld_output;
-    const T* gates;    // as kept
-    const T* cells;    // as kept
-    const T* d_output; // [N, P] with leading dimension ld_d_output, or null for zero
-    Index ld_d_output;
-    const T* d_h_n;  // [B, P] or null for zero
-    const T* d_c_n;  // [B, H] or null for zero
-    T* d_gates;      // [N, G*H], GRU [N, 4*H]: the loss by the gates before activation;
-                     //   GRU candidate's input share, reset, update, candidate's hidden share
-    T* d_h0;         // [B, P]
-    T* d_c0;         // [B, H], LSTM only, else null
-    T* d_projected;  // [N, P]: the loss by the projected state; null without projection
-    T* h_before;     // [N, P]: the hidden state before each step; null if not wanted
+    Weights<T> weights;
+    Matrix<const T> input;
+    const T* h0;              // as in the forward pass
+    const T* c0;
+    Matrix<const T> output;   // as the forward pass left it
+    const T* gates;           // as kept
+    const T* cells;
+    const T* raw;
+    Matrix<const T> d_output; // P numbers each, data null for zero
+    const T* d_h_n;           // [B, P] or null for zero; may be d_h0
+    const T* d_c_n;           // [B, H] or null for zero; may be d_c0
+    T* d_h0;                  // [B, P], or null if not wanted
+    T* d_c0;                  // [B, H], LSTM only, else null; null if not wanted
+    Matrix<T> d_input;        // I numbers each, data null if not wanted
+    bool adds_to_input;       // whether d_input has another direction's share already
+    T* sums;  // [sums_size], zero before a pass's first call: the weights' gradients as they grow;
+              //   null where one call runs all steps. Every number is a sum over the steps in the
+              //   order of the backward scan, whatever stretches they are run in and on however
+              //   many threads: the same to the last bit.
+    Gradients<T> gradients;  // what the sums come to, in a pass's last call; else all null
 };
 
 // One instruction set's build of the core for one element type.
 template <class T>
 struct Table {
-    // How many elements the packed weights take.
-    Index (*packed_forward_size)(const Shape&);
-    Index (*packed_backward_size)(const Shape&);
-    // Rewrites weights as the kernels read them; packed has that many elements.
-    void (*pack_forward)(const Shape&, const Weights<T>&, T* packed);
-    void (*pack_backward)(const Shape&, const Weights<T>&, T* packed);
     // One layer in one direction, on at most so many threads. Memory for scratch is taken once a
     // call; throws nothing, returns false if there is none to be had.
     bool (*forward)(const Shape&, const Layout&, const Forward<T>&, int threads);
     bool (*backward)(const Shape&, const Layout&, const Backward<T>&, int threads);
+    Index (*sums_size)(const Shape&, const Layout&);
     // The activations by themselves, for tests: y[i] = f(x[i]).
     void (*sigmoid)(const T* x, T* y, Index count);
     void (*tanh)(const T* x, T* y, Index count);

@@ -1,10 +1,11 @@
 // The core, once for each instruction set: the build compiles this file several times, with other
 // flags and another UNROLLED_ISA.
 #include "activation.h"
+#include "backward.h"
 #include "cells/elman.h"
 #include "cells/gru.h"
 #include "cells/lstm.h"
-#include "scan.h"
+#include "forward.h"
 
 namespace unrolled {
 namespace UNROLLED_ISA {
@@ -30,48 +31,20 @@ auto with_cell(const Shape& s, F f) {
 }
 
 template <class T>
-Index packed_forward_size(const Shape& s) {
-    const Index cell = with_cell<T>(s, [&]<class C>() { return Packed<T, C>::size(s); });
-    return cell + (s.projection ? packed_product_size<T>(s.hidden, s.projection) : 0);
-}
-
-template <class T>
-void pack_forward(const Shape& s, const Weights<T>& w, T* packed) {
-    with_cell<T>(s, [&]<class C>() {
-        Packed<T, C>::write(s, w, packed);
-        if (s.projection)  // h = hr * raw
-            pack_product<T>(w.hr, s.hidden, s.projection, 1, s.hidden,
-                            packed + Packed<T, C>::size(s));
-        return 0;
-    });
-}
-
-template <class T>
-Index packed_backward_size(const Shape& s) {
-    const Index gates = with_cell<T>(s, []<class C>() { return Index(C::gates); });
-    return packed_product_size<T>(gates * s.hidden, s.state()) +
-           (s.projection ? packed_product_size<T>(s.projection, s.hidden) : 0);
-}
-
-template <class T>
-void pack_backward(const Shape& s, const Weights<T>& w, T* packed) {
-    const Index gates = with_cell<T>(s, []<class C>() { return Index(C::gates); });
-    pack_product<T>(w.hh, gates * s.hidden, s.state(), s.state(), 1, packed);
-    if (s.projection)  // d raw = hr^T * d h
-        pack_product<T>(w.hr, s.projection, s.hidden, s.hidden, 1,
-                        packed + packed_product_size<T>(gates * s.hidden, s.state()));
-}
-
-template <class T>
 bool forward(const Shape& s, const Layout& layout, const Forward<T>& f, int threads) {
     return with_cell<T>(
-        s, [&]<class C>() { return Scan<T, C>::forward(s, layout, f, threads); });
+        s, [&]<class C>() { return ForwardScan<T, C>::run(s, layout, f, threads); });
 }
 
 template <class T>
 bool backward(const Shape& s, const Layout& layout, const Backward<T>& g, int threads) {
     return with_cell<T>(
-        s, [&]<class C>() { return Scan<T, C>::backward(s, layout, g, threads); });
+        s, [&]<class C>() { return BackwardScan<T, C>::run(s, layout, g, threads); });
+}
+
+template <class T>
+Index sums_size(const Shape& s, const Layout& layout) {
+    return with_cell<T>(s, [&]<class C>() { return Sums<T, C>(s).memory(layout); });
 }
 
 template <class T>
@@ -102,10 +75,8 @@ T busy(Index rounds) {
 }
 
 template <class T>
-constexpr Table<T> table = {packed_forward_size<T>, packed_backward_size<T>, pack_forward<T>,
-                            pack_backward<T>,       forward<T>,              backward<T>,
-                            all_sigmoid<T>,         all_tanh<T>,             busy<T>,
-                            busy_chains * lanes<T>};
+constexpr Table<T> table = {forward<T>,  backward<T>, sums_size<T>,          all_sigmoid<T>,
+                            all_tanh<T>, busy<T>,     busy_chains * lanes<T>};
 
 #define UNROLLED_TEXT_OF(x) #x
 #define UNROLLED_TEXT(x) UNROLLED_TEXT_OF(x)

@@ -3,7 +3,7 @@
 // Every element is the same sum in the same order whatever tile it falls into: a row alone and a
 // row in any batch give the same bits.
 #pragma once
-#include "simd.h"
+#include "share.h"
 
 namespace unrolled::UNROLLED_ISA {
 
@@ -27,6 +27,22 @@ UNROLLED_INLINE void accumulate(Vec<T> (&acc)[R][A], const T* const* rows, Index
     }
 }
 
+// acc[r][c] += sum over k of rows[k][r] * w[k * C + c]: the same with the rows' numbers side by side.
+template <class T, int R, int C>
+UNROLLED_INLINE void accumulate_across(Vec<T> (&acc)[R][C], const T* const* rows, Index r_begin,
+                                       Index k_end, const T* w) {
+    for (Index k = 0; k < k_end; ++k) {
+        const T* in = rows[k] + r_begin;
+        Vec<T> column[C];
+        for (int c = 0; c < C; ++c) column[c] = load(w + c * lanes<T>);
+        w += C * lanes<T>;
+        for (int r = 0; r < R; ++r) {
+            const T x = in[r];
+            for (int c = 0; c < C; ++c) acc[r][c] += x * column[c];
+        }
+    }
+}
+
 // Calls f.template operator()<R>(first) for tiles of rows that together are first ... last - 1.
 template <class F>
 UNROLLED_INLINE void for_tiles(Index first, Index last, F f) {
@@ -38,61 +54,102 @@ UNROLLED_INLINE void for_tiles(Index first, Index last, F f) {
     if (first < last) f.template operator()<1>(first);
 }
 
-// Dense products, out[row] (+)= in[row] * W with W [K, M] packed for C vectors at a time.
+// Dense products, out[row] (+)= in[row] * W with W [K, M] packed for C vectors at a time, a panel.
 template <class T>
 constexpr int product_vectors(Index columns) {
     const Index vectors = (columns + lanes<T> - 1) / lanes<T>;
     return vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1;
 }
 
+// Calls f.template operator()<C>() for the C that suits so many columns.
+template <class T, class F>
+auto with_vectors(Index columns, F f) {
+    switch (product_vectors<T>(columns)) {
+        case 4: return f.template operator()<4>();
+        case 2: return f.template operator()<2>();
+        default: return f.template operator()<1>();
+    }
+}
+
+template <class T>
+Index panel_width(Index columns) {
+    return product_vectors<T>(columns) * lanes<T>;
+}
+
+template <class T>
+Index panels(Index columns) {
+    return (columns + panel_width<T>(columns) - 1) / panel_width<T>(columns);
+}
+
 template <class T>
 Index packed_product_size(Index k, Index columns) {
-    const Index width = product_vectors<T>(columns) * lanes<T>;
-    return (columns + width - 1) / width * width * k;
+    return panels<T>(columns) * panel_width<T>(columns) * k;
 }
 
-// w is read as w[k * step_k + column * step_column].
+// W as it lies in memory, [K, M] or transposed, its rows turned round so that row `turn` comes first.
 template <class T>
-void pack_product(const T* w, Index k_end, Index columns, Index step_k, Index step_column,
-                  T* packed) {
-    const Index width = product_vectors<T>(columns) * lanes<T>;
-    for (Index begin = 0; begin < columns; begin += width) {
-        for (Index k = 0; k < k_end; ++k) {
-            for (Index i = 0; i < width; ++i) {
-                const Index column = begin + i;
-                *packed++ = column < columns ? w[k * step_k + column * step_column] : T(0);
+struct Source {
+    const T* w;
+    Index k_end, columns;
+    bool transposed;
+    Index turn;
+};
+
+// Writes the panel that begins with this column.
+template <class T>
+void pack_panel(const Source<T>& from, Index begin, T* packed) {
+    const Index width = panel_width<T>(from.columns);
+    for (Index k = 0; k < from.k_end;) {
+        const Index row = (k + from.turn) % from.k_end;
+        Index some = from.k_end - row < from.k_end - k ? from.k_end - row : from.k_end - k;
+        if (some > lanes<T>) some = lanes<T>;
+        for (Index c = 0; c < width; c += lanes<T>) {
+            const Index left = from.columns - begin - c;
+            T* to = packed + k * width + c;
+            if (left <= 0) {
+                for (Index i = 0; i < some; ++i) store(to + i * width, Vec<T>{});
+            } else if (from.transposed) {
+                for (Index i = 0; i < some; ++i) store(to + i * width, Vec<T>{});
+                copy_transposed(from.w + (begin + c) * from.k_end + row, from.k_end, left, some, to,
+                                width);
+            } else {
+                const T* w = from.w + row * from.columns + begin + c;
+                for (Index i = 0; i < some; ++i)
+                    store(to + i * width, load(w + i * from.columns, left));
             }
         }
+        k += some;
     }
 }
 
+template <class T>
+void pack_product(const Source<T>& from, T* packed, int threads) {
+    const Index width = panel_width<T>(from.columns);
+    for_all(panels<T>(from.columns), threads, [&](Index panel) {
+        pack_panel(from, panel * width, packed + panel * width * from.k_end);
+    });
+}
+
+// One panel's columns, of which `left` are real.
 template <class T, int R, int C>
-UNROLLED_INLINE void product_tile(const T* packed, Index k_end, Index columns,
-                                  const T* const* in, T* const* out, bool add) {
-    constexpr Index width = C * lanes<T>;
-    for (Index begin = 0; begin < columns; begin += width) {
-        const Index left = columns - begin;
-        Vec<T> acc[R][C];
-        for (int r = 0; r < R; ++r)
-            for (int c = 0; c < C; ++c)
-                acc[r][c] = add && left > c * lanes<T>
-                                ? load(out[r] + begin + c * lanes<T>, left - c * lanes<T>)
-                                : Vec<T>{};
-        accumulate<T, R, C>(acc, in, k_end, packed, [](int c) { return c; });
-        packed += k_end * width;
-        for (int r = 0; r < R; ++r)
-            for (int c = 0; c < C; ++c)
-                if (left > c * lanes<T>)
-                    store(out[r] + begin + c * lanes<T>, acc[r][c], left - c * lanes<T>);
-    }
+UNROLLED_INLINE void product_tile(const T* panel, Index k_end, Index left, const T* const* in,
+                                  T* const* out, bool add) {
+    Vec<T> acc[R][C];
+    for (int r = 0; r < R; ++r)
+        for (int c = 0; c < C; ++c)
+            acc[r][c] = add && left > c * lanes<T> ? load(out[r] + c * lanes<T>, left - c * lanes<T>)
+                                                   : Vec<T>{};
+    accumulate<T, R, C>(acc, in, k_end, panel, [](int c) { return c; });
+    for (int r = 0; r < R; ++r)
+        for (int c = 0; c < C; ++c)
+            if (left > c * lanes<T>) store(out[r] + c * lanes<T>, acc[r][c], left - c * lanes<T>);
 }
 
 // Rows first ... last - 1: out(row) (+)= in(row) * W. The pointers come from two functions of the row.
 template <class T, class In, class Out>
 void product(const T* packed, Index k_end, Index columns, Index first, Index last, In in, Out out,
              bool add) {
-    const int vectors = product_vectors<T>(columns);
-    const auto with = [&]<int C>() {
+    with_vectors<T>(columns, [&]<int C>() {
         const Index width = C * lanes<T>;
         // Columns outside, rows inside: a panel of weights is read from afar once for all rows.
         for (Index begin = 0; begin < columns; begin += width) {
@@ -101,14 +158,10 @@ void product(const T* packed, Index k_end, Index columns, Index first, Index las
                 const T* from[R];
                 T* to[R];
                 for (int r = 0; r < R; ++r) from[r] = in(row + r), to[r] = out(row + r) + begin;
-                product_tile<T, R, C>(panel, k_end, columns - begin < width ? columns - begin : width,
-                                      from, to, add);
+                product_tile<T, R, C>(panel, k_end, columns - begin, from, to, add);
             });
         }
-    };
-    if (vectors == 4) with.template operator()<4>();
-    else if (vectors == 2) with.template operator()<2>();
-    else with.template operator()<1>();
+    });
 }
 
 }  // namespace unrolled::UNROLLED_ISA

@@ -1,11 +1,13 @@
 // The only file that knows Python: addresses and sizes in, which scan/native.py has checked.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "contract.h"
@@ -54,6 +56,22 @@ T* at(Address address) {
     return reinterpret_cast<T*>(address);
 }
 
+// An address and the numbers from a step to the next and from a row to the next.
+using Place = std::tuple<Address, Index, Index>;
+
+template <class T>
+Matrix<T> matrix(const Place& place) {
+    return {at<T>(std::get<0>(place)), std::get<1>(place), std::get<2>(place)};
+}
+
+// Those of ih, hh, bias_ih, bias_hh and hr, as Weights and Gradients have them.
+using Five = std::tuple<Address, Address, Address, Address, Address>;
+
+template <class To, class T>
+To of(const Five& five) {
+    return std::apply([](auto... address) { return To{at<T>(address)...}; }, five);
+}
+
 // One kind of pass: a cell's shape with the instruction set that runs it.
 template <class T>
 struct Pass {
@@ -67,44 +85,36 @@ struct Pass {
         table<T>(isa);  // throws where there is none
     }
 
-    Index forward_size() const { return table<T>(isa).packed_forward_size(shape); }
-    Index backward_size() const { return table<T>(isa).packed_backward_size(shape); }
-
-    void pack(Address ih, Address hh, Address bias_ih, Address bias_hh, Address hr,
-              Address for_forward, Address for_backward) const {
-        const Weights<T> w = {at<T>(ih), at<T>(hh), at<T>(bias_ih), at<T>(bias_hh), at<T>(hr)};
-        nb::gil_scoped_release free;
-        if (for_forward) table<T>(isa).pack_forward(shape, w, at<T>(for_forward));
-        if (for_backward) table<T>(isa).pack_backward(shape, w, at<T>(for_backward));
+    void forward(const Layout& layout, const Five& weights, Place input, Address h0, Address c0,
+                 Place output, Address h_n, Address c_n, Address gates, Address cells, Address raw,
+                 int threads) const {
+        const Forward<T> f = {of<Weights<T>, const T>(weights), matrix<const T>(input), at<T>(h0),
+                              at<T>(c0), matrix<T>(output), at<T>(h_n), at<T>(c_n), at<T>(gates),
+                              at<T>(cells), at<T>(raw)};
+        run([&] { return table<T>(isa).forward(shape, layout, f, threads); });
     }
 
-    void forward(const Layout& layout, Address packed, Address input, Address h0, Address c0,
-                 Address output, Index ld_output, Address h_n, Address c_n, Address gates,
-                 Address cells, Address raw, int threads) const {
-        const Forward<T> f = {at<T>(packed), at<T>(input), at<T>(h0),    at<T>(c0),
-                              at<T>(output), ld_output,    at<T>(h_n),   at<T>(c_n),
-                              at<T>(gates),  at<T>(cells), at<T>(raw)};
+    void backward(const Layout& layout, const Five& weights, Place input, Address h0, Address c0,
+                  Place output, Address gates, Address cells, Address raw, Place d_output,
+                  Address d_h_n, Address d_c_n, Address d_h0, Address d_c0, Place d_input,
+                  bool adds_to_input, Address sums, const Five& gradients, int threads) const {
+        const Backward<T> g = {of<Weights<T>, const T>(weights), matrix<const T>(input), at<T>(h0),
+                               at<T>(c0), matrix<const T>(output), at<T>(gates), at<T>(cells),
+                               at<T>(raw), matrix<const T>(d_output), at<T>(d_h_n), at<T>(d_c_n),
+                               at<T>(d_h0), at<T>(d_c0), matrix<T>(d_input), adds_to_input,
+                               at<T>(sums), of<Gradients<T>, T>(gradients)};
+        run([&] { return table<T>(isa).backward(shape, layout, g, threads); });
+    }
+
+    Index sums_size(const Layout& layout) const { return table<T>(isa).sums_size(shape, layout); }
+
+   private:
+    template <class Work>
+    static void run(Work work) {
         bool done;
         {
             nb::gil_scoped_release free;
-            done = table<T>(isa).forward(shape, layout, f, threads);
-        }
-        if (!done) throw std::bad_alloc();
-    }
-
-    void backward(const Layout& layout, Address packed, Address h0, Address c0, Address output,
-                  Index ld_output, Address gates, Address cells, Address d_output,
-                  Index ld_d_output, Address d_h_n, Address d_c_n, Address d_gates, Address d_h0,
-                  Address d_c0, Address d_projected, Address h_before, int threads) const {
-        const Backward<T> g = {at<T>(packed), at<T>(h0),          at<T>(c0),    at<T>(output),
-                               ld_output,     at<T>(gates),       at<T>(cells), at<T>(d_output),
-                               ld_d_output,   at<T>(d_h_n),       at<T>(d_c_n), at<T>(d_gates),
-                               at<T>(d_h0),   at<T>(d_c0),        at<T>(d_projected),
-                               at<T>(h_before)};
-        bool done;
-        {
-            nb::gil_scoped_release free;
-            done = table<T>(isa).backward(shape, layout, g, threads);
+            done = work();
         }
         if (!done) throw std::bad_alloc();
     }
@@ -114,11 +124,9 @@ template <class T>
 void bind_pass(nb::module_& m, const char* name) {
     nb::class_<Pass<T>>(m, name)
         .def(nb::init<int, int, Index, Index, Index>())
-        .def_prop_ro("forward_size", &Pass<T>::forward_size)
-        .def_prop_ro("backward_size", &Pass<T>::backward_size)
-        .def("pack", &Pass<T>::pack)
         .def("forward", &Pass<T>::forward)
-        .def("backward", &Pass<T>::backward);
+        .def("backward", &Pass<T>::backward)
+        .def("sums_size", &Pass<T>::sums_size);
 }
 
 template <class T>
@@ -148,12 +156,11 @@ NB_MODULE(_core, m) {
         return names;
     });
     nb::class_<Layout>(m, "Layout")
-        .def("__init__",
-             [](Layout* self, Index steps, Index rows, Address offsets, Address sizes, Index step,
-                Index stride, bool reverse) {
-                 new (self) Layout{steps,  rows,   at<const Index>(offsets), at<const Index>(sizes),
-                                   step,   stride, reverse};
-             });
+        .def("__init__", [](Layout* self, Index steps, Index rows, Address offsets, Address sizes,
+                            bool reverse, Index begin, Index end) {
+            new (self) Layout{steps,   rows,  at<const Index>(offsets), at<const Index>(sizes),
+                              reverse, begin, end};
+        });
     bind_pass<float>(m, "PassF32");
     bind_pass<double>(m, "PassF64");
     m.def("activation_f32", &activation<float>);

@@ -22,13 +22,14 @@ struct Packed {
     }
     static Index gate(Index c) { return C::unit_vectors > 1 ? 0 : c; }
 
-    static void write(const Shape& s, const Weights<T>& w, T* to) {
-        for (Index block = 0; block < blocks(s); ++block) {
+    static void write(const Shape& s, const Weights<T>& w, T* packed, int threads) {
+        for_all(blocks(s), threads, [&](Index block) {
+            T* to = packed + block * block_size(s);
             write_biases(s, w, block, to);
             to += C::sums * lanes<T>;
-            to = write_matrix(s, w.ih, s.inputs, block, to);
-            to = write_matrix(s, w.hh, s.state(), block, to);
-        }
+            write_matrix(s, w.ih, s.inputs, block, to);
+            write_matrix(s, w.hh, s.state(), block, to + s.inputs * columns * lanes<T>);
+        });
     }
 
    private:
@@ -46,22 +47,20 @@ struct Packed {
         }
     }
 
-    // A few k at a time: a transposition whose every write would else be to another cache line.
-    static T* write_matrix(const Shape& s, const T* w, Index k_end, Index block, T* to) {
-        constexpr Index chunk = 16, step = columns * lanes<T>;
-        for (Index begin = 0; begin < k_end; begin += chunk) {
-            const Index end = k_end < begin + chunk ? k_end : begin + chunk;
+    static void write_matrix(const Shape& s, const T* w, Index k_end, Index block, T* to) {
+        constexpr Index step = columns * lanes<T>;
+        for (Index k = 0; k < k_end; k += lanes<T>) {
+            const Index some = k_end - k < lanes<T> ? k_end - k : lanes<T>;
             for (Index c = 0; c < columns; ++c) {
-                for (Index i = 0; i < lanes<T>; ++i) {
-                    const Index u = unit(block, c, i);
-                    const T* from = w + (gate(c) * s.hidden + u) * k_end;
-                    T* lane = to + c * lanes<T> + i;
-                    for (Index k = begin; k < end; ++k)
-                        lane[k * step] = u < s.hidden ? from[k] : T(0);
-                }
+                const Index u = unit(block, c, 0), left = s.hidden - u;
+                T* here = to + k * step + c * lanes<T>;
+                if (left < lanes<T>)
+                    for (Index i = 0; i < some; ++i) store(here + i * step, Vec<T>{});
+                if (left > 0)
+                    copy_transposed(w + (gate(c) * s.hidden + u) * k_end + k, k_end, left, some, here,
+                                    step);
             }
         }
-        return to + k_end * step;
     }
 };
 

@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "contract.h"
 
@@ -70,6 +71,33 @@ UNROLLED_INLINE void store(T* p, Vec<T> v, Index n) {
 template <class T>
 UNROLLED_INLINE Vec<T> all(T x) {
     return x - Vec<T>{};
+}
+
+// Rows of a square of numbers become its columns, in log2(lanes) rounds in each of which the rows of
+// the upper and of the lower half are interleaved pair by pair.
+template <class T, int... i>
+UNROLLED_INLINE void transpose(Vec<T> (&v)[sizeof...(i)], std::integer_sequence<int, i...>) {
+    constexpr int n = sizeof...(i);
+    for (int round = 1; round < n; round *= 2) {
+        Vec<T> next[n];
+        for (int k = 0; k < n / 2; ++k) {
+            const Vec<T> a = v[k], b = v[k + n / 2];
+            next[2 * k] = __builtin_shufflevector(a, b, (i / 2 + (i % 2) * n)...);
+            next[2 * k + 1] = __builtin_shufflevector(a, b, (n / 2 + i / 2 + (i % 2) * n)...);
+        }
+        for (int k = 0; k < n; ++k) v[k] = next[k];
+    }
+}
+
+// to[c * ld_to + r] = from[r * ld_from + c] for at most `lanes` rows and columns.
+template <class T>
+UNROLLED_INLINE void copy_transposed(const T* from, Index ld_from, Index rows, Index columns, T* to,
+                                     Index ld_to) {
+    constexpr int n = lanes<T>;
+    Vec<T> v[n] = {};
+    for (Index r = 0; r < n && r < rows; ++r) v[r] = load(from + r * ld_from, columns);
+    transpose<T>(v, std::make_integer_sequence<int, n>());
+    for (Index c = 0; c < n && c < columns; ++c) store(to + c * ld_to, v[c], rows);
 }
 
 template <class T>

@@ -9,6 +9,9 @@ def activation_f64(isa: int, name: str, x: int, y: int, count: int, /) -> None: 
 def busy_f32(isa: int, rounds: int, /) -> int: ...
 def busy_f64(isa: int, rounds: int, /) -> int: ...
 
+Place = tuple[int, int, int]
+Addresses = tuple[int, ...]
+
 class Layout:
     def __init__(
         self,
@@ -16,9 +19,9 @@ class Layout:
         rows: int,
         offsets: int,
         sizes: int,
-        step: int,
-        stride: int,
         reverse: bool,
+        begin: int,
+        end: int,
         /,
     ) -> None: ...
 
@@ -26,12 +29,45 @@ class PassF32:
     def __init__(
         self, isa: int, cell: int, inputs: int, hidden: int, projection: int, /
     ) -> None: ...
-    @property
-    def forward_size(self) -> int: ...
-    @property
-    def backward_size(self) -> int: ...
-    def pack(self, *weights_and_packed: int) -> None: ...
-    def forward(self, layout: Layout, /, *arguments: int) -> None: ...
-    def backward(self, layout: Layout, /, *arguments: int) -> None: ...
+    def sums_size(self, layout: Layout, /) -> int: ...
+    def forward(
+        self,
+        layout: Layout,
+        weights: Addresses,
+        input: Place,
+        h0: int,
+        c0: int,
+        output: Place,
+        h_n: int,
+        c_n: int,
+        gates: int,
+        cells: int,
+        raw: int,
+        threads: int,
+        /,
+    ) -> None: ...
+    def backward(
+        self,
+        layout: Layout,
+        weights: Addresses,
+        input: Place,
+        h0: int,
+        c0: int,
+        output: Place,
+        gates: int,
+        cells: int,
+        raw: int,
+        d_output: Place,
+        d_h_n: int,
+        d_c_n: int,
+        d_h0: int,
+        d_c0: int,
+        d_input: Place,
+        adds_to_input: bool,
+        sums: int,
+        gradients: Addresses,
+        threads: int,
+        /,
+    ) -> None: ...
 
 class PassF64(PassF32): ...

@@ -25,10 +25,9 @@ def test_it_says_what_runs_and_that_it_is_right(capsys):
 def test_a_core_that_is_wrong_is_found(monkeypatch, capsys):
     forward = native.Scan.forward
 
-    def wrong(self, rows, data, initial, output, last, *, keep):
-        kept = forward(self, rows, data, initial, output, last, keep=keep)
-        output.mul_(1.001)
-        return kept
+    def wrong(self, layout, data, initial, output, last, kept):
+        forward(self, layout, data, initial, output, last, kept)
+        last[0].mul_(1.001)
 
     monkeypatch.setattr(native.Scan, "forward", wrong)
     with pytest.raises(doctor.typer.Exit) as ended:

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 import unrolled
 from support_native import assert_like_the_reference, gradients
 from support_nn import Kind, every_kind, random_hx, tensors, use_backend
-from unrolled.scan import native
+from unrolled.scan import engine, native
 
 if not native.is_built():
     pytest.skip("built without a compiler", allow_module_level=True)
@@ -112,14 +112,14 @@ def test_a_row_with_batch_first_is_read_where_it_lies(kind: Kind, monkeypatch):
     seen = []
     original = native.Scan.forward
 
-    def forward(self, rows, data, *args, **kwargs):
-        seen.append(data.data_ptr())
-        return original(self, rows, data, *args, **kwargs)
+    def forward(self, layout, data, *args):
+        seen.append(data)
+        return original(self, layout, data, *args)
 
     monkeypatch.setattr(native.Scan, "forward", forward)
     with torch.inference_mode():
         output, _ = module(x)
-    assert seen == [x.data_ptr()]
+    assert seen == [(x.data_ptr(), x.stride(1), x.stride(0))]
     assert output.is_contiguous()
 
 
@@ -232,9 +232,21 @@ def test_who_runs_instead_and_why(module, data, words):
     assert re.match(words, unrolled.which_backend(module, data))
 
 
-def test_what_is_forced_from_outside_gives_way_to_the_block(monkeypatch):
+@pytest.fixture
+def from_outside(monkeypatch):
+    """Sets UNROLLED_BACKEND as if the process had been started with it."""
+
+    def force(name):
+        monkeypatch.setenv("UNROLLED_BACKEND", name)
+        engine.from_outside.cache_clear()
+
+    yield force
+    engine.from_outside.cache_clear()
+
+
+def test_what_is_forced_from_outside_gives_way_to_the_block(from_outside):
     module, x = unrolled.RNN(2, 3), torch.randn(4, 2)
-    monkeypatch.setenv("UNROLLED_BACKEND", "torch")
+    from_outside("torch")
     assert unrolled.which_backend(module, x) == "torch: it is forced"
     with unrolled.backend("reference"):
         assert unrolled.which_backend(module, x) == "reference: it is forced"
@@ -249,10 +261,10 @@ def test_native_says_so_where_it_is_forced_and_cannot():
         module(torch.zeros(4, 2).bfloat16())
 
 
-def test_a_backend_that_is_none_is_refused(monkeypatch):
+def test_a_backend_that_is_none_is_refused(from_outside):
     with pytest.raises(ValueError, match="one of auto, native"), unrolled.backend("cuda"):
         pass
-    monkeypatch.setenv("UNROLLED_BACKEND", "fast")
+    from_outside("fast")
     with pytest.raises(ValueError, match="UNROLLED_BACKEND: one of auto"):
         unrolled.LSTM(2, 3)(torch.zeros(4, 2))
 

@@ -102,6 +102,22 @@ def checked_lengths(lengths: Lengths, *, batch: int, steps: int) -> Tensor:
     return given
 
 
+def checked_recompute_every(every: int | None) -> int | None:
+    """``every``, a number of steps, or None.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is below 1.
+    """
+    if every is None:
+        return None
+    if not isinstance(every, int) or isinstance(every, bool):
+        raise TypeError(f"recompute_every should be a number of steps or None, got {every!r}")
+    if every < 1:
+        raise ValueError(f"recompute_every should be at least 1 step, or None, got {every}")
+    return every
+
+
 def _batch_shape(input: Tensor | PackedSequence, *, batch_first: bool) -> tuple[int, ...] | None:
     """The batch dimensions of the input, (B,) or () if unbatched; None where it has no step."""
     if isinstance(input, PackedSequence):

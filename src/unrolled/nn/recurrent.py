@@ -13,6 +13,7 @@ from unrolled import scan
 from unrolled.nn.checks import (
     Lengths,
     checked_lengths,
+    checked_recompute_every,
     is_traced,
     is_well_formed,
     refuse_what_crashes_torch,
@@ -21,7 +22,17 @@ from unrolled.scan import CELLS, Sequences, Spec, State
 
 
 class _Recurrent(torch.nn.RNNBase):
-    """What the three modules share; construction, weights and ``repr`` are torch's own."""
+    """What the three modules share; weights, their initial values and ``repr`` are torch's own."""
+
+    recompute_every: int | None = None
+
+    def __init__(self, *args: Any, recompute_every: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.recompute_every = checked_recompute_every(recompute_every)
+
+    def extra_repr(self) -> str:
+        more = "" if self.recompute_every is None else f", recompute_every={self.recompute_every}"
+        return super().extra_repr() + more
 
     def forward(self, input: Any, hx: Any = None, lengths: Lengths | None = None) -> Any:
         if lengths is not None and isinstance(input, PackedSequence):
@@ -52,27 +63,25 @@ class _Recurrent(torch.nn.RNNBase):
     ) -> tuple[Tensor, State]:
         """``input`` [T, B, I] (or [B, T, I]); the output likewise, and the last states."""
         batch, steps = input.shape[:2] if self.batch_first else reversed(input.shape[:2])
-        if state is None:
-            state = self._zeros(input, batch)
         if lengths is None:
             output, last = self._run(scan.dense(input, batch_first=self.batch_first), state)
             return output.transpose(0, 1) if self.batch_first else output, last
+        if state is None:
+            state = self._zeros(input, batch)
         lengths = checked_lengths(lengths, batch=batch, steps=steps)
         rows = scan.ragged(input, lengths, batch_first=self.batch_first)
         output, last = self._run(rows.sequences, _reordered(state, rows.order))
         return rows.pad(output), _reordered(last, rows.inverse)
 
     def _forward_packed(self, input: PackedSequence, state: State | None) -> Any:
-        if state is None:
-            state = self._zeros(input.data, int(input.batch_sizes[0]))
-        elif input.sorted_indices is not None:
+        if state is not None and input.sorted_indices is not None:
             state = _reordered(state, input.sorted_indices)
         data, last = self._run(Sequences(input.data, input.batch_sizes), state)
         if input.unsorted_indices is not None:
             last = _reordered(last, input.unsorted_indices)
         return input._replace(data=data), self._as_hx(last)
 
-    def _run(self, sequences: Sequences, state: State) -> tuple[Tensor, State]:
+    def _run(self, sequences: Sequences, state: State | None) -> tuple[Tensor, State]:
         spec = _spec(
             self.mode,
             self.num_layers,
@@ -80,10 +89,12 @@ class _Recurrent(torch.nn.RNNBase):
             self.bidirectional,
             self.proj_size > 0,
             self.dropout if self.training else 0.0,
+            self.recompute_every,
         )
         # By name, so that weights which are computed (parametrizations) or swapped
-        # (torch.func.functional_call) are the ones that run.
-        flat = [getattr(self, name) for name in self._flat_weights_names]
+        # (torch.func.functional_call) are the ones that run. Module.__getattr__ is slow.
+        plain, names = self._parameters, self._flat_weights_names
+        flat: Any = [plain[n] if n in plain else getattr(self, n) for n in names]
         return scan.run(spec, sequences, state, flat)
 
     def _zeros(self, like: Tensor, batch: int) -> State:
@@ -112,6 +123,12 @@ class RNN(_Recurrent, torch.nn.RNN):
         bidirectional: whether each layer also reads its input from the end (D = 2, else 1).
         device: where the weights are made.
         dtype: of the weights.
+        recompute_every: None, or K: between the forward and the backward pass the compiled core
+            keeps the states at every K-th step alone, and then repeats K steps at a time. Memory
+            falls from O(T) to O(T/K + K), beside the input and the output (and, with dropout, its
+            masks; in a bidirectional stack, the outputs between the layers); time grows by about a
+            forward pass; the results are the same to the last bit. About √T is a good choice. A
+            pass that does not run on the compiled core ignores it.
 
     Call:
         ``output, h_n = rnn(input, hx=None, lengths=None)`` with ``input`` [T, B, I], unbatched
@@ -151,6 +168,7 @@ class LSTM(_Recurrent, torch.nn.LSTM):
         proj_size: P, the size that the hidden state is projected to; 0 for none (then P = H).
         device: where the weights are made.
         dtype: of the weights.
+        recompute_every: as in :class:`RNN`.
 
     Call:
         ``output, (h_n, c_n) = lstm(input, hx=None, lengths=None)`` as in :class:`RNN`, with
@@ -183,6 +201,7 @@ class GRU(_Recurrent, torch.nn.GRU):
         bidirectional: as in :class:`RNN`.
         device: where the weights are made.
         dtype: of the weights.
+        recompute_every: as in :class:`RNN`.
 
     Call:
         ``output, h_n = gru(input, hx=None, lengths=None)``, as in :class:`RNN`.
@@ -194,10 +213,17 @@ class GRU(_Recurrent, torch.nn.GRU):
 
 @cache
 def _spec(
-    mode: str, num_layers: int, bias: bool, bidirectional: bool, projected: bool, dropout: float
+    mode: str,
+    num_layers: int,
+    bias: bool,
+    bidirectional: bool,
+    projected: bool,
+    dropout: float,
+    recompute_every: int | None,
 ) -> Spec:
     """Specs are values: made once for all calls that are alike."""
-    return Spec(CELLS[mode], num_layers, bias, bidirectional, projected, dropout)
+    every = checked_recompute_every(recompute_every)
+    return Spec(CELLS[mode], num_layers, bias, bidirectional, projected, dropout, every)
 
 
 def _reordered(state: State, order: Tensor) -> State:

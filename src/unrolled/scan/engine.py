@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from types import ModuleType
 from typing import Literal, get_args
 
@@ -25,7 +26,7 @@ _forced: ContextVar[str | None] = ContextVar("unrolled_backend", default=None)
 
 
 def run(
-    spec: Spec, sequences: Sequences, initial: State, flat: list[Tensor]
+    spec: Spec, sequences: Sequences, initial: State | None, flat: list[Tensor]
 ) -> tuple[Tensor, State]:
     """One recurrent pass.
 
@@ -33,14 +34,14 @@ def run(
         spec: the cell and the options.
         sequences: the input, [T, B, I] or ragged [N, I].
         initial: each state [L·D, B, P] (P = H but for a projected hidden state); the rows stand
-            in the order of ``sequences``.
+            in the order of ``sequences``. None for zeros; then each row has a step.
         flat: all weights in torch's order.
 
     Returns:
         The outputs of the last layer, [T, B, D·P] or ragged [N, D·P], and each state after every
         row's own last step, [L·D, B, P].
     """
-    name, _ = choose(sequences.data, [*initial, *flat])
+    name, _ = choose(sequences.data, flat if initial is None else [*initial, *flat])
     output, last = ENGINES[name].run(spec, sequences, initial, flat)
     return output, last
 
@@ -58,7 +59,7 @@ def backend(name: Backend) -> Iterator[None]:
 
     ``native`` is the compiled core, ``reference`` the equations in plain torch, ``torch`` torch's
     own kernels, ``auto`` the choice that is made without this. The environment variable
-    ``UNROLLED_BACKEND`` does the same from outside; the block wins over it.
+    ``UNROLLED_BACKEND``, which is read once, does the same from outside; the block wins over it.
 
     Raises:
         ValueError: there is no such backend.
@@ -106,7 +107,7 @@ def _by_itself(data: Tensor, others: Sequence[Tensor]) -> tuple[str, str | None]
 
 def _not_ours(data: Tensor) -> str | None:
     """Why the pass is better left to torch's kernels, or None where it is not."""
-    if data.device.type != "cpu":
+    if not data.is_cpu:
         return f"on {data.device.type} torch has kernels of its own"
     if torch.is_autocast_enabled("cpu"):
         # Rounding every step to bfloat16 would lose the state that torch's kernels keep.
@@ -115,9 +116,12 @@ def _not_ours(data: Tensor) -> str | None:
 
 
 def _wanted() -> str:
-    block = _forced.get()
-    if block is not None:
-        return block
+    return _forced.get() or from_outside()
+
+
+@cache
+def from_outside() -> str:
+    """What ``UNROLLED_BACKEND`` says when the first pass runs, which is then what holds."""
     return _checked(os.environ.get("UNROLLED_BACKEND", "auto"), "UNROLLED_BACKEND")
 
 

@@ -28,10 +28,11 @@ KERNELS: dict[str, Callable[..., Any]] = {
 
 
 def run(
-    spec: Spec, sequences: Sequences, initial: State, flat: list[Tensor]
+    spec: Spec, sequences: Sequences, initial: State | None, flat: list[Tensor]
 ) -> tuple[Tensor, State]:
     """The whole pass; see :func:`unrolled.scan.engine.run`."""
     kernel = KERNELS[spec.cell.name]
+    initial = spec.zeros(sequences, flat) if initial is None else initial
     training = spec.dropout > 0
     options = (flat, spec.bias, spec.num_layers, spec.dropout, training, spec.bidirectional)
     if sequences.batch_sizes is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from unrolled.scan.sequences import Sequences
-from unrolled.scan.spec import Cell, State, Weights
+from unrolled.scan.spec import Cell, Spec, State
 
 try:
     from unrolled import _core
@@ -26,18 +26,17 @@ except ImportError:  # built without a compiler
 
 
 class _Numbers(NamedTuple):
-    """A cell in the core: its number, and how many numbers a unit and step keep and derive."""
+    """A cell in the core: its number, and how many numbers a unit keeps of each step."""
 
     cell: int
     kept: int
-    derived: int
 
 
 NUMBERS = {
-    "RNN_TANH": _Numbers(0, kept=0, derived=1),
-    "RNN_RELU": _Numbers(1, kept=0, derived=1),
-    "LSTM": _Numbers(2, kept=4, derived=4),
-    "GRU": _Numbers(3, kept=4, derived=4),
+    "RNN_TANH": _Numbers(0, kept=0),
+    "RNN_RELU": _Numbers(1, kept=0),
+    "LSTM": _Numbers(2, kept=4),
+    "GRU": _Numbers(3, kept=4),
 }
 PLAIN = (Tensor, Parameter)
 """The types whose numbers lie in memory; a subclass may compute them."""
@@ -111,69 +110,95 @@ def has_memory(tensor: Tensor) -> bool:
     return True
 
 
-class Rows(NamedTuple):
-    """Where the steps of the rows lie in memory; holds the index arrays of ragged ones alive.
+Place = tuple[int, int, int]
+"""Where the numbers of a matrix over the steps lie: the address of step 0 of row 0, whether that is
+in the matrix or would be, and how many numbers are between two steps and between two rows."""
+
+NOWHERE: Place = (0, 0, 0)
+
+
+class Steps(NamedTuple):
+    """Which steps the rows have; holds the index arrays of ragged ones alive.
 
     ``offsets`` and ``sizes`` are None where every row has every step.
     """
 
-    steps: int
+    time: int
     batch: int
-    offsets: Tensor | None
-    sizes: Tensor | None
-    batch_first: bool
+    offsets: Tensor | None = None
+    sizes: Tensor | None = None
 
     @classmethod
-    def of(cls, sequences: Sequences, batch: int) -> Rows:
-        """The rows of these sequences, of which there are ``batch``, those without a step too.
+    def of(cls, sequences: Sequences, batch: int | None) -> Steps:
+        """Those of these sequences, of which there are ``batch``, those without a step too.
 
         Raises:
             RuntimeError: ragged sequences don't say of themselves what they are.
         """
-        data, sizes = sequences.data, sequences.batch_sizes
-        if sizes is not None:
-            sizes = sizes.to("cpu", torch.int64).contiguous()
-            ends = sizes.cumsum(0)
-            bounds = torch.cat([sizes.new_tensor([batch]), sizes, sizes.new_zeros(1)])
-            if int(ends[-1]) != data.shape[0] or bool((bounds.diff() > 0).any()):
-                raise RuntimeError(
-                    f"batch_sizes should fall from at most {batch} and add up to the "
-                    f"{data.shape[0]} rows of data, got {sizes.tolist()[:20]}"
-                )
-            return cls(len(sizes), batch, ends - sizes, sizes, False)
-        # A transposed [B, T, F] is read as it lies.
-        batch_first = not data.is_contiguous() and data.transpose(0, 1).is_contiguous()
-        return cls(data.shape[0], batch, None, None, batch_first)
+        data, sizes = sequences
+        if sizes is None:
+            return cls(data.shape[0], data.shape[1])
+        sizes = sizes.to("cpu", torch.int64).contiguous()
+        batch = int(sizes[0]) if batch is None else batch
+        ends = sizes.cumsum(0)
+        bounds = torch.cat([sizes.new_tensor([batch]), sizes, sizes.new_zeros(1)])
+        if int(ends[-1]) != data.shape[0] or bool((bounds.diff() > 0).any()):
+            raise RuntimeError(
+                f"batch_sizes should fall from at most {batch} and add up to the "
+                f"{data.shape[0]} rows of data, got {sizes.tolist()[:20]}"
+            )
+        return cls(len(sizes), batch, ends - sizes, sizes)
 
-    def layout(self, *, reverse: bool) -> Any:
-        """The same for the core."""
-        step, stride = (1, self.steps) if self.batch_first else (self.batch, 1)
-        offsets, sizes = _address(self.offsets), _address(self.sizes)
-        return _core.Layout(self.steps, self.batch, offsets, sizes, step, stride, reverse)
+    def offset(self, step: int) -> int:
+        """How many pairs of a step and a row there are before this step."""
+        if self.offsets is None or self.sizes is None:
+            return step * self.batch
+        if step < self.time:
+            return int(self.offsets[step])
+        return int(self.offsets[-1] + self.sizes[-1])
 
-    def flat(self, data: Tensor) -> Tensor:
-        """``data`` [T, B, F] or [N, F] as the matrix [N, F] that lies in memory in our order."""
-        if data.dim() == 3:
-            data = (data.transpose(0, 1) if self.batch_first else data).flatten(0, 1)
-        return data.contiguous()
+    def stretch(self, begin: int, end: int, *, reverse: bool) -> tuple[Any, int]:
+        """The steps between these two for the core, and how many pairs of a step and a row.
 
-    def unflat(self, data: Tensor) -> Tensor:
-        """The way back."""
-        if self.sizes is not None:
-            return data
-        if self.batch_first:
-            return data.view(self.batch, self.steps, data.shape[-1]).transpose(0, 1)
-        return data.view(self.steps, self.batch, data.shape[-1])
+        A stretch of a reverse scan goes down, from ``begin`` to ``end``.
+        """
+        if reverse:
+            begin, end = end, begin
+        count = self.offset(end) - self.offset(begin)
+        if self.offsets is None or self.sizes is None:
+            return _dense_layout(self.time, self.batch, reverse, begin, end), count
+        offsets, sizes = self.offsets.data_ptr(), self.sizes.data_ptr()
+        return _core.Layout(self.time, self.batch, offsets, sizes, reverse, begin, end), count
 
-    def empty(self, like: Tensor) -> Tensor:
-        """New numbers for ``like`` [N, F], the steps outermost whatever way the rows lie."""
-        return like.new_empty(self.unflat(like).shape)
+    def place(self, data: Tensor) -> Place:
+        """Where ``data`` [T, B, F] or [N, F] lies, whose last dimension is dense."""
+        if self.offsets is None:
+            return data.data_ptr(), data.stride(0), data.stride(1)
+        return data.data_ptr(), 0, data.stride(0)
+
+    def place_from(self, data: Tensor, begin: int, end: int) -> Place:
+        """Where ``data`` [K, F] lies, which holds a stretch of the steps, one after the other."""
+        width = data.shape[-1]
+        before = self.offset(min(begin, end)) * width * data.element_size()
+        return data.data_ptr() - before, self.batch * width, width
+
+
+@lru_cache(maxsize=1024)
+def _dense_layout(steps: int, batch: int, reverse: bool, begin: int, end: int) -> Any:
+    """Layouts are values: made once for all calls that are alike."""
+    return _core.Layout(steps, batch, 0, 0, reverse, begin, end)
+
+
+def dense(data: Tensor) -> Tensor:
+    """``data``, copied if its last dimension does not lie dense in memory."""
+    return data if data.stride(-1) == 1 or data.shape[-1] == 1 else data.contiguous()
 
 
 class Kept(NamedTuple):
-    """What a forward scan leaves for the backward one, where there is such a thing.
+    """What a forward scan leaves for the backward one, a step after the other, [N, ·].
 
-    ``gates`` [N, S·H], ``cells`` [N, H], and the hidden states before projection ``raw`` [N, H].
+    ``gates`` [N, S·H], ``cells`` [N, H], and the hidden states before projection ``raw`` [N, H],
+    each where there is such a thing.
     """
 
     gates: Tensor | None = None
@@ -181,160 +206,215 @@ class Kept(NamedTuple):
     raw: Tensor | None = None
 
 
-class Scan:
-    """One layer in one direction with its weights."""
+class Plan:
+    """One layer's shapes in one direction, checked, with the core's pass for them."""
 
-    def __init__(self, cell: Cell, w: Weights, index: int, *, reverse: bool) -> None:
-        """``index`` is the place of the layer and direction in the states.
-
-        Raises:
-            RuntimeError: the weights' shapes don't fit each other.
-        """
-        self.weights = Weights._make([t if t is None else t.contiguous() for t in w])
-        self.index = index
-        self.reverse = reverse
-        self.numbers = NUMBERS[cell.name]
-        self.has_cell = "cell" in cell.states
-        self.shares_differ = cell.name == "GRU"
-        self.hidden = w.hh.shape[0] // len(cell.gates)
-        self.width = w.hh.shape[1]
+    def __init__(self, isa: int, cell: Cell, dtype: torch.dtype, shapes: Any) -> None:
+        """``shapes`` are those of :class:`Weights`, None for what the layer lacks."""
+        self.shapes = shapes
+        ih, hh, _, _, hr = shapes
+        self.hidden, self.width = hh[0] // len(cell.gates), hh[1]
+        self.inputs = ih[-1]
         rows = len(cell.gates) * self.hidden
-        _check_shape("weight_ih", w.ih, (rows, w.ih.shape[-1]))
-        _check_shape("weight_hh", w.hh, (rows, self.hidden if w.hr is None else w.hr.shape[0]))
-        _check_shape("bias_ih", w.bias_ih, (rows,))
-        _check_shape("bias_hh", w.bias_hh, (rows,))
-        _check_shape("weight_hr", w.hr, (self.width, self.hidden))
-        kind = _core.PassF32 if w.ih.dtype == torch.float32 else _core.PassF64
-        projection = 0 if w.hr is None else self.width
-        self.core = kind(isa(), self.numbers.cell, w.ih.shape[1], self.hidden, projection)
+        fitting = (
+            (rows, self.inputs),
+            (rows, self.hidden if hr is None else hr[0]),
+            (rows,),
+            (rows,),
+            (self.width, self.hidden),
+        )
+        for name, found, expected in zip(WEIGHTS, shapes, fitting, strict=True):
+            _check_shape(name, found, expected)
+        self.has_cell = "cell" in cell.states
+        self.kept = (
+            NUMBERS[cell.name].kept * self.hidden,
+            self.hidden if self.has_cell else 0,
+            0 if hr is None else self.hidden,
+        )
+        """The widths of what is kept, as in :class:`Kept`."""
+        kind = _core.PassF32 if dtype == torch.float32 else _core.PassF64
+        projection = 0 if hr is None else self.width
+        self.core = kind(isa, NUMBERS[cell.name].cell, self.inputs, self.hidden, projection)
+
+
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+
+
+@lru_cache(maxsize=1024)
+def _plans(isa: int, spec: Spec, dtype: torch.dtype, shapes: tuple[Any, ...]) -> list[Plan]:
+    """Plans are values: made, and the shapes checked, once for all calls that are alike."""
+    plans = [Plan(isa, spec.cell, dtype, of_layer) for of_layer in spec.weights(shapes)]
+    first = plans[0]
+    for number, plan in enumerate(plans):
+        reads = first.inputs if number < spec.directions else spec.directions * first.width
+        _check_shape("weight_ih", plan.shapes[0], (plan.shapes[0][0], reads))
+        _check_shape(
+            "weight_hh", plan.shapes[1], (len(spec.cell.gates) * first.hidden, first.width)
+        )
+    return plans
+
+
+class Scan:
+    """One layer in one direction with its weights, which the caller holds alive.
+
+    ``index`` is the place of the layer and direction in the states, and ``addresses`` are those
+    of its :class:`Weights`, 0 for what it lacks.
+    """
+
+    def __init__(self, plan: Plan, addresses: Sequence[Any], index: int, *, reverse: bool) -> None:
+        self.plan, self.index, self.reverse = plan, index, reverse
+        self.addresses: tuple[int, ...] = tuple([address or 0 for address in addresses])
+
+    def empty_kept(self, like: Tensor, count: int) -> Kept:
+        """Room for what ``count`` pairs of a step and a row leave for a backward scan."""
+        return Kept(*[like.new_empty(count, width) if width else None for width in self.plan.kept])
 
     def forward(
-        self, rows: Rows, data: Tensor, initial: State, output: Tensor, last: State, *, keep: bool
-    ) -> Kept:
-        """Writes ``output`` (columns of a matrix over N) and its slice of the states ``last``.
+        self,
+        layout: Any,
+        data: Place,
+        initial: State | None,
+        output: Place,
+        last: State | None,
+        kept: Kept | None,
+    ) -> None:
+        """Writes ``output``, its slice of the states ``last``, and ``kept``.
 
         Args:
-            rows: where the steps lie.
-            data: the layer's input [N, I].
-            initial: each state of all layers and directions [L·D, B, ·].
-            output: [N, P], rows perhaps further apart than P.
-            last: as ``initial``.
-            keep: whether a backward pass may follow.
-
-        Raises:
-            RuntimeError: the input or a state does not fit the weights.
+            layout: the steps to run, see :meth:`Steps.stretch`.
+            data: the layer's input, I numbers for each step of each row.
+            initial: each state of all layers and directions [L·D, B, ·]; None for zeros.
+            output: P numbers likewise.
+            last: as ``initial``; None if not wanted.
+            kept: for a backward pass, None where none may follow.
         """
-        inputs, depth = self.weights.ih.shape[1], initial[0].shape[0]
-        _check_shape("the input", data, (data.shape[0], inputs))
-        for state, width in zip(initial, (self.width, self.hidden), strict=False):
-            _check_shape("a state", state, (depth, rows.batch, width))
-        kept = Kept()
-        if keep:
-            count = data.shape[0]
-            kept = Kept(
-                self._empty(data, count, self.numbers.kept * self.hidden),
-                self._empty(data, count, self.hidden if self.has_cell else 0),
-                self._empty(data, count, self.hidden if self.weights.hr is not None else 0),
-            )
-        packed = data.new_empty(self.core.forward_size)
-        self.core.pack(*map(_address, self.weights), packed.data_ptr(), 0)
-        self.core.forward(
-            rows.layout(reverse=self.reverse),
-            packed.data_ptr(),
-            data.data_ptr(),
-            *self._addresses(initial),
-            output.data_ptr(),
-            output.stride(0),
-            *self._addresses(last),
-            *map(_address, kept),
+        gates, cells, raw = Kept() if kept is None else kept
+        self.plan.core.forward(
+            layout,
+            self.addresses,
+            data,
+            *self.slices(initial),
+            output,
+            *self.slices(last),
+            _address(gates),
+            _address(cells),
+            _address(raw),
             torch.get_num_threads(),
         )
-        return kept
 
-    def backward(
+    def slices(self, states: Sequence[Tensor | None] | None) -> tuple[int, int]:
+        """Where this layer's and direction's hidden and cell state lie, 0 for none."""
+        if states is None:
+            return 0, 0
+        return self._slice(states[0]), self._slice(states[1]) if self.plan.has_cell else 0
+
+    def _slice(self, state: Tensor | None) -> int:
+        if state is None:
+            return 0
+        return state.data_ptr() + self.index * state.stride(0) * state.element_size()
+
+
+class ScanBack:
+    """The backward pass of a scan: all steps at once or in stretches, the last ones first.
+
+    The gradients of the weights are then the same to the last bit.
+    """
+
+    def __init__(self, scan: Scan, steps: Steps, like: Tensor, *, stretches: int) -> None:
+        self.scan = scan
+        self.gradients = [None if s is None else like.new_empty(s) for s in scan.plan.shapes]
+        """Those of the weights, once all steps have been run; None for what the layer lacks."""
+        self._left = stretches
+        self._sums = None
+        if stretches > 1:
+            bounds = (steps.time, 0) if scan.reverse else (0, steps.time)
+            layout, _ = steps.stretch(*bounds, reverse=scan.reverse)
+            self._sums = like.new_zeros(scan.plan.core.sums_size(layout))
+
+    def run(
         self,
-        rows: Rows,
-        data: Tensor,
-        initial: State,
-        output: Tensor,
+        layout: Any,
+        data: Place,
+        initial: State | None,
+        output: Place,
         kept: Kept,
-        d_output: Tensor | None,
-        d_last: Sequence[Tensor | None],
-        d_initial: State,
+        d_output: Place,
+        d_last: Sequence[Tensor | None] | None,
+        d_initial: State | None,
+        d_input: Place,
         *,
-        wants_input: bool,
-    ) -> tuple[Tensor | None, list[Tensor]]:
-        """Writes its slice of ``d_initial``; returns the gradients of the input and the weights.
+        adds: bool,
+    ) -> None:
+        """Writes its slice of ``d_initial`` and ``d_input``, or adds to the latter.
 
-        ``d_output`` is laid out as ``output`` is; None stands for zero, there and in ``d_last``.
+        The first arguments are those of :meth:`Scan.forward`. :data:`NOWHERE` or None stands for
+        zero, or for what is not wanted.
         """
-        count = data.shape[0]
-        d_gates = data.new_empty(count, self.numbers.derived * self.hidden)
-        before = data.new_empty(count, self.width)
-        d_projected = None if kept.raw is None else data.new_empty(count, self.width)
-        packed = data.new_empty(self.core.backward_size)
-        self.core.pack(*map(_address, self.weights), 0, packed.data_ptr())
-        self.core.backward(
-            rows.layout(reverse=self.reverse),
-            packed.data_ptr(),
-            *self._addresses(initial),
-            output.data_ptr(),
-            output.stride(0),
-            _address(kept.gates),
-            _address(kept.cells),
-            _address(d_output),
-            0 if d_output is None else d_output.stride(0),
-            *self._addresses(d_last),
-            d_gates.data_ptr(),
-            *self._addresses(d_initial),
-            _address(d_projected),
-            before.data_ptr(),
+        self._left -= 1
+        scan = self.scan
+        gates, cells, raw = kept
+        scan.plan.core.backward(
+            layout,
+            scan.addresses,
+            data,
+            *scan.slices(initial),
+            output,
+            _address(gates),
+            _address(cells),
+            _address(raw),
+            d_output,
+            *scan.slices(d_last),
+            *scan.slices(d_initial),
+            d_input,
+            adds,
+            _address(self._sums),
+            (0, 0, 0, 0, 0) if self._left else tuple([_address(g) for g in self.gradients]),
             torch.get_num_threads(),
         )
-        by_input, by_hidden = self._shares(d_gates)
-        d_weights = [self._in_order(by_input.t().mm(data)), by_hidden.t().mm(before)]
-        if self.weights.bias_ih is not None:
-            d_bias = self._in_order(by_input.sum(0))
-            d_weights += [d_bias, by_hidden.sum(0) if self.shares_differ else d_bias.clone()]
-        if d_projected is not None and kept.raw is not None:
-            d_weights.append(d_projected.t().mm(kept.raw))
-        if not wants_input:
-            return None, d_weights
-        ih = self.weights.ih
-        return by_input.mm(ih.roll(self.hidden, 0) if self.shares_differ else ih), d_weights
-
-    def _addresses(self, states: Sequence[Tensor | None]) -> tuple[int, int]:
-        """Those of this layer and direction in the hidden and the cell state, 0 for none."""
-        found = [
-            0 if s is None else s.data_ptr() + self.index * s.stride(0) * s.element_size()
-            for s in states
-        ]
-        return (found[0], found[1] if self.has_cell else 0)
-
-    def _shares(self, d_gates: Tensor) -> tuple[Tensor, Tensor]:
-        """The gates' gradient as the input's weights meet it, and as the hidden state's do.
-
-        They differ for the GRU alone. It is kept as candidate (input's share), reset, update,
-        candidate (hidden state's share); the input's share is then out of order, see _in_order.
-        """
-        if not self.shares_differ:
-            return d_gates, d_gates
-        return d_gates[:, : 3 * self.hidden], d_gates[:, self.hidden :]
-
-    def _in_order(self, by_input: Tensor) -> Tensor:
-        """What was computed from the input's share, with the gates in the weights' order."""
-        return by_input.roll(-self.hidden, 0) if self.shares_differ else by_input
-
-    @staticmethod
-    def _empty(like: Tensor, count: int, width: int) -> Tensor | None:
-        return like.new_empty(count, width) if width else None
 
 
-def _check_shape(name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+def scans(spec: Spec, flat: Sequence[Tensor]) -> list[Scan]:
+    """The layers and directions of a pass, in the order of the states.
+
+    ``flat`` are the weights, dense, in torch's order.
+
+    Raises:
+        RuntimeError: the weights' shapes don't fit each other.
+    """
+    shapes, addresses = tuple([t.shape for t in flat]), tuple([t.data_ptr() for t in flat])
+    return _scans(isa(), spec, flat[0].dtype, shapes, addresses)
+
+
+@lru_cache(maxsize=1024)
+def _scans(
+    isa: int, spec: Spec, dtype: torch.dtype, shapes: tuple[Any, ...], addresses: tuple[int, ...]
+) -> list[Scan]:
+    plans = _plans(isa, spec, dtype, shapes)
+    return [
+        Scan(plan, of_layer, index, reverse=spec.bidirectional and index % 2 == 1)
+        for index, (plan, of_layer) in enumerate(zip(plans, spec.weights(addresses), strict=True))
+    ]
+
+
+def check(scans: Sequence[Scan], width: int, initial: State | None, batch: int) -> None:
+    """Whether an input of this width and these states of all layers fit the weights.
+
+    Raises:
+        RuntimeError: they don't.
+    """
+    plan = scans[0].plan
+    if width != plan.inputs:
+        _check_shape("the input", (batch, width), (batch, plan.inputs))
+    if initial is not None:
+        for state, expected in zip(initial, (plan.width, plan.hidden), strict=False):
+            _check_shape("a state", state.shape, (len(scans), batch, expected))
+
+
+def _check_shape(name: str, found: Sequence[int] | None, expected: tuple[int, ...]) -> None:
     """The core reads as far as the sizes say: what is smaller would be read past its end."""
-    if tensor is not None and tensor.shape != shape:
+    if found is not None and tuple(found) != expected:
         raise RuntimeError(
-            f"{name} has shape {list(tensor.shape)}, and {list(shape)} was expected to fit the "
+            f"{name} has shape {list(found)}, and {list(expected)} was expected to fit the "
             "other weights. Was a weight replaced?"
         )
 

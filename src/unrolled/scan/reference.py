@@ -121,7 +121,7 @@ def draw_noise(like: Tensor, probability: float) -> Tensor:
 def run(
     spec: Spec,
     sequences: Sequences,
-    initial: State,
+    initial: State | None,
     flat: list[Tensor],
     noises: list[Tensor | None] | None = None,
 ) -> tuple[Tensor, State]:
@@ -130,6 +130,7 @@ def run(
     ``noises`` are the dropout's of each layer, to repeat a pass; they are drawn if it is None.
     """
     weights = spec.weights(flat)
+    initial = spec.zeros(sequences, flat) if initial is None else initial
     last: list[State] = []
     for layer in range(spec.num_layers):
         outputs = []

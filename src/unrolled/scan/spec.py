@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
+
+from unrolled.scan.sequences import Sequences
 
 State = tuple[Tensor, ...]
 """One tensor for each of the cell's states, in the order of :attr:`Cell.states`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """A kind of recurrent cell.
 
@@ -50,11 +53,13 @@ class Weights(NamedTuple):
     hr: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spec:
     """One recurrent pass: ``num_layers`` layers of ``cell`` in one or two directions.
 
-    ``dropout`` is the probability in force between the layers (0 outside training).
+    ``dropout`` is the probability in force between the layers (0 outside training). With
+    ``recompute_every`` the compiled core keeps for the backward pass only the states at every so
+    many steps and repeats what lies between; the results are the same.
     """
 
     cell: Cell
@@ -63,13 +68,23 @@ class Spec:
     bidirectional: bool = False
     projected: bool = False
     dropout: float = 0.0
+    recompute_every: int | None = None
 
     @property
     def directions(self) -> int:
         """D, the number of directions."""
         return 2 if self.bidirectional else 1
 
-    def weights(self, flat: list[Tensor]) -> list[Weights]:
+    def zeros(self, sequences: Sequences, flat: list[Tensor]) -> State:
+        """The states that a pass without given ones begins with."""
+        sizes, data = sequences.batch_sizes, sequences.data
+        batch = data.shape[1] if sizes is None else int(sizes[0])
+        w = self.weights(flat)[0]
+        widths = {"hidden": w.hh.shape[1], "cell": w.hh.shape[0] // len(self.cell.gates)}
+        depth = self.num_layers * self.directions
+        return tuple([data.new_zeros(depth, batch, widths[name]) for name in self.cell.states])
+
+    def weights(self, flat: Sequence[Any]) -> list[Weights]:
         """The flat list of all weights, in torch's order, cut into layers and directions.
 
         Returns L·D entries: layer 0 forward, layer 0 reverse, layer 1 forward, and so on.

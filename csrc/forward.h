@@ -1,0 +1,145 @@
+// The forward scan: rows shared out to threads, each row from its first step to its last.
+#pragma once
+#include "pack.h"
+#include "share.h"
+#include "step.h"
+
+namespace unrolled::UNROLLED_ISA {
+
+template <class T, class C>
+struct ForwardScan {
+    using P = Packed<T, C>;
+    const Shape& s;
+    const Layout& layout;
+    const Forward<T>& f;
+    T* packed;            // the weights as the kernels read them
+    Row<T>* rows;         // [B]
+    T* raw;               // [B, H], where it is not kept
+    const T* h0;          // f's, or zeros
+    const T* c0;
+
+    static bool run(const Shape& s, const Layout& layout, const Forward<T>& f, int threads) {
+        ForwardScan scan{s, layout, f, nullptr, nullptr, nullptr, f.h0, f.c0};
+        T* zeros = nullptr;
+        const Index none = layout.rows * (s.hidden > s.state() ? s.hidden : s.state());
+        const bool lacks = !f.h0 || (C::has_cell && !f.c0);
+        return Scratch::with(
+            [&](Scratch& scratch) {
+                scan.packed = scratch.take<T>(P::size(s) + projection_size(s));
+                scan.rows = scratch.take<Row<T>>(layout.rows);
+                scan.raw = scratch.take<T>(s.projection && !f.raw ? layout.rows * s.hidden : 0);
+                zeros = scratch.take<T>(lacks ? none : 0);
+            },
+            [&] {
+                if (lacks) zero(zeros, none);
+                if (!f.h0) scan.h0 = zeros;
+                if (!f.c0) scan.c0 = zeros;
+                scan.pack(threads);
+                scan.share(threads);
+            });
+    }
+
+   private:
+    static Index projection_size(const Shape& s) {
+        return s.projection ? packed_product_size<T>(s.hidden, s.projection) : 0;
+    }
+
+    void pack(int threads) {
+        const Index size = P::size(s);
+        threads = affordable((size + projection_size(s)) * packing, threads);
+        P::write(s, f.weights, packed, threads);
+        if (s.projection)  // h = hr * raw
+            pack_product<T>({f.weights.hr, s.hidden, s.projection, true, 0}, packed + size, threads);
+    }
+
+    void share(int threads) {
+        const Index of_a_step = s.hidden * (C::gates * (s.inputs + s.state()) + s.projection);
+        threads = affordable(layout.slots() * of_a_step, threads);
+        if (threads > layout.rows) threads = static_cast<int>(layout.rows);
+        Index bounds[most_threads + 1];
+        on_threads(threads, [&](int thread, int all) {
+            if (thread == 0) cut(layout, all, bounds);
+            wait_for_all(all);
+            scan_rows(bounds[thread], bounds[thread + 1]);
+        });
+    }
+
+    void scan_rows(Index first, Index last) {
+        const Order order{layout};
+        const Index state = s.state(), hidden = s.hidden;
+        if (C::has_cell && !f.cells)
+            copy(f.c_n + first * hidden, c0 + first * hidden, (last - first) * hidden);
+        for (Index i = 0; i < order.count(); ++i) {
+            const Index t = order.step(i), size = layout.size(t);
+            const Index end = last < size ? last : size;
+            place(i, first, end);
+            for (Index block = 0; block < P::blocks(s); ++block) step_block(block, first, end);
+            if (s.projection)
+                product<T>(
+                    packed + P::size(s), hidden, state, first, end,
+                    [&](Index b) { return rows[b].hidden; },
+                    [&](Index b) { return rows[b].output; }, false);
+        }
+        const Index any = layout.size(layout.begin);  // from here on a row has no step
+        for (Index b = first; b < last; ++b) {
+            copy(f.h_n + b * state, b < any ? rows[b].output : h0 + b * state, state);
+            if constexpr (C::has_cell) {
+                if (f.cells)
+                    copy(f.c_n + b * hidden, b < any ? rows[b].cell : c0 + b * hidden, hidden);
+            }
+        }
+    }
+
+    // Where the rows read and write at the scan's step i.
+    void place(Index i, Index first, Index end) {
+        const Order order{layout};
+        const Index t = order.step(i), before = i ? order.step(i - 1) : t;
+        const Index fresh = order.fresh(i, first, end), state = s.state(), hidden = s.hidden;
+        const Index slot = layout.slot(t), slot_before = layout.slot(before);
+        const T* input = f.input.at(layout, t, 0);
+        T* output = f.output.at(layout, t, 0);
+        const T* output_before = f.output.at(layout, before, 0);
+        for (Index b = first; b < end; ++b) {
+            const bool starts = b >= fresh;
+            Row<T>& row = rows[b];
+            row.input = input + b * f.input.row;
+            row.hidden_before = starts ? h0 + b * state : output_before + b * f.output.row;
+            row.output = output + b * f.output.row;
+            row.gates = f.gates ? f.gates + (slot + b) * C::kept * hidden : nullptr;
+            if constexpr (C::has_cell) {
+                row.cell = f.cells ? f.cells + (slot + b) * hidden : f.c_n + b * hidden;
+                row.cell_before = !f.cells ? row.cell
+                                  : starts ? c0 + b * hidden
+                                           : f.cells + (slot_before + b) * hidden;
+            }
+            row.hidden = !s.projection ? row.output
+                         : f.raw       ? f.raw + (slot + b) * hidden
+                                       : raw + b * hidden;
+        }
+    }
+
+    // One step of a block of units of these rows.
+    void step_block(Index block, Index first, Index end) {
+        const T* biases = packed + block * P::block_size(s);
+        const T* inputs = biases + C::sums * lanes<T>;
+        const T* hiddens = inputs + s.inputs * P::columns * lanes<T>;
+        const Index unit = block * P::width;
+        for_tiles(first, end, [&]<int R>(Index row) {
+            Vec<T> sum[R][C::sums];
+            const T* input[R];
+            const T* hidden[R];
+            for (int r = 0; r < R; ++r) {
+                input[r] = rows[row + r].input;
+                hidden[r] = rows[row + r].hidden_before;
+                for (int a = 0; a < C::sums; ++a) sum[r][a] = load(biases + a * lanes<T>);
+            }
+            constexpr int columns = P::columns;
+            accumulate<T, R, columns>(sum, input, s.inputs, inputs, &C::input_sum);
+            accumulate<T, R, columns>(sum, hidden, s.state(), hiddens, &C::hidden_sum);
+            for (int r = 0; r < R; ++r)
+                C::forward(sum[r], rows[row + r], unit, s.hidden - unit, s.hidden);
+        });
+    }
+};
+
+}  // namespace unrolled::UNROLLED_ISA

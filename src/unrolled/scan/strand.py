@@ -1,0 +1,207 @@
+"""Layers that the core can run together, a stretch of steps at a time.
+
+A stack in one direction is one strand: each stretch goes through all its layers. In two directions
+a layer reads what both below it have written from end to end, so there each layer and direction is
+a strand of its own.
+
+For the backward pass a strand keeps either what its cells did at every step, or only the states
+before each stretch; the pass then repeats the stretches as it comes to them, the last one first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from unrolled.scan.native import Kept, Place, Scan, ScanBack, Steps
+from unrolled.scan.spec import State
+
+
+@dataclass
+class Run:
+    """What each layer did over a stretch of K pairs of a step and a row, one step after the other.
+
+    ``outputs`` [K, P] is None for a layer that wrote into the output of the pass; ``reads`` is
+    what the layer above read, which with dropout is not the same.
+    """
+
+    kept: list[Kept] = field(default_factory=list)
+    outputs: list[Tensor | None] = field(default_factory=list)
+    reads: list[Tensor] = field(default_factory=list)
+
+
+@dataclass
+class Left:
+    """What a strand leaves for its backward pass: a run of all steps, or the states before each.
+
+    ``bounds`` are the steps at which the stretches meet, in the order of the scan.
+    """
+
+    bounds: list[int]
+    run: Run | None = None
+    states: list[State | None] = field(default_factory=list)
+
+
+class Strand:
+    """Layers from the lowest up, and what dropout multiplies between them, [N, P] or None."""
+
+    def __init__(
+        self, scans: list[Scan], noises: Sequence[Tensor | None], steps: Steps, like: Tensor
+    ) -> None:
+        self.scans, self.noises, self.steps, self.like = scans, noises, steps, like
+        self.reverse = scans[0].reverse
+
+    def forward(self, data: Place, initial: State | None, output: Place, last: State) -> None:
+        """Writes ``output`` and the strand's slices of the states ``last``."""
+        begin, end = self._bounds(None)
+        self._run(begin, end, data, initial, output, last, keep=False)
+
+    def forward_to_return(
+        self, data: Place, initial: State | None, output: Place, last: State, every: int | None
+    ) -> Left:
+        """The same, so that a backward pass may follow; ``every`` so many steps the states stay."""
+        left = Left(self._bounds(every))
+        if len(left.bounds) == 2:
+            begin, end = left.bounds
+            left.run = self._run(begin, end, data, initial, output, last, keep=True)
+            return left
+        before = initial
+        for begin, end in pairwise(left.bounds):
+            left.states.append(before)
+            after = last if end == left.bounds[-1] else tuple(map(torch.empty_like, last))
+            self._run(begin, end, data, before, output, after, keep=False)
+            before = after
+        return left
+
+    def backward(
+        self,
+        left: Left,
+        data: Place,
+        initial: State | None,
+        output: Place,
+        d_output: Place,
+        d_last: Sequence[Tensor | None] | None,
+        d_initial: State | None,
+        d_input: Place,
+        *,
+        adds: bool,
+    ) -> list[Tensor]:
+        """Writes the strand's slices of ``d_initial`` and ``d_input`` (or adds to the latter).
+
+        Returns the gradients of the weights. ``d_initial`` is None if it is not wanted, and for
+        steps that are run in stretches it is needed to hand on.
+        """
+        stretches = list(pairwise(left.bounds))
+        backs = [
+            ScanBack(scan, self.steps, self.like, stretches=len(stretches)) for scan in self.scans
+        ]
+        scratch = None if left.run or d_initial is None else tuple(map(torch.empty_like, d_initial))
+        for number in reversed(range(len(stretches))):
+            begin, end = stretches[number]
+            run, before = left.run, left.states[number] if number else initial
+            if run is None:
+                run = self._run(begin, end, data, before, None, scratch, keep=True)
+            self._run_back(
+                backs, begin, end, run, data, before, output, d_output, d_last, d_initial, d_input,
+                adds=adds,
+            )  # fmt: skip
+            d_last = d_initial
+        return [d for back in backs for d in back.gradients if d is not None]
+
+    def _bounds(self, every: int | None) -> list[int]:
+        count = self.steps.time
+        every = count if every is None else every
+        if self.reverse:
+            return [*range(count, 0, -every), 0]
+        return [*range(0, count, every), count]
+
+    def _run(
+        self,
+        begin: int,
+        end: int,
+        data: Place,
+        initial: State | None,
+        output: Place | None,
+        last: State | None,
+        *,
+        keep: bool,
+    ) -> Run:
+        """A stretch through all layers; without ``output`` the run has the last one's too."""
+        steps, run = self.steps, Run()
+        layout, count = steps.stretch(begin, end, reverse=self.reverse)
+        for layer, scan in enumerate(self.scans):
+            is_top = layer == len(self.scans) - 1
+            kept = scan.empty_kept(self.like, count) if keep else None
+            own = None
+            if is_top and output is not None:
+                place = output
+            else:
+                own = self.like.new_empty(count, scan.plan.width)
+                place = steps.place_from(own, begin, end)
+            scan.forward(layout, data, initial, place, last, kept)
+            if kept is not None:
+                run.kept.append(kept)
+                run.outputs.append(own)
+            if own is not None and not is_top:
+                noise = self._noise(layer, begin, end)
+                read = own if noise is None else own * noise
+                data = steps.place_from(read, begin, end)
+                if keep:
+                    run.reads.append(read)
+        return run
+
+    def _run_back(
+        self,
+        backs: list[ScanBack],
+        begin: int,
+        end: int,
+        run: Run,
+        data: Place,
+        before: State | None,
+        output: Place,
+        d_output: Place,
+        d_last: Sequence[Tensor | None] | None,
+        d_initial: State | None,
+        d_input: Place,
+        *,
+        adds: bool,
+    ) -> None:
+        """The way back through a stretch."""
+        steps = self.steps
+        layout, count = steps.stretch(begin, end, reverse=self.reverse)
+        d_read: Tensor | None = None
+        for layer in reversed(range(len(backs))):
+            own, read, d_place, d_above = run.outputs[layer], data, d_input, d_read
+            if layer:
+                read = steps.place_from(run.reads[layer - 1], begin, end)
+                d_read = self.like.new_empty(count, self.scans[layer - 1].plan.width)
+                d_place = steps.place_from(d_read, begin, end)
+            backs[layer].run(
+                layout,
+                read,
+                before,
+                output if own is None else steps.place_from(own, begin, end),
+                run.kept[layer],
+                d_output,
+                d_last,
+                d_initial,
+                d_place,
+                adds=adds and layer == 0,
+            )
+            del d_above  # until here its memory was read
+            noise = self._noise(layer - 1, begin, end) if layer else None
+            if d_read is not None and noise is not None:
+                d_read.mul_(noise)
+            d_output = d_place
+
+    def _noise(self, layer: int, begin: int, end: int) -> Tensor | None:
+        """What dropout multiplies this layer's output by over a stretch [K, P]."""
+        noise = self.noises[layer]
+        if noise is None:
+            return None
+        begin, end = min(begin, end), max(begin, end)
+        return noise[self.steps.offset(begin) : self.steps.offset(end)]
