@@ -25,13 +25,11 @@ from unrolled.scan.spec import State
 class Run:
     """What each layer did over a stretch of K pairs of a step and a row, one step after the other.
 
-    ``outputs`` [K, P] is None for a layer that wrote into the output of the pass; ``reads`` is
-    what the layer above read, which with dropout is not the same.
+    ``outputs`` [K, P] is None for a layer that wrote into the output of the pass.
     """
 
     kept: list[Kept] = field(default_factory=list)
     outputs: list[Tensor | None] = field(default_factory=list)
-    reads: list[Tensor] = field(default_factory=list)
 
 
 @dataclass
@@ -147,11 +145,8 @@ class Strand:
                 run.kept.append(kept)
                 run.outputs.append(own)
             if own is not None and not is_top:
-                noise = self._noise(layer, begin, end)
-                read = own if noise is None else own * noise
+                read = self._dropped(own, layer, begin, end)
                 data = steps.place_from(read, begin, end)
-                if keep:
-                    run.reads.append(read)
         return run
 
     def _run_back(
@@ -172,13 +167,15 @@ class Strand:
     ) -> None:
         """The way back through a stretch."""
         steps = self.steps
-        layout, count = steps.stretch(begin, end, reverse=self.reverse)
+        layout, _ = steps.stretch(begin, end, reverse=self.reverse)
         d_read: Tensor | None = None
         for layer in reversed(range(len(backs))):
             own, read, d_place, d_above = run.outputs[layer], data, d_input, d_read
-            if layer:
-                read = steps.place_from(run.reads[layer - 1], begin, end)
-                d_read = self.like.new_empty(count, self.scans[layer - 1].plan.width)
+            below = run.outputs[layer - 1] if layer else None
+            if below is not None:
+                below = self._dropped(below, layer - 1, begin, end)
+                read = steps.place_from(below, begin, end)
+                d_read = torch.empty_like(below)
                 d_place = steps.place_from(d_read, begin, end)
             backs[layer].run(
                 layout,
@@ -193,15 +190,15 @@ class Strand:
                 adds=adds and layer == 0,
             )
             del d_above  # until here its memory was read
-            noise = self._noise(layer - 1, begin, end) if layer else None
-            if d_read is not None and noise is not None:
-                d_read.mul_(noise)
+            if below is not None and d_read is not None:
+                d_read = self._dropped(d_read, layer - 1, begin, end)
+                d_place = steps.place_from(d_read, begin, end)
             d_output = d_place
 
-    def _noise(self, layer: int, begin: int, end: int) -> Tensor | None:
-        """What dropout multiplies this layer's output by over a stretch [K, P]."""
+    def _dropped(self, output: Tensor, layer: int, begin: int, end: int) -> Tensor:
+        """This layer's output over a stretch [K, P], or the gradient of it, after dropout."""
         noise = self.noises[layer]
         if noise is None:
-            return None
+            return output
         begin, end = min(begin, end), max(begin, end)
-        return noise[self.steps.offset(begin) : self.steps.offset(end)]
+        return output * noise[self.steps.offset(begin) : self.steps.offset(end)]
