@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import geometric_mean
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import typer
@@ -48,13 +48,18 @@ def time_cells(times: Times) -> tuple[str, ...]:
     return f"{times.theirs * 1e6:,.0f}", f"{times.ours * 1e6:,.0f}", f"{times.ratio:.2f}"
 
 
-def summary(what: str, ratios: Iterable[tuple[float, Shape, int]]) -> str:
-    """Geometric mean and least of the ratios of (ratio, shape, threads)."""
-    ratios = list(ratios)
-    least, shape, threads = min(ratios, key=lambda row: row[0])
+def summary(
+    what: str,
+    ratios: Sequence[tuple[float, Shape, int]],
+    worst: Literal["least", "most"] = "least",
+) -> str:
+    """Geometric mean and the worst of the ratios, which come with shape and threads."""
+    mean = geometric_mean(row[0] for row in ratios)
+    pick = min if worst == "least" else max
+    ratio, shape, threads = pick(ratios, key=lambda row: row[0])
     return (
-        f"{what}: geometric mean {geometric_mean(row[0] for row in ratios):.2f}, "
-        f"least {least:.2f} ({shape.module} {shape}, {threads} threads)"
+        f"{what}: geometric mean {mean:.2f}, "
+        f"{worst} {ratio:.2f} ({shape.module} {shape}, {threads} threads)"
     )
 
 
