@@ -93,6 +93,7 @@ def main(
     runs: Annotated[int, typer.Option(min=1, help="Processes for each figure.")] = 1,
     only: Only = "",
 ) -> None:
+    shapes = chosen(only)
     if not os.access(PROCESS / "clear_refs", os.W_OK):
         sys.exit("this needs Linux, and /proc/self/clear_refs to write to")
     os.environ.update(MALLOC)
@@ -103,7 +104,7 @@ def main(
         ("torch MiB", "ours MiB", "ours/torch"),
     )
     rows: list[tuple[float, Shape, int]] = []
-    for shape in chosen(only):
+    for shape in shapes:
         with console.status(f"{shape.module} {shape}"):
             ours, theirs = (measured(shape, which, threads, runs) for which in (0, 1))
         ratio = f"{ours / theirs:.2f}" if theirs > 0 else ""

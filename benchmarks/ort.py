@@ -21,6 +21,8 @@ turn until the other's threads are asleep, and then wakes its own, untimed.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnxruntime
 import torch
@@ -46,7 +48,7 @@ from timing import Times, timed_pairs
 # Which of torch's gates come in ONNX's order: i, o, f, c of i, f, g, o; and z, r, h of r, z, n.
 GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 STATES = {"LSTM": ("h", "c"), "GRU": ("h",)}
-ATTRIBUTES = {"LSTM": {}, "GRU": {"linear_before_reset": 1}}
+ATTRIBUTES: dict[str, dict[str, Any]] = {"LSTM": {}, "GRU": {"linear_before_reset": 1}}
 PEERS = [
     shape
     for shape in SHAPES
