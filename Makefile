@@ -15,10 +15,10 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas sanitize lint bench results clean
+.PHONY: help demo test test-isas sanitize lint bench bench-linear results clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.run ## train an Elman RNN, an LSTM and a GRU on cos from sin, into demo/
 	$(BIN)/unrolled demo --out demo --overwrite
@@ -51,8 +51,13 @@ lint: $(VENV)/.run $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.run $(VENV)/.dev ## our modules against torch's, alternating in one process
+bench: $(VENV)/.run $(VENV)/.dev ## time against torch's modules and ONNX Runtime's, memory against torch's
 	$(BIN)/python benchmarks/modules.py
+	$(BIN)/python benchmarks/ort.py
+	$(BIN)/python benchmarks/memory.py
+
+bench-linear: $(VENV)/.run $(VENV)/.dev ## time against steps, up to a million of them; draws docs/images/linear.png
+	$(BIN)/python benchmarks/linear.py --out docs/images/linear.png
 
 results: $(VENV)/.run $(VENV)/.dev ## train on the three real tables and write docs/results.md anew
 	$(BIN)/python examples/results.py
