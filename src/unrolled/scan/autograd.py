@@ -86,8 +86,7 @@ def _backward_by_reference(
     spec: Spec = ctx.spec
     stages: list[Stage] = ctx.stages
     shape = sequences.data.shape[:-1]
-    noises = [s.noise for s in stages] if spec.bidirectional else [*stages[0].noises, None]
-    noises = [n if n is None else n.view(*shape, n.shape[-1]) for n in noises]
+    noises = [n.view(*shape, n.shape[-1]) for n in passes.noises(spec, stages)]
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         output, last = reference.run(spec, sequences, initial, flat, noises)

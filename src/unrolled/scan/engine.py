@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from unrolled.scan import autograd, kernels, native, reference
+from unrolled.scan import autograd, kernels, native, operator, reference
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
 
@@ -42,7 +42,10 @@ def run(
         row's own last step, [L·D, B, P].
     """
     name, _ = choose(sequences.data, flat if initial is None else [*initial, *flat])
-    output, last = ENGINES[name].run(spec, sequences, initial, flat)
+    engine = ENGINES[name]
+    if name == "native" and torch.compiler.is_compiling():
+        engine = operator if sequences.batch_sizes is None else reference
+    output, last = engine.run(spec, sequences, initial, flat)
     return output, last
 
 

@@ -76,7 +76,7 @@ def obstacle(data: Tensor, others: Sequence[Tensor]) -> str | None:
     if not is_built():
         return "the package was built without a compiler"
     if torch.compiler.is_compiling():
-        return "torch.compile is tracing"
+        return _other_kind(data, others)
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return "a transform of torch.func is active"
     if forward_ad._current_level >= 0:
@@ -88,16 +88,24 @@ def obstacle(data: Tensor, others: Sequence[Tensor]) -> str | None:
 
 def _not_in_memory(data: Tensor, others: Sequence[Tensor]) -> str | None:
     """Why these are not all numbers of one kind that lie in this machine's memory."""
-    dtype = data.dtype
-    if dtype not in (torch.float32, torch.float64):
-        return f"the core computes in float32 and float64, not {dtype}"
+    if other := _other_kind(data, others):
+        return other
     for tensor in (data, *others):
-        if tensor.dtype is not dtype or not tensor.is_cpu:
-            return "input, states and weights differ in dtype or device"
         if tensor.is_neg():
             return "a tensor is negated when it is read, and not in memory"
         if type(tensor) not in PLAIN or tensor.layout is not torch.strided:
             return f"a tensor is a {type(tensor).__name__} with layout {tensor.layout}"
+    return None
+
+
+def _other_kind(data: Tensor, others: Sequence[Tensor]) -> str | None:
+    """Why these are not all of one kind that the core computes in."""
+    dtype = data.dtype
+    if dtype not in (torch.float32, torch.float64):
+        return f"the core computes in float32 and float64, not {dtype}"
+    for tensor in others:
+        if tensor.dtype is not dtype or not tensor.is_cpu:
+            return "input, states and weights differ in dtype or device"
     return None
 
 

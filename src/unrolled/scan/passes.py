@@ -39,10 +39,12 @@ def forward(
     initial: State | None,
     flat: list[Tensor],
     stages: list[Stage] | None = None,
+    noises: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, State]:
     """The output and the last states; fills ``stages``, if given, for a backward pass.
 
-    See :func:`unrolled.scan.engine.run`.
+    ``noises`` are dropout's after each layer but the last, to repeat a pass; they are drawn if it
+    is None. See :func:`unrolled.scan.engine.run`.
     """
     flat = [w.contiguous() for w in flat]
     scans = native.scans(spec, flat)
@@ -53,8 +55,8 @@ def forward(
     last = _empty_states(scans, sequences.data, steps)
     data = dense(sequences.data)
     for number, layers in enumerate(_stages(spec, scans)):
-        output = _empty_output(data, spec.directions * scans[0].plan.width)
-        stage = Stage(data, _draw_inner_noises(spec, output))
+        output = empty_output(data, spec.directions * scans[0].plan.width)
+        stage = Stage(data, _inner_noises(spec, output, noises))
         for direction in range(spec.directions):
             strand = Strand(layers[direction :: spec.directions], stage.noises, steps, data)
             here, there = steps.place(data), _columns(steps, output, direction, spec)
@@ -67,7 +69,7 @@ def forward(
         if spec.bidirectional and number < spec.num_layers - 1:
             stage.output = output
             if spec.dropout > 0:
-                stage.noise = _draw_noise(spec, output)
+                stage.noise = _noise(spec, output, noises, number)
                 data = output * stage.noise
         if stages is not None:
             stages.append(stage)
@@ -107,7 +109,7 @@ def backward(
         if d_output is not None:
             d_output = d_output if stage.noise is None else d_output * stage.noise
             d_output = dense(d_output)
-        d_data = _empty_output(stage.data, stage.data.shape[-1]) if wants_input or number else None
+        d_data = empty_output(stage.data, stage.data.shape[-1]) if wants_input or number else None
         d_strands = []
         for direction in range(spec.directions):
             strand = Strand(layers[direction :: spec.directions], stage.noises, steps, stage.data)
@@ -141,7 +143,7 @@ def _empty_states(scans: list[Scan], like: Tensor, steps: Steps) -> State:
     return (hidden, like.new_empty(depth, batch, plan.hidden)) if plan.has_cell else (hidden,)
 
 
-def _empty_output(like: Tensor, width: int) -> Tensor:
+def empty_output(like: Tensor, width: int) -> Tensor:
     """New numbers [T, B, F] or [N, F]; a batch-first input has a batch-first output."""
     if like.dim() == 2:
         return like.new_empty(like.shape[0], width)
@@ -151,16 +153,27 @@ def _empty_output(like: Tensor, width: int) -> Tensor:
     return like.new_empty(steps, batch, width)
 
 
-def _draw_noise(spec: Spec, output: Tensor) -> Tensor:
-    """In the order of [T, B, F], as torch draws it, whatever way the rows lie."""
+def noises(spec: Spec, stages: list[Stage]) -> list[Tensor]:
+    """What dropout multiplied the outputs of each layer but the last by, if there was any."""
+    found = [stage.noise for stage in stages] if spec.bidirectional else stages[0].noises
+    return [noise for noise in found if noise is not None]
+
+
+def _noise(spec: Spec, output: Tensor, given: Sequence[Tensor] | None, layer: int) -> Tensor:
+    """Of this layer, in the order of [T, B, F], as torch draws it, whatever way the rows lie."""
+    if given is not None:
+        return given[layer].view(output.shape)
     return reference.draw_noise(output.new_empty(output.shape), spec.dropout)
 
 
-def _draw_inner_noises(spec: Spec, output: Tensor) -> list[Tensor | None]:
-    """What dropout multiplies the outputs of all layers but the last by [N, P], in one strand."""
+def _inner_noises(
+    spec: Spec, output: Tensor, given: Sequence[Tensor] | None
+) -> list[Tensor | None]:
+    """Of all layers but the last [N, P] where they are one strand."""
     if spec.bidirectional or spec.dropout == 0:
         return [None] * spec.num_layers
-    return [_draw_noise(spec, output).flatten(0, -2) for _ in range(spec.num_layers - 1)]
+    layers = range(spec.num_layers - 1)
+    return [_noise(spec, output, given, layer).flatten(0, -2) for layer in layers]
 
 
 def _columns(steps: Steps, matrix: Tensor, direction: int, spec: Spec) -> Place:

@@ -9,7 +9,7 @@ steps in one product; ``h`` [B, P] and ``c`` [B, H] are the states after the ste
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -123,11 +123,12 @@ def run(
     sequences: Sequences,
     initial: State | None,
     flat: list[Tensor],
-    noises: list[Tensor | None] | None = None,
+    noises: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, State]:
     """The whole pass; see :func:`unrolled.scan.engine.run`.
 
-    ``noises`` are the dropout's of each layer, to repeat a pass; they are drawn if it is None.
+    ``noises`` are dropout's after each layer but the last, to repeat a pass; they are drawn if it
+    is None.
     """
     weights = spec.weights(flat)
     initial = spec.zeros(sequences, flat) if initial is None else initial
@@ -147,7 +148,6 @@ def run(
             last.append(state)
         data = torch.cat(outputs, dim=-1) if spec.bidirectional else outputs[0]
         if spec.dropout > 0 and layer < spec.num_layers - 1:
-            noise = noises[layer] if noises else None
-            data = data * (draw_noise(data, spec.dropout) if noise is None else noise)
+            data = data * (noises[layer] if noises else draw_noise(data, spec.dropout))
         sequences = sequences.with_data(data)
     return sequences.data, tuple(torch.stack(column) for column in zip(*last, strict=True))
