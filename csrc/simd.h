@@ -6,6 +6,9 @@
 #include <cstdint>
 #include <cstring>
 #include <utility>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 
 #include "contract.h"
 
@@ -99,6 +102,39 @@ UNROLLED_INLINE void copy_transposed(const T* from, Index ld_from, Index rows, I
     transpose<T>(v, std::make_integer_sequence<int, n>());
     for (Index c = 0; c < n && c < columns; ++c) store(to + c * ld_to, v[c], rows);
 }
+// x, or the limit that it lies beyond; NaN stays NaN. On x86 that is one instruction, which gives its
+// second operand where one is NaN; of a comparison GCC makes two or three.
+#ifdef __SSE2__
+#if UNROLLED_BYTES == 64  // by way of maskz: of the plain one's own header GCC 12 warns
+#define UNROLLED_MM(name, ...) _mm512_maskz_##name(-1, __VA_ARGS__)
+#elif UNROLLED_BYTES == 32
+#define UNROLLED_MM(name, ...) _mm256_##name(__VA_ARGS__)
+#else
+#define UNROLLED_MM(name, ...) _mm_##name(__VA_ARGS__)
+#endif
+UNROLLED_INLINE Vec<float> at_least(Vec<float> x, float limit) {
+    return UNROLLED_MM(max_ps, all<float>(limit), x);
+}
+UNROLLED_INLINE Vec<float> at_most(Vec<float> x, float limit) {
+    return UNROLLED_MM(min_ps, all<float>(limit), x);
+}
+UNROLLED_INLINE Vec<double> at_least(Vec<double> x, double limit) {
+    return UNROLLED_MM(max_pd, all<double>(limit), x);
+}
+UNROLLED_INLINE Vec<double> at_most(Vec<double> x, double limit) {
+    return UNROLLED_MM(min_pd, all<double>(limit), x);
+}
+#undef UNROLLED_MM
+#else
+template <class V, class T>
+UNROLLED_INLINE V at_least(V x, T limit) {
+    return x < limit ? all<T>(limit) : x;
+}
+template <class V, class T>
+UNROLLED_INLINE V at_most(V x, T limit) {
+    return x > limit ? all<T>(limit) : x;
+}
+#endif
 
 template <class T>
 UNROLLED_INLINE Vec<T> from_bits(Mask<T> bits) {

@@ -82,7 +82,9 @@ class _Recurrent(torch.nn.RNNBase):
         return input._replace(data=data), self._as_hx(last)
 
     def _run(self, sequences: Sequences, state: State | None) -> tuple[Tensor, State]:
-        spec = _spec(
+        # Dynamo would warn of the cache, and trace into it all the same.
+        make = _make_spec if torch.compiler.is_compiling() else _spec
+        spec = make(
             self.mode,
             self.num_layers,
             self.bias,
@@ -211,8 +213,7 @@ class GRU(_Recurrent, torch.nn.GRU):
     """
 
 
-@cache
-def _spec(
+def _make_spec(
     mode: str,
     num_layers: int,
     bias: bool,
@@ -221,9 +222,12 @@ def _spec(
     dropout: float,
     recompute_every: int | None,
 ) -> Spec:
-    """Specs are values: made once for all calls that are alike."""
     every = checked_recompute_every(recompute_every)
     return Spec(CELLS[mode], num_layers, bias, bidirectional, projected, dropout, every)
+
+
+_spec = cache(_make_spec)
+"""Specs are values: made once for all calls that are alike."""
 
 
 def _reordered(state: State, order: Tensor) -> State:

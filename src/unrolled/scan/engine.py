@@ -118,7 +118,9 @@ def _not_ours(data: Tensor) -> str | None:
     return None
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _wanted() -> str:
+    """What is forced, "auto" for nothing; compiled code keeps what was when it was compiled."""
     return _forced.get() or from_outside()
 
 

@@ -101,22 +101,21 @@ def _(
     width, hidden = flat[1].shape[1], flat[1].shape[0] // len(spec.cell.gates)
     depth, between = num_layers * spec.directions, num_layers - 1
     results = [passes.empty_output(data, spec.directions * width)]
-    for state in spec.cell.states:
-        results.append(data.new_empty(depth, batch, hidden if state == "cell" else width))
+    states = {"hidden": width, "cell": hidden}
+    results += [data.new_empty(depth, batch, states[name]) for name in spec.cell.states]
     if keep and not every:
-        for _scan in range(depth):
-            results.append(data.new_empty(pairs, NUMBERS[cell].kept * hidden))
-            results.append(data.new_empty(pairs, hidden if "cell" in spec.cell.states else 0))
-            results.append(data.new_empty(pairs, hidden if projected else 0))
-        for _layer in range(between):
-            results.append(
-                passes.empty_output(data, 2 * width)
-                if bidirectional
-                else data.new_empty(pairs, width)
-            )
+        kept = (
+            NUMBERS[cell].kept * hidden,
+            hidden * ("cell" in spec.cell.states),
+            hidden * projected,
+        )
+        results += [data.new_empty(pairs, columns) for _ in range(depth) for columns in kept]
+        if bidirectional:
+            results += [passes.empty_output(data, 2 * width) for _ in range(between)]
+        else:
+            results += [data.new_empty(pairs, width) for _ in range(between)]
     if keep and dropout > 0:
-        for _layer in range(between):
-            results.append(data.new_empty(pairs, spec.directions * width))
+        results += [data.new_empty(pairs, spec.directions * width) for _ in range(between)]
     return results
 
 
