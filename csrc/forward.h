@@ -136,6 +136,7 @@ struct ForwardScan {
             constexpr int columns = P::columns;
             accumulate<T, R, columns>(sum, input, s.inputs, inputs, &C::input_sum);
             accumulate<T, R, columns>(sum, hidden, s.state(), hiddens, &C::hidden_sum);
+#pragma GCC unroll 1
             for (int r = 0; r < R; ++r)
                 C::forward(sum[r], rows[row + r], unit, s.hidden - unit, s.hidden);
         });
