@@ -245,7 +245,11 @@ struct BackwardScan {
                 row.cell_before = starts ? c0 + b * hidden : g.cells + (kept_before + b) * hidden;
                 row.d_cell = d_c + b * hidden;
             }
+            if (g.carried_h) copy(g.carried_h + (kept + b) * state, row.d_output, state);
+            if (C::has_cell && g.carried_c)
+                copy(g.carried_c + (kept + b) * hidden, d_c + b * hidden, hidden);
             if (d_output) add(row.d_output, d_output + b * g.d_output.row, state);
+            if (g.total_h) copy(g.total_h + (kept + b) * state, row.d_output, state);
             block.input[slot + b] = input + b * g.input.row;
             block.hidden[slot + b] = row.hidden_before;
             if (d_input) block.d_input[slot + b] = d_input + b * g.d_input.row;

@@ -106,6 +106,9 @@ struct Backward {
     const T* d_c_n;           // [B, H] or null for zero; may be d_c0
     T* d_h0;                  // [B, P], or null if not wanted
     T* d_c0;                  // [B, H], LSTM only, else null; null if not wanted
+    T* carried_h;  // [K, P], [K, H], or null if not wanted: what the loss says of the states of each
+    T* carried_c;  //   step as they are handed on to the next, as d_h0 and d_c0 do of the first
+    T* total_h;    // [K, P], or null: of the hidden state handed on and given out, carried_h + d_output
     Matrix<T> d_input;        // I numbers each, data null if not wanted
     bool adds_to_input;       // whether d_input has another direction's share already
     T* sums;  // [sums_size], zero before a pass's first call: the weights' gradients as they grow;

@@ -64,6 +64,9 @@ Matrix<T> matrix(const Place& place) {
     return {at<T>(std::get<0>(place)), std::get<1>(place), std::get<2>(place)};
 }
 
+// Those of carried_h, carried_c and total_h.
+using Three = std::tuple<Address, Address, Address>;
+
 // Those of ih, hh, bias_ih, bias_hh and hr, as Weights and Gradients have them.
 using Five = std::tuple<Address, Address, Address, Address, Address>;
 
@@ -96,12 +99,15 @@ struct Pass {
 
     void backward(const Layout& layout, const Five& weights, Place input, Address h0, Address c0,
                   Place output, Address gates, Address cells, Address raw, Place d_output,
-                  Address d_h_n, Address d_c_n, Address d_h0, Address d_c0, Place d_input,
-                  bool adds_to_input, Address sums, const Five& gradients, int threads) const {
+                  Address d_h_n, Address d_c_n, Address d_h0, Address d_c0, const Three& carried,
+                  Place d_input, bool adds_to_input, Address sums, const Five& gradients,
+                  int threads) const {
         const Backward<T> g = {of<Weights<T>, const T>(weights), matrix<const T>(input), at<T>(h0),
                                at<T>(c0), matrix<const T>(output), at<T>(gates), at<T>(cells),
                                at<T>(raw), matrix<const T>(d_output), at<T>(d_h_n), at<T>(d_c_n),
-                               at<T>(d_h0), at<T>(d_c0), matrix<T>(d_input), adds_to_input,
+                               at<T>(d_h0), at<T>(d_c0), at<T>(std::get<0>(carried)),
+                               at<T>(std::get<1>(carried)), at<T>(std::get<2>(carried)),
+                               matrix<T>(d_input), adds_to_input,
                                at<T>(sums), of<Gradients<T>, T>(gradients)};
         run([&] { return table<T>(isa).backward(shape, layout, g, threads); });
     }

@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from unrolled.errors import DivergedError, InputError
+    from unrolled.inspect.record import record
+    from unrolled.inspect.trace import Trace
     from unrolled.learn.estimator import SequenceRegressor
     from unrolled.learn.predict import predict_table
     from unrolled.learn.settings import TrainSettings
@@ -31,10 +33,12 @@ _HOMES = {
     "RNN": "unrolled.nn",
     "RNNCell": "unrolled.nn",
     "SequenceRegressor": "unrolled.learn.estimator",
+    "Trace": "unrolled.inspect.trace",
     "TrainSettings": "unrolled.learn.settings",
     "backend": "unrolled.scan.engine",
     "load_run": "unrolled.model",
     "predict_table": "unrolled.learn.predict",
+    "record": "unrolled.inspect.record",
     "train_table": "unrolled.learn.train",
     "which_backend": "unrolled.nn",
 }
@@ -49,10 +53,12 @@ __all__ = [
     "LSTMCell",
     "RNNCell",
     "SequenceRegressor",
+    "Trace",
     "TrainSettings",
     "backend",
     "load_run",
     "predict_table",
+    "record",
     "train_table",
     "which_backend",
 ]

@@ -62,6 +62,7 @@ class PassF32:
         d_c_n: int,
         d_h0: int,
         d_c0: int,
+        carried: Addresses,
         d_input: Place,
         adds_to_input: bool,
         sums: int,

@@ -76,7 +76,9 @@ class _Recurrent(torch.nn.RNNBase):
     def _forward_packed(self, input: PackedSequence, state: State | None) -> Any:
         if state is not None and input.sorted_indices is not None:
             state = _reordered(state, input.sorted_indices)
-        data, last = self._run(Sequences(input.data, input.batch_sizes), state)
+        data, last = self._run(
+            Sequences(input.data, input.batch_sizes, input.sorted_indices), state
+        )
         if input.unsorted_indices is not None:
             last = _reordered(last, input.unsorted_indices)
         return input._replace(data=data), self._as_hx(last)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unrolled.scan import passes, reference
-from unrolled.scan.native import has_memory
+from unrolled.scan.native import Carried, has_memory
 from unrolled.scan.passes import Stage
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Spec, State
@@ -26,23 +26,45 @@ def run(
         tensors = [sequences.data, *(initial or ()), *flat]
         if any(tensor.requires_grad for tensor in tensors):
             states = len(initial or ())
-            results: tuple[Tensor, ...] = _Pass.apply(  # type: ignore[no-untyped-call]
-                spec, sequences.batch_sizes, states, *tensors
-            )
-            return results[0], results[1:]
+            return differentiable(spec, sequences.batch_sizes, states, tensors, [])
     return passes.forward(spec, sequences, initial, flat)
+
+
+def differentiable(
+    spec: Spec,
+    batch_sizes: Tensor | None,
+    states: int,
+    tensors: list[Tensor],
+    stages: list[Stage],
+    carried: dict[int, Carried] | None = None,
+) -> tuple[Tensor, State]:
+    """The whole pass over the input, so many states, and the weights, which are ``tensors``.
+
+    Fills ``stages``, and when the backward pass runs ``carried``, if given.
+    """
+    results: tuple[Tensor, ...] = _Pass.apply(  # type: ignore[no-untyped-call]
+        spec, batch_sizes, states, stages, carried, *tensors
+    )
+    return results[0], results[1:]
 
 
 class _Pass(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, spec: Spec, batch_sizes: Tensor | None, states: int, *tensors: Tensor
+        ctx: Any,
+        spec: Spec,
+        batch_sizes: Tensor | None,
+        states: int,
+        stages: list[Stage],
+        carried: dict[int, Carried] | None,
+        *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         sequences, initial = Sequences(tensors[0], batch_sizes), tensors[1 : 1 + states] or None
-        ctx.spec, ctx.batch_sizes, ctx.states, ctx.stages = spec, batch_sizes, states, []
+        ctx.spec, ctx.batch_sizes, ctx.states = spec, batch_sizes, states
+        ctx.stages, ctx.carried = stages, carried
         ctx.shapes = [tensor.shape for tensor in tensors]
         flat = list(tensors[1 + states :])
-        output, last = passes.forward(spec, sequences, initial, flat, ctx.stages)
+        output, last = passes.forward(spec, sequences, initial, flat, stages)
         ctx.save_for_backward(*tensors, output)
         ctx.set_materialize_grads(False)
         return output, *last
@@ -70,9 +92,10 @@ class _Pass(torch.autograd.Function):
                 output,
                 ctx.stages,
                 gradients,
-                wants_input=ctx.needs_input_grad[3],
+                ctx.carried,
+                wants_input=ctx.needs_input_grad[5],
             )
-        return None, None, None, *found
+        return None, None, None, None, None, *found
 
 
 def _backward_by_reference(
@@ -90,7 +113,7 @@ def _backward_by_reference(
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         output, last = reference.run(spec, sequences, initial, flat, noises)
-    needed = ctx.needs_input_grad[3:]
+    needed = ctx.needs_input_grad[5:]
     inputs = [sequences.data, *(initial or ()), *flat]
     known = [(o, g) for o, g in zip((output, *last), gradients, strict=True) if g is not None]
     found = iter(

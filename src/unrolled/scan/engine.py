@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from unrolled.scan import autograd, kernels, native, operator, reference
+from unrolled.scan import autograd, kernels, native, operator, recording, reference
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
 
@@ -42,6 +42,8 @@ def run(
         row's own last step, [L·D, B, P].
     """
     name, _ = choose(sequences.data, flat if initial is None else [*initial, *flat])
+    if not torch.compiler.is_compiling() and (recorder := recording.active()) is not None:
+        return recorder.run(name, spec, sequences, initial, flat)
     engine = ENGINES[name]
     if name == "native" and torch.compiler.is_compiling():
         engine = operator if sequences.batch_sizes is None else reference

@@ -143,7 +143,7 @@ class Steps(NamedTuple):
         Raises:
             RuntimeError: ragged sequences don't say of themselves what they are.
         """
-        data, sizes = sequences
+        data, sizes = sequences.data, sequences.batch_sizes
         if sizes is None:
             return cls(data.shape[0], data.shape[1])
         sizes = sizes.to("cpu", torch.int64).contiguous()
@@ -214,6 +214,18 @@ class Kept(NamedTuple):
     raw: Tensor | None = None
 
 
+class Carried(NamedTuple):
+    """What the loss says of the states of each step, a step after the other, [N, ·].
+
+    ``hidden`` [N, P] and ``cell`` [N, H] of the states as they are handed on to the next step,
+    ``total`` [N, P] of the hidden state handed on and given out.
+    """
+
+    hidden: Tensor
+    cell: Tensor | None
+    total: Tensor
+
+
 class Plan:
     """One layer's shapes in one direction, checked, with the core's pass for them."""
 
@@ -276,6 +288,12 @@ class Scan:
     def empty_kept(self, like: Tensor, count: int) -> Kept:
         """Room for what ``count`` pairs of a step and a row leave for a backward scan."""
         return Kept(*[like.new_empty(count, width) if width else None for width in self.plan.kept])
+
+    def empty_carried(self, like: Tensor, count: int) -> Carried:
+        """Room for what a backward scan says of the states of ``count`` pairs."""
+        plan, new = self.plan, like.new_empty
+        cell = new(count, plan.hidden) if plan.has_cell else None
+        return Carried(new(count, plan.width), cell, new(count, plan.width))
 
     def forward(
         self,
@@ -350,10 +368,11 @@ class ScanBack:
         d_last: Sequence[Tensor | None] | None,
         d_initial: State | None,
         d_input: Place,
+        carried: Carried | None = None,
         *,
         adds: bool,
     ) -> None:
-        """Writes its slice of ``d_initial`` and ``d_input``, or adds to the latter.
+        """Writes its slice of ``d_initial``, ``d_input`` (or adds to that) and ``carried``.
 
         The first arguments are those of :meth:`Scan.forward`. :data:`NOWHERE` or None stands for
         zero, or for what is not wanted.
@@ -373,6 +392,7 @@ class ScanBack:
             d_output,
             *scan.slices(d_last),
             *scan.slices(d_initial),
+            NOWHERE if carried is None else tuple([_address(c) for c in carried]),
             d_input,
             adds,
             _address(self._sums),

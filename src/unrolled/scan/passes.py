@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from unrolled.scan import native, reference
-from unrolled.scan.native import NOWHERE, Place, Scan, Steps, dense
+from unrolled.scan.native import NOWHERE, Carried, Place, Scan, Steps, dense
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Spec, State
 from unrolled.scan.strand import Left, Strand
@@ -84,10 +84,13 @@ def backward(
     output: Tensor,
     stages: list[Stage],
     gradients: Sequence[Tensor | None],
+    carried: dict[int, Carried] | None = None,
     *,
     wants_input: bool,
 ) -> list[Tensor | None]:
     """The gradients of the input (None if not wanted), the given states and the weights.
+
+    Fills ``carried``, if given, by the place of the layer and direction in the states.
 
     ``output`` and ``stages`` are what the forward pass left, ``gradients`` those of the output and
     the last states, None for zero.
@@ -113,6 +116,11 @@ def backward(
         d_strands = []
         for direction in range(spec.directions):
             strand = Strand(layers[direction :: spec.directions], stage.noises, steps, stage.data)
+            room = None
+            if carried is not None:
+                count = steps.offset(steps.time)
+                room = [scan.empty_carried(stage.data, count) for scan in strand.scans]
+                carried |= {s.index: of_scan for s, of_scan in zip(strand.scans, room, strict=True)}
             d_strands.append(
                 strand.backward(
                     stage.left[direction],
@@ -123,6 +131,7 @@ def backward(
                     d_last,
                     d_initial,
                     NOWHERE if d_data is None else steps.place(d_data),
+                    room,
                     adds=direction > 0,
                 )
             )

@@ -4,7 +4,8 @@ This is the oracle of the tests and the fallback for whatever no faster engine t
 any dtype, differentiable any number of times. It is written to be read, not to be fast.
 
 In each step ``x`` is the input's share of every gate, W_ih·x_t + b_ih [B, G·H], computed for all
-steps in one product; ``h`` [B, P] and ``c`` [B, H] are the states after the step before.
+steps in one product; ``h`` [B, P] and ``c`` [B, H] are the states after the step before. A step
+returns the states after it, and its gates [B, H] in the order of the weights, activated.
 """
 
 from __future__ import annotations
@@ -18,20 +19,26 @@ from torch.nn.functional import linear
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
 
+Step = tuple[State, tuple[Tensor, ...]]
+Watch = Callable[[State, tuple[Tensor, ...]], tuple[State, Tensor]]
+"""Told of the states and gates of a step; returns the states to go on with, and the output."""
 
-def rnn_tanh_step(x: Tensor, state: State, w: Weights) -> State:
+
+def rnn_tanh_step(x: Tensor, state: State, w: Weights) -> Step:
     """h_t = tanh(W_ih·x_t + b_ih + W_hh·h_{t−1} + b_hh): Elman 1990, Finding structure in time."""
     (h,) = state
-    return (torch.tanh(x + linear(h, w.hh, w.bias_hh)),)
+    h = torch.tanh(x + linear(h, w.hh, w.bias_hh))
+    return (h,), (h,)
 
 
-def rnn_relu_step(x: Tensor, state: State, w: Weights) -> State:
+def rnn_relu_step(x: Tensor, state: State, w: Weights) -> Step:
     """The same with max(0, ·) for tanh: Le, Jaitly & Hinton 2015, arXiv 1504.00941."""
     (h,) = state
-    return (torch.relu(x + linear(h, w.hh, w.bias_hh)),)
+    h = torch.relu(x + linear(h, w.hh, w.bias_hh))
+    return (h,), (h,)
 
 
-def lstm_step(x: Tensor, state: State, w: Weights) -> State:
+def lstm_step(x: Tensor, state: State, w: Weights) -> Step:
     """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
     The projection of the hidden state is Sak et al. 2014, arXiv 1402.1128.
@@ -43,10 +50,10 @@ def lstm_step(x: Tensor, state: State, w: Weights) -> State:
     h = o * torch.tanh(c)
     if w.hr is not None:
         h = linear(h, w.hr)
-    return h, c
+    return (h, c), (i, f, g, o)
 
 
-def gru_step(x: Tensor, state: State, w: Weights) -> State:
+def gru_step(x: Tensor, state: State, w: Weights) -> Step:
     """Cho et al. 2014, arXiv 1406.1078, with the reset gate after the product, as in cuDNN."""
     (h,) = state
     x_r, x_z, x_n = x.chunk(3, dim=-1)
@@ -54,10 +61,10 @@ def gru_step(x: Tensor, state: State, w: Weights) -> State:
     r = torch.sigmoid(x_r + h_r)
     z = torch.sigmoid(x_z + h_z)
     n = torch.tanh(x_n + r * h_n)
-    return ((1 - z) * n + z * h,)
+    return ((1 - z) * n + z * h,), (r, z, n)
 
 
-STEPS: dict[str, Callable[[Tensor, State, Weights], State]] = {
+STEPS: dict[str, Callable[[Tensor, State, Weights], Step]] = {
     "RNN_TANH": rnn_tanh_step,
     "RNN_RELU": rnn_relu_step,
     "LSTM": lstm_step,
@@ -67,11 +74,17 @@ STEPS: dict[str, Callable[[Tensor, State, Weights], State]] = {
 
 def run_cell(cell: Cell, input: Tensor, state: State, w: Weights) -> State:
     """One step: ``input`` [B, I] and the states [B, H] to the next states [B, H]."""
-    return STEPS[cell.name](linear(input, w.ih, w.bias_ih), state, w)
+    return STEPS[cell.name](linear(input, w.ih, w.bias_ih), state, w)[0]
 
 
 def run_layer(
-    cell: Cell, sequences: Sequences, initial: State, w: Weights, *, reverse: bool
+    cell: Cell,
+    sequences: Sequences,
+    initial: State,
+    w: Weights,
+    watch: Watch | None = None,
+    *,
+    reverse: bool,
 ) -> tuple[Tensor, State]:
     """One layer in one direction: the outputs, laid out as the input is, and the last states.
 
@@ -99,14 +112,17 @@ def run_layer(
             begun = tuple(s[:more] for s in waiting)
             state = tuple(torch.cat(pair) for pair in zip(state, begun, strict=True))
             waiting = tuple(s[more:] for s in waiting)
-        state = step(x_t, state, w)
-        outputs.append(state[0])
+        state, gates = step(x_t, state, w)
+        output = state[0]
+        if watch is not None:
+            state, output = watch(state, gates)
+        outputs.append(output)
     parts = [state, *reversed(finished), waiting]
     last = tuple(torch.cat(column) for column in zip(*parts, strict=True))
     if reverse:
         outputs.reverse()
-    output = torch.cat(outputs)
-    return output.view(*sequences.data.shape[:-1], output.shape[-1]), last
+    joined = torch.cat(outputs)
+    return joined.view(*sequences.data.shape[:-1], joined.shape[-1]), last
 
 
 def draw_noise(like: Tensor, probability: float) -> Tensor:
@@ -124,11 +140,12 @@ def run(
     initial: State | None,
     flat: list[Tensor],
     noises: Sequence[Tensor] | None = None,
+    watches: Sequence[Watch] | None = None,
 ) -> tuple[Tensor, State]:
     """The whole pass; see :func:`unrolled.scan.engine.run`.
 
     ``noises`` are dropout's after each layer but the last, to repeat a pass; they are drawn if it
-    is None.
+    is None. ``watches`` are those of each layer and direction.
     """
     weights = spec.weights(flat)
     initial = spec.zeros(sequences, flat) if initial is None else initial
@@ -142,6 +159,7 @@ def run(
                 sequences,
                 tuple(s[index] for s in initial),
                 weights[index],
+                watches[index] if watches else None,
                 reverse=direction == 1,
             )
             outputs.append(output)

@@ -18,14 +18,18 @@ from torch import Tensor
 
 
 class Sequences(NamedTuple):
-    """``data`` [T, B, F], or [N, F] with ``batch_sizes``, a CPU tensor of int64 [T]; T ≥ 1."""
+    """``data`` [T, B, F], or [N, F] with ``batch_sizes``, a CPU tensor of int64 [T]; T ≥ 1.
+
+    ``order`` [B], of a ragged batch that was sorted here, lists the caller's rows as they stand.
+    """
 
     data: Tensor
     batch_sizes: Tensor | None = None
+    order: Tensor | None = None
 
     def with_data(self, data: Tensor) -> Sequences:
         """The same steps of the same rows with other features."""
-        return Sequences(data, self.batch_sizes)
+        return self._replace(data=data)
 
     def sizes(self) -> list[int]:
         """How many rows are active at each step [T]."""
@@ -79,7 +83,7 @@ def ragged(padded: Tensor, lengths: Tensor, *, batch_first: bool) -> Ragged:
     steps = places.to(padded.device)
     data = padded.reshape(rows * columns, padded.shape[-1]).index_select(0, steps)
     return Ragged(
-        sequences=Sequences(data, batch_sizes[: max(longest, 1)]),
+        sequences=Sequences(data, batch_sizes[: max(longest, 1)], order),
         order=order.to(padded.device),
         inverse=torch.argsort(order).to(padded.device),
         steps=steps,

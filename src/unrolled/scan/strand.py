@@ -17,7 +17,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from unrolled.scan.native import Kept, Place, Scan, ScanBack, Steps
+from unrolled.scan.native import Carried, Kept, Place, Scan, ScanBack, Steps
 from unrolled.scan.spec import State
 
 
@@ -85,11 +85,13 @@ class Strand:
         d_last: Sequence[Tensor | None] | None,
         d_initial: State | None,
         d_input: Place,
+        carried: list[Carried] | None = None,
         *,
         adds: bool,
     ) -> list[Tensor]:
         """Writes the strand's slices of ``d_initial`` and ``d_input`` (or adds to the latter).
 
+        ``carried``, of steps that are not run in stretches, is that of each layer, to be filled.
         Returns the gradients of the weights. ``d_initial`` is None if it is not wanted, and for
         steps that are run in stretches it is needed to hand on.
         """
@@ -105,7 +107,7 @@ class Strand:
                 run = self._run(begin, end, data, before, None, scratch, keep=True)
             self._run_back(
                 backs, begin, end, run, data, before, output, d_output, d_last, d_initial, d_input,
-                adds=adds,
+                carried, adds=adds,
             )  # fmt: skip
             d_last = d_initial
         return [d for back in backs for d in back.gradients if d is not None]
@@ -162,6 +164,7 @@ class Strand:
         d_last: Sequence[Tensor | None] | None,
         d_initial: State | None,
         d_input: Place,
+        carried: list[Carried] | None,
         *,
         adds: bool,
     ) -> None:
@@ -187,6 +190,7 @@ class Strand:
                 d_last,
                 d_initial,
                 d_place,
+                carried[layer] if carried else None,
                 adds=adds and layer == 0,
             )
             del d_above  # until here its memory was read

@@ -1,0 +1,1 @@
+"""Looking into recurrent models: what every gate did, and how far the model remembers."""

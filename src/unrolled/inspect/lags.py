@@ -1,0 +1,62 @@
+"""How a quantity falls or grows with the lag: its rate, its horizon, and what to call it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Verdict = Literal["vanishing", "steady", "exploding"]
+
+
+@dataclass(frozen=True)
+class Decay:
+    """The straight line through ln g(k) by least squares.
+
+    Attributes:
+        rate: the factor a step, e to the slope: 0.5 halves, 1 keeps, 1.5 explodes.
+        time_scale: τ = −1 / ln rate in steps, in which g falls to 1/e; infinite where it grows.
+        r2: the share of ln g's variance that the line explains, 1 for a pure exponential.
+    """
+
+    rate: float
+    time_scale: float
+    r2: float
+
+
+def fitted_decay(g: Tensor) -> Decay:
+    """The decay of g(1), g(2), … [K]; what has fallen below 1e-30 of the largest is left out.
+
+    The first lag is not looked at: the step of the loss reads the state by another way (for an
+    LSTM the cell state is not in it) than the steps between.
+    """
+    lags = torch.arange(len(g), dtype=torch.float64)
+    use = (g > g.max() * 1e-30) & (lags > 0) & g.isfinite()
+    if int(use.sum()) < 2:
+        return Decay(rate=0.0, time_scale=0.0, r2=1.0)
+    x, y = lags[use], g[use].double().log()
+    x, y = x - x.mean(), y - y.mean()
+    slope = float((x * y).sum() / x.square().sum())
+    left, whole = float((y - slope * x).square().sum()), float(y.square().sum())
+    return Decay(
+        rate=math.exp(slope),
+        time_scale=-1 / slope if slope < 0 else math.inf,
+        r2=1.0 if whole == 0 else 1 - left / whole,
+    )
+
+
+def horizon(g: Tensor, share: float) -> int:
+    """The largest lag at which g(k)/g(0) exceeds the share."""
+    found = (g > share * g[0]).nonzero()
+    return int(found.max()) if len(found) else 0
+
+
+def verdict(g: Tensor, vanishing: float, exploding: float) -> Verdict:
+    """By what is left of g(0) at the largest lag."""
+    left = float(g[-1]) / float(g[0]) if float(g[0]) > 0 else 0.0
+    if left < vanishing:
+        return "vanishing"
+    return "steady" if left <= exploding else "exploding"

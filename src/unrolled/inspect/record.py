@@ -1,0 +1,237 @@
+"""Running a model and keeping what its recurrent modules did."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.errors import InputError
+from unrolled.inspect.trace import Direction, Key, Trace
+from unrolled.nn import GRU, LSTM, RNN
+from unrolled.nn.checks import Lengths
+from unrolled.scan.recording import PassRecord, Recorder, recording
+
+OURS = (RNN, LSTM, GRU)
+TORCHS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
+    torch.nn.RNN: RNN,
+    torch.nn.LSTM: LSTM,
+    torch.nn.GRU: GRU,
+}
+Loss = Callable[..., Tensor]
+
+
+def record(
+    model: torch.nn.Module,
+    *inputs: Any,
+    lengths: Lengths | None = None,
+    gradients: bool = False,
+    loss: Loss | None = None,
+    target: Any = None,
+) -> Trace:
+    """Runs the model once and returns every gate and state of its recurrent modules.
+
+    Args:
+        model: any module that is, or contains, RNN, LSTM or GRU: ours, or torch's own, which are
+            ours for the run and left as they were. A subclass with a forward of its own is not
+            recorded. The model runs in the mode (train or eval) in which it is.
+        inputs: what it is called with.
+        lengths: handed to the model as ``lengths=``, if given.
+        gradients: whether to record as well the gradient of the loss by ``hidden`` and ``cell`` at
+            every step. Gradients of the weights are not touched.
+        loss: called with the model's output, and the target if there is one; returns a number.
+            Without one it is the sum of the outputs at each row's last step.
+        target: for the loss.
+
+    Returns:
+        The trace. A module that runs more than once is recorded call after call, as if its steps
+        followed each other.
+
+    Raises:
+        InputError: there is no such module in the model, none was run, or the loss is no number
+            or does not hang on the model.
+    """
+    if target is not None and loss is None:
+        raise InputError("target was given without a loss, and only a loss looks at it. Give both")
+    wants_gradients = gradients or loss is not None
+    with _named(model) as names, recording(gradients=wants_gradients) as recorder:
+        with _noting(names, recorder) as calls, _grad_mode(on=wants_gradients):
+            output = model(*inputs) if lengths is None else model(*inputs, lengths=lengths)
+        if not recorder.passes:
+            raise InputError(f"the model ran none of its recurrent modules {list(names.values())}")
+        if wants_gradients:
+            found = _loss(output, loss, target, inputs, lengths, next(iter(names)))
+            recorder.differentiate(found)
+    return _trace(calls, recorder, output)
+
+
+@contextlib.contextmanager
+def _grad_mode(*, on: bool) -> Iterator[None]:
+    with torch.set_grad_enabled(on or torch.is_grad_enabled()):
+        yield
+
+
+@contextlib.contextmanager
+def _named(model: torch.nn.Module) -> Iterator[dict[torch.nn.Module, str]]:
+    """The recurrent modules with their paths, torch's own made ours for the time being."""
+    names = {
+        module: name
+        for name, module in model.named_modules()
+        if isinstance(module, OURS) or type(module) in TORCHS
+    }
+    if not names:
+        raise InputError(
+            f"{type(model).__name__} has no RNN, LSTM or GRU to record, of torch's or of unrolled's"
+        )
+    was = {module: type(module) for module in names}
+    try:
+        for module in names:
+            # Ours have no state beyond torch's, so that the class alone makes the difference.
+            module.__class__ = TORCHS.get(was[module], was[module])
+        yield names
+    finally:
+        for module, of_before in was.items():
+            module.__class__ = of_before
+
+
+@contextlib.contextmanager
+def _noting(names: dict[torch.nn.Module, str], recorder: Recorder) -> Iterator[list[str]]:
+    """Whose each recorded pass is: the path of its module, in the order of the passes."""
+    calls: list[str] = []
+
+    def after(module: torch.nn.Module, *_: Any) -> None:
+        calls.extend([names[module]] * (len(recorder.passes) - len(calls)))
+
+    hooks = [module.register_forward_hook(after) for module in names]
+    try:
+        yield calls
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _loss(
+    output: Any,
+    loss: Loss | None,
+    target: Any,
+    inputs: tuple[Any, ...],
+    lengths: Lengths | None,
+    module: torch.nn.Module,
+) -> Tensor:
+    if loss is None:
+        found = last_outputs(output, inputs, lengths, batch_first=bool(module.batch_first)).sum()
+    else:
+        found = loss(output) if target is None else loss(output, target)
+    if not isinstance(found, Tensor) or found.numel() != 1:
+        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise InputError(f"the loss should be one number, a tensor of one element, got {shape}")
+    if not found.requires_grad:
+        raise InputError("the loss does not hang on the model: was something detached?")
+    return found.reshape(())
+
+
+def last_outputs(
+    output: Any, inputs: tuple[Any, ...], lengths: Lengths | None, *, batch_first: bool
+) -> Tensor:
+    """The outputs at each row's last step; all of them where there is one a row."""
+    first = output
+    while isinstance(first, tuple | list) and not isinstance(first, PackedSequence):
+        first = first[0]
+    if isinstance(first, PackedSequence):
+        first, lengths = torch.nn.utils.rnn.pad_packed_sequence(first, batch_first=batch_first)
+    if not isinstance(first, Tensor):
+        raise InputError(
+            f"without a loss the model's output should be a tensor, got {type(first).__name__}. "
+            "Give a loss"
+        )
+    data = inputs[0].data if isinstance(inputs[0], PackedSequence) else inputs[0]
+    if first.dim() == 2 and isinstance(data, Tensor) and data.dim() == 2 and lengths is None:
+        return first[-1:]
+    if first.dim() != 3:
+        return first
+    steps = first if not batch_first else first.transpose(0, 1)
+    if lengths is None:
+        return steps[-1]
+    ends = torch.as_tensor(lengths).to(steps.device).long() - 1
+    rows = torch.arange(steps.shape[1], device=steps.device)
+    return steps[ends.clamp(min=0), rows][ends >= 0]
+
+
+def _trace(calls: list[str], recorder: Recorder, output: Any) -> Trace:
+    masks: dict[str, list[Tensor]] = {}
+    parts: dict[str, dict[Key, list[Tensor]]] = {"values": {}, "total": {}, "carried": {}}
+    for name, record in zip(calls, recorder.passes, strict=True):
+        masks.setdefault(name, []).append(_mask(record))
+        for index, layer in enumerate(record.layers):
+            level, reverse = divmod(index, record.spec.directions)
+            direction: Direction = "reverse" if reverse else "forward"
+            for kind, found in parts.items():
+                for gate in _in_order(getattr(layer, kind)):
+                    key = Key(name, level, direction, gate)
+                    padded = _padded(getattr(layer, kind)[gate], record)
+                    found.setdefault(key, []).append(padded)
+    joined = {
+        kind: {key: _joined(key, tensors) for key, tensors in found.items()}
+        for kind, found in parts.items()
+    }
+    return Trace(
+        values=joined["values"],
+        gradients=joined["total"],
+        carried=joined["carried"],
+        masks={name: torch.cat(of_name) for name, of_name in masks.items()},
+        output=_detached(output),
+    )
+
+
+def _in_order(layer: dict[str, Tensor]) -> list[str]:
+    """The gates as a reader expects them, the hidden state last."""
+    return sorted(layer, key=lambda gate: gate == "hidden")
+
+
+def _joined(key: Key, calls: list[Tensor]) -> Tensor:
+    if len({tensor.shape[1] for tensor in calls}) > 1:
+        raise InputError(
+            f"{key.module or 'the model'} was called with batches of different sizes, which can't "
+            f"stand in one trace: {[tensor.shape[1] for tensor in calls]}"
+        )
+    return calls[0] if len(calls) == 1 else torch.cat(calls)
+
+
+def _mask(record: PassRecord) -> Tensor:
+    """Which steps the caller's rows have [T, B]."""
+    steps, batch = len(record.sequences.sizes()), record.batch
+    data, sizes = record.sequences.data, record.sequences.batch_sizes
+    if sizes is None:
+        return torch.ones(steps, batch, dtype=torch.bool, device=data.device)
+    active = torch.arange(batch) < sizes.cpu().unsqueeze(1)
+    return _unsorted(active.to(data.device), record)
+
+
+def _padded(values: Tensor, record: PassRecord) -> Tensor:
+    """[T, B, ·] of the caller's rows, NaN where a row has no such step."""
+    sizes = record.sequences.batch_sizes
+    if sizes is None:
+        return values.detach()
+    active = (torch.arange(record.batch) < sizes.cpu().unsqueeze(1)).to(values.device)
+    padded = values.new_full((*active.shape, values.shape[-1]), float("nan"))
+    padded[active] = values.detach()
+    return _unsorted(padded, record)
+
+
+def _unsorted(rows: Tensor, record: PassRecord) -> Tensor:
+    order = record.sequences.order
+    return rows if order is None else rows[:, torch.argsort(order.to(rows.device))]
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, PackedSequence):
+        return value._replace(data=value.data.detach())
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, tuple | list):
+        return tuple(_detached(part) for part in value)
+    return value

@@ -1,0 +1,202 @@
+"""What a model's recurrent modules did at every step, as one value that can be kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from unrolled.errors import InputError
+
+if TYPE_CHECKING:
+    import polars
+
+FORMAT = "unrolled-trace-1"
+Direction = Literal["forward", "reverse"]
+Kind = Literal["value", "gradient", "carried"]
+
+
+class Key(NamedTuple):
+    """Whose numbers: the module by its path in the model, its layer, its direction, the gate.
+
+    The path is ``""`` where the model is itself the module. Gates have the field's names: LSTM
+    ``input``, ``forget``, ``candidate``, ``output``, ``cell``, ``hidden``; GRU ``reset``,
+    ``update``, ``candidate``, ``hidden``; RNN ``hidden``.
+    """
+
+    module: str
+    layer: int
+    direction: Direction
+    gate: str
+
+    def __str__(self) -> str:
+        return f"{self.module or 'the model'}, layer {self.layer}, {self.direction}, {self.gate}"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What was recorded; see :func:`unrolled.record`.
+
+    Attributes:
+        values: the gates, after their activation, and the states after every step [T, B, H] (a
+            projected hidden state [T, B, P]); NaN where a row has no such step.
+        gradients: with ``gradients=True``, the gradient of the loss by ``hidden`` and ``cell`` at
+            every step, shaped alike: by all that hangs on them, as :meth:`torch.Tensor.retain_grad`
+            would have it.
+        carried: the same by the state as it is handed on to the next step alone, which is the
+            gradient by ``h_0, c_0`` of a pass over the steps that follow. That of the joint state
+            (``hidden`` and ``cell`` together) is what flows back through time.
+        masks: for each module, which steps the rows have [T, B].
+        output: the model's output as it returned it, detached.
+    """
+
+    values: Mapping[Key, Tensor]
+    masks: Mapping[str, Tensor]
+    output: Any
+    gradients: Mapping[Key, Tensor] = field(default_factory=dict)
+    carried: Mapping[Key, Tensor] = field(default_factory=dict)
+
+    @property
+    def modules(self) -> list[str]:
+        """The paths of the recorded modules, in the order in which they ran."""
+        return list(self.masks)
+
+    def get(
+        self,
+        gate: str,
+        module: str | None = None,
+        layer: int = 0,
+        direction: Direction = "forward",
+        kind: Kind = "value",
+    ) -> Tensor:
+        """One gate or state over time [T, B, H].
+
+        Args:
+            gate: its name, see :class:`Key`.
+            module: the module's path; None where there is one module only.
+            layer: from 0.
+            direction: "forward" or "reverse".
+            kind: "value", or "gradient" or "carried", see :class:`Trace`.
+
+        Raises:
+            InputError: there is no such thing; says what there is.
+        """
+        if module is None:
+            if len(self.modules) != 1:
+                raise InputError(
+                    f"the trace has {len(self.modules)} recurrent modules: say which, "
+                    f"module=one of {self.modules}"
+                )
+            (module,) = self.modules
+        found = {"value": self.values, "gradient": self.gradients, "carried": self.carried}[kind]
+        key = Key(module, layer, direction, gate)
+        if key in found:
+            return found[key]
+        if not found:
+            raise InputError("the trace has no gradients: record with gradients=True")
+        near = [k for k in found if k.module == module] or list(found)
+        there = "; ".join(str(k) for k in near)
+        raise InputError(f"the trace has no {kind} of {key}. It has: {there}")
+
+    def to_frame(self) -> polars.DataFrame:
+        """A tidy table, a row for each number of each step that is there.
+
+        Columns ``module``, ``layer``, ``direction``, ``gate``, ``sequence`` (the row of the
+        batch), ``step``, ``unit``, ``value``; with gradients, ``gradient`` and ``carried``, null
+        for a gate, which is no state.
+        """
+        import polars
+
+        frames = []
+        for key, value in self.values.items():
+            step, sequence = self.masks[key.module].nonzero(as_tuple=True)
+            units = value.shape[-1]
+
+            def column(tensor: Tensor | None, at: Any = (step, sequence)) -> Any:
+                if tensor is None:
+                    return polars.lit(None, dtype=polars.Float64)
+                return polars.Series(tensor[at].flatten().double().cpu().numpy())
+
+            columns = {
+                "sequence": sequence.repeat_interleave(units).cpu().numpy(),
+                "step": step.repeat_interleave(units).cpu().numpy(),
+                "unit": torch.arange(units).repeat(len(step)).numpy(),
+                "value": column(value),
+            }
+            frame = polars.DataFrame(columns).select(
+                polars.lit(key.module).alias("module"),
+                polars.lit(key.layer).alias("layer"),
+                polars.lit(key.direction).alias("direction"),
+                polars.lit(key.gate).alias("gate"),
+                polars.all(),
+            )
+            if self.gradients:
+                frame = frame.with_columns(
+                    gradient=column(self.gradients.get(key)), carried=column(self.carried.get(key))
+                )
+            frames.append(frame)
+        return polars.concat(frames)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the trace as a safetensors file, without pickle."""
+        tensors: dict[str, Tensor] = {}
+
+        def put(tensor: Tensor) -> str:
+            name = str(len(tensors))
+            tensors[name] = tensor.detach().contiguous().clone()
+            return name
+
+        def shape_of(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return put(value)
+            return [shape_of(v) for v in value] if isinstance(value, tuple | list) else None
+
+        index = {
+            kind: [[*key, put(tensor)] for key, tensor in getattr(self, kind).items()]
+            for kind in ("values", "gradients", "carried")
+        }
+        head = {
+            **index,
+            "masks": [[module, put(mask)] for module, mask in self.masks.items()],
+            "output": shape_of(self.output),
+        }
+        save_file(tensors, path, {"format": FORMAT, "trace": json.dumps(head)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            InputError: the file holds no trace.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                if (file.metadata() or {}).get("format") != FORMAT:
+                    raise InputError(f"{path}: a trace was expected, written by Trace.save")
+                head = json.loads(file.metadata()["trace"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror or error}") from error
+        except Exception as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path}: a trace was expected, and this is none: {error}") from error
+
+        def value_of(shape: Any) -> Any:
+            if isinstance(shape, str):
+                return tensors[shape]
+            return None if shape is None else tuple(value_of(part) for part in shape)
+
+        index = {
+            kind: {Key(*key): tensors[name] for *key, name in head[kind]}
+            for kind in ("values", "gradients", "carried")
+        }
+        masks = {module: tensors[name] for module, name in head["masks"]}
+        return cls(masks=masks, output=value_of(head["output"]), **index)
