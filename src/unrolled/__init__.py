@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from unrolled.errors import DivergedError, InputError
+    from unrolled.inspect.diagnose import diagnose
+    from unrolled.inspect.diagnosis import Diagnosis
     from unrolled.inspect.record import record
     from unrolled.inspect.trace import Trace
     from unrolled.learn.estimator import SequenceRegressor
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from unrolled.scan.engine import backend
 
 _HOMES = {
+    "Diagnosis": "unrolled.inspect.diagnosis",
     "DivergedError": "unrolled.errors",
     "GRU": "unrolled.nn",
     "GRUCell": "unrolled.nn",
@@ -36,6 +39,7 @@ _HOMES = {
     "Trace": "unrolled.inspect.trace",
     "TrainSettings": "unrolled.learn.settings",
     "backend": "unrolled.scan.engine",
+    "diagnose": "unrolled.inspect.diagnose",
     "load_run": "unrolled.model",
     "predict_table": "unrolled.learn.predict",
     "record": "unrolled.inspect.record",
@@ -47,6 +51,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Diagnosis",
     "DivergedError",
     "GRUCell",
     "InputError",
@@ -56,6 +61,7 @@ __all__ = [
     "Trace",
     "TrainSettings",
     "backend",
+    "diagnose",
     "load_run",
     "predict_table",
     "record",

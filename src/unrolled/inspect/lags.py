@@ -11,6 +11,9 @@ from torch import Tensor
 
 Verdict = Literal["vanishing", "steady", "exploding"]
 
+FLAT = 1e-20
+"""Of ln g: what varies less than this is a constant, but for rounding."""
+
 
 @dataclass(frozen=True)
 class Decay:
@@ -44,7 +47,7 @@ def fitted_decay(g: Tensor) -> Decay:
     return Decay(
         rate=math.exp(slope),
         time_scale=-1 / slope if slope < 0 else math.inf,
-        r2=1.0 if whole == 0 else 1 - left / whole,
+        r2=1.0 if whole < FLAT else 1 - left / whole,
     )
 
 

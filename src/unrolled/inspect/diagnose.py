@@ -1,0 +1,295 @@
+"""Measuring how far a model remembers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import InputError
+from unrolled.inspect import gates, lags
+from unrolled.inspect.diagnosis import Diagnosis, Lyapunov
+from unrolled.inspect.jacobian import lyapunov_spectrum, state_jacobians
+from unrolled.inspect.record import Loss, last_outputs, record
+from unrolled.inspect.trace import Trace
+from unrolled.nn.checks import Lengths, checked_lengths
+from unrolled.scan import Weights
+
+LEAST_STEPS = 3
+MOST_OUTPUTS = 16
+"""The saliency of more outputs is estimated by so many random signs."""
+
+
+def diagnose(
+    model: torch.nn.Module,
+    inputs: Tensor,
+    target: Tensor | None = None,
+    loss: Loss | None = None,
+    lengths: Lengths | None = None,
+    *,
+    module: str | None = None,
+    ends: int = 8,
+    horizon_share: float = 0.01,
+    vanishing: float = 0.01,
+    exploding: float = 100.0,
+    rows: int = 4,
+) -> Diagnosis:
+    """Measures how far a model's recurrent module remembers on these data.
+
+    The model runs in eval mode, several times; its weights and gradients are not touched.
+
+    Args:
+        model: as for :func:`unrolled.record`; called with ``inputs``, and with ``lengths=`` if
+            they are given.
+        inputs: a batch as the recurrent module reads it: [T, B, I], [B, T, I] with
+            ``batch_first``, or [T, I]. A few dozen rows are plenty.
+        target: for the loss: [T, B, ...] or [B, T, ...] with a value a step, or [B, ...] with one a
+            row.
+        loss: called with the outputs [B, F] at an end step and, if there is one, the target there;
+            returns a number. Without one it is the sum of the outputs.
+        lengths: how many steps of each row are real.
+        module: the path of the recurrent module; None where there is one only.
+        ends: the gradient by lag is averaged over so many end steps, from the middle of each row
+            to its last step; the model is run on the steps before each.
+        horizon_share: of g(0), at which the memory is called over.
+        vanishing: below this share of g(0) at the largest lag the verdict is "vanishing",
+        exploding: and above this one "exploding".
+        rows: the Lyapunov spectrum is the mean over so many rows of the batch.
+
+    Returns:
+        The diagnosis; ``print`` it for its letter.
+
+    Raises:
+        InputError: the inputs have fewer than 3 steps, or what :func:`unrolled.record` refuses.
+    """
+    with _in_eval_mode(model):
+        whole = record(model, inputs, lengths=lengths)
+        name = _named(whole, module)
+        recurrent: Any = model.get_submodule(name)
+        if len(whole.masks[name]) < LEAST_STEPS:
+            raise InputError(f"{LEAST_STEPS} steps at least are needed to speak of memory")
+        run = _Runs(model, inputs, target, loss, lengths, recurrent)
+        by_lag = run.gradient_by_lag(name, ends)
+        saliency = run.saliency_by_lag()
+    weights = _weights(recurrent)
+    layers = recurrent.num_layers
+    return Diagnosis(
+        module=name,
+        cell=recurrent.mode,
+        steps=len(whole.masks[name]),
+        gradient_by_lag=by_lag,
+        decay=lags.fitted_decay(by_lag),
+        horizon=lags.horizon(by_lag, horizon_share),
+        horizon_share=horizon_share,
+        verdict=lags.verdict(by_lag, vanishing, exploding),
+        thresholds=(vanishing, exploding),
+        lyapunov=_lyapunov(recurrent, whole, name, weights, rows),
+        time_constants=gates.time_constants(recurrent.mode, whole, name, weights),
+        saliency_by_lag=saliency,
+        saturation=gates.saturation(recurrent.mode, whole, name, layers),
+        dead_units=gates.dead_units(whole, name, layers),
+    )
+
+
+class _Runs:
+    """The model on the steps before one end or another."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        inputs: Tensor,
+        target: Tensor | None,
+        loss: Loss | None,
+        lengths: Lengths | None,
+        recurrent: Any,
+    ) -> None:
+        self.model, self.inputs, self.target, self.loss = model, inputs, target, loss
+        self.batch_first = bool(recurrent.batch_first)
+        self.layers: int = recurrent.num_layers
+        self.has_cell = recurrent.mode == "LSTM"
+        self.time = 1 if self.batch_first and inputs.dim() == 3 else 0
+        self.steps = inputs.shape[self.time]
+        self.batch = inputs.shape[1 - self.time] if inputs.dim() == 3 else 1
+        self.lengths = None
+        if lengths is not None:
+            self.lengths = checked_lengths(lengths, batch=self.batch, steps=self.steps)
+
+    def gradient_by_lag(self, name: str, ends: int) -> Tensor:
+        """g(k), see :class:`Diagnosis`."""
+        mean = _MeanByLag(self.steps)
+        for share in torch.linspace(0.5, 1, ends).tolist() if ends > 1 else [1.0]:
+            lengths = self._lengths(share)
+            inputs, given = self._cut(lengths)
+
+            def loss(output: Any, inputs: Tensor = inputs, lengths: Tensor = lengths) -> Tensor:
+                return self._loss(output, inputs, lengths)
+
+            trace = record(self.model, inputs, lengths=given, loss=loss)
+            mean.add(self._norms(trace, name), lengths)
+        return mean.result()
+
+    def saliency_by_lag(self) -> Tensor | None:
+        """‖∂y_T/∂x_{T−k}‖, see :class:`Diagnosis`."""
+        if not self.inputs.is_floating_point():
+            return None
+        x = self.inputs.detach().clone().requires_grad_()
+        lengths = self._lengths(1.0)
+        with torch.enable_grad():
+            output = self._call(x, self.lengths)
+            y = last_outputs(output, (x,), self.lengths, batch_first=self.batch_first)
+        y = y.reshape(len(y), -1)
+        probes = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
+        if len(probes) > MOST_OUTPUTS:
+            generator = torch.Generator().manual_seed(0)
+            signs = torch.randint(0, 2, (MOST_OUTPUTS, y.shape[1]), generator=generator) * 2 - 1
+            probes = signs.to(y) / MOST_OUTPUTS**0.5
+        squares = torch.zeros_like(x)
+        for probe in probes:
+            (gradient,) = torch.autograd.grad((y * probe).sum(), x, retain_graph=True)
+            squares += gradient.square()
+        rows = squares.sum(-1) if self.inputs.dim() == 3 else squares.sum(-1).unsqueeze(1)
+        mean = _MeanByLag(self.steps)
+        mean.add((rows.T if self.time else rows).sqrt(), lengths)
+        return mean.result()
+
+    def _lengths(self, share: float) -> Tensor:
+        """How many steps of each row come before an end, of those that there are."""
+        whole = torch.full((self.batch,), self.steps) if self.lengths is None else self.lengths
+        return (whole * share).ceil().long()
+
+    def _cut(self, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The inputs before this end, and the lengths to hand to the model."""
+        if self.lengths is not None:
+            return self.inputs, lengths
+        return self.inputs.narrow(self.time, 0, int(lengths[0])), None
+
+    def _call(self, inputs: Tensor, lengths: Tensor | None) -> Any:
+        return self.model(inputs) if lengths is None else self.model(inputs, lengths=lengths)
+
+    def _loss(self, output: Any, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Of the outputs at the end."""
+        given = None if self.lengths is None else lengths
+        y = last_outputs(output, (inputs,), given, batch_first=self.batch_first)
+        if self.loss is None:
+            return y.sum()
+        if self.target is None:
+            return self.loss(y)
+        return self.loss(y, self._target(lengths))
+
+    def _target(self, lengths: Tensor) -> Tensor:
+        """The target at the end of each row that has a step."""
+        target = self.target
+        assert target is not None
+        a_step = self.inputs.shape[: self.inputs.dim() - 1]
+        if target.shape[: len(a_step)] != a_step:
+            return target[lengths > 0] if len(target) == len(lengths) else target
+        if self.inputs.dim() == 2:
+            return target[lengths - 1]
+        by_step = target.transpose(0, 1) if self.time else target
+        return by_step[(lengths - 1).clamp(min=0), torch.arange(self.batch)][lengths > 0]
+
+    def _norms(self, trace: Trace, name: str) -> Tensor:
+        """‖∂L/∂s_t‖ of the joint state [T, B]: as the steps after t and the loss see it."""
+        squares = trace.get("hidden", name, self.layers - 1, kind="gradient").square().sum(-1)
+        for layer in range(self.layers - 1):
+            squares = squares + trace.get("hidden", name, layer, kind="carried").square().sum(-1)
+        for layer in range(self.layers if self.has_cell else 0):
+            squares = squares + trace.get("cell", name, layer, kind="carried").square().sum(-1)
+        return squares.sqrt()
+
+
+class _MeanByLag:
+    """The mean over rows and ends, by how many steps before a row's end.
+
+    Where not all of them reach back so far, g grows from one lag to the next as the mean of those
+    does that reach: else a step would show where the short ones drop out.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.sums = torch.zeros(steps, dtype=torch.float64)
+        self.sums_before = torch.zeros(steps, dtype=torch.float64)
+        self.rows = 0
+
+    def add(self, values: Tensor, lengths: Tensor) -> None:
+        """``values`` [T, B] of rows that end after so many steps."""
+        for row, length in enumerate(lengths.tolist()):
+            by_lag = values[:length, row].flip(0).detach().double().cpu()
+            self.sums[:length] += by_lag
+            self.sums_before[1:length] += by_lag[:-1]
+            self.rows += length > 0
+
+    def result(self) -> Tensor:
+        """For all lags; 0 from where nothing is left."""
+        growth = self.sums / self.sums_before
+        growth[0] = self.sums[0] / max(self.rows, 1)
+        return growth.nan_to_num(nan=0.0).cumprod(0)
+
+
+def _lyapunov(
+    recurrent: Any, trace: Trace, name: str, weights: list[Weights], rows: int
+) -> Lyapunov | None:
+    if recurrent.bidirectional:
+        return None
+    mask = trace.masks[name]
+    lengths = mask.sum(0)
+    chosen = [row for row in range(mask.shape[1]) if int(lengths[row]) >= LEAST_STEPS][:rows]
+    if not chosen:
+        return None
+    transient = (int(lengths[chosen].min()) - 1) // 5
+    by_layer = []
+    for layer, w in enumerate(weights):
+        of_layer = {
+            key.gate: value.double()
+            for key, value in trace.values.items()
+            if (key.module, key.layer) == (name, layer)
+        }
+        wide = Weights(*[None if t is None else t.double() for t in w])  # type: ignore[arg-type]
+        spectra = [
+            lyapunov_spectrum(
+                state_jacobians(
+                    recurrent.mode,
+                    {gate: value[: int(lengths[row]), row] for gate, value in of_layer.items()},
+                    wide,
+                ),
+                transient,
+            )
+            for row in chosen
+        ]
+        by_layer.append(torch.stack(spectra).mean(0))
+    exponents = torch.cat(by_layer).sort(descending=True).values
+    return Lyapunov(exponents, tuple(by_layer), transient)
+
+
+def _weights(recurrent: Any) -> list[Weights]:
+    """Those of the forward direction, layer by layer."""
+
+    def of_layer(layer: int) -> Weights:
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        found = [getattr(recurrent, f"{name}_l{layer}", None) for name in names]
+        return Weights(*[None if w is None else w.detach() for w in found])  # type: ignore[arg-type]
+
+    return [of_layer(layer) for layer in range(recurrent.num_layers)]
+
+
+def _named(trace: Trace, module: str | None) -> str:
+    if module is None and len(trace.modules) == 1:
+        return trace.modules[0]
+    if module not in trace.modules:
+        raise InputError(
+            f"say which recurrent module is meant, module=one of {trace.modules}, got {module!r}"
+        )
+    return module
+
+
+@contextlib.contextmanager
+def _in_eval_mode(model: torch.nn.Module) -> Iterator[None]:
+    was = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in was:
+            module.training = True
