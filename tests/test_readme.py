@@ -37,6 +37,14 @@ def test_the_python_of_the_training_page_runs(capsys):
     assert names["predictions"].columns == ["row", "cos", "cos_predicted"]
 
 
+def test_the_python_of_the_memory_page_runs(capsys):
+    (code,) = code_blocks("docs/memory.md", "python")
+    exec(compile(code, "docs/memory.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert printed.startswith("torch.Size([60, 8, 16])")
+    assert "Horizon" in printed
+
+
 @pytest.mark.parametrize("language", ["sh", "python"])
 def test_both_readmes_show_the_same_code(language):
     english, chinese = (
@@ -45,7 +53,9 @@ def test_both_readmes_show_the_same_code(language):
     assert english == chinese
 
 
-@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md", "docs/design.md", "docs/train.md"])
+@pytest.mark.parametrize(
+    "name", [*READMES, "CONTRIBUTING.md", "docs/design.md", "docs/train.md", "docs/memory.md"]
+)
 def test_links_lead_somewhere(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#]+)\)", text)
