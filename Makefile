@@ -51,10 +51,11 @@ lint: $(VENV)/.run $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.run $(VENV)/.dev ## time against torch's modules and ONNX Runtime's, memory against torch's
+bench: $(VENV)/.run $(VENV)/.dev ## time against torch's modules and ONNX Runtime's, memory, and what recording costs
 	$(BIN)/python benchmarks/modules.py
 	$(BIN)/python benchmarks/ort.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/recording.py
 
 bench-linear: $(VENV)/.run $(VENV)/.dev ## time against steps, up to a million of them; draws docs/images/linear.png
 	$(BIN)/python benchmarks/linear.py --out docs/images/linear.png

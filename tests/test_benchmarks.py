@@ -103,3 +103,10 @@ def test_the_table_and_the_picture_of_time_against_steps(main_of, capsys, tmp_pa
 def test_a_shape_that_is_not_there(main_of, script):
     with pytest.raises(SystemExit, match="no shape contains 'H33'"):
         main_of(script)(only="H33")
+
+
+def test_the_table_of_what_recording_costs(main_of, capsys):
+    main_of("recording")(threads=[1], pairs=1, only="GRU I1 H32 B32 T10 ")
+    (found,) = rows(capsys.readouterr().out)
+    recorded, plain, ratio = map(number, found[4:])
+    assert ratio == pytest.approx(recorded / plain, rel=0.1, abs=0.01)

@@ -71,7 +71,7 @@ def record(
 
 @contextlib.contextmanager
 def _grad_mode(*, on: bool) -> Iterator[None]:
-    with torch.set_grad_enabled(on or torch.is_grad_enabled()):
+    with torch.set_grad_enabled(on):
         yield
 
 
@@ -87,15 +87,15 @@ def _named(model: torch.nn.Module) -> Iterator[dict[torch.nn.Module, str]]:
         raise InputError(
             f"{type(model).__name__} has no RNN, LSTM or GRU to record, of torch's or of unrolled's"
         )
-    was = {module: type(module) for module in names}
+    was = {module: type(module) for module in names if type(module) in TORCHS}
     try:
-        for module in names:
+        for module, of_torch in was.items():
             # Ours have no state beyond torch's, so that the class alone makes the difference.
-            module.__class__ = TORCHS.get(was[module], was[module])
+            module.__class__ = TORCHS[of_torch]
         yield names
     finally:
-        for module, of_before in was.items():
-            module.__class__ = of_before
+        for module, of_torch in was.items():
+            module.__class__ = of_torch
 
 
 @contextlib.contextmanager
@@ -182,7 +182,7 @@ def _trace(calls: list[str], recorder: Recorder, output: Any) -> Trace:
         values=joined["values"],
         gradients=joined["total"],
         carried=joined["carried"],
-        masks={name: torch.cat(of_name) for name, of_name in masks.items()},
+        masks={name: m[0] if len(m) == 1 else torch.cat(m) for name, m in masks.items()},
         output=_detached(output),
     )
 
