@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,6 +80,29 @@ def test_there_and_back_through_a_file(kind: Kind, option: str) -> None:
     torch.export.save(exported(module), file)
     file.seek(0)
     assert_runs_like(module, torch.export.load(file))
+
+
+def test_a_new_process_needs_only_our_modules_to_load_it(tmp_path: Path) -> None:
+    module, _ = Kind("GRU").pair()
+    x = random_input(module)
+    torch.save(x, tmp_path / "x.pt")
+    torch.export.save(exported(module), tmp_path / "program.pt2")
+    code = (
+        "import torch, unrolled.nn\n"
+        "output, _ = torch.export.load('program.pt2').module()(torch.load('x.pt'), None)\n"
+        "torch.save(output, 'output.pt')"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert_close(torch.load(tmp_path / "output.pt"), module(x)[0])
+
+
+def test_a_second_derivative_is_torchs_own_error() -> None:
+    module, _ = Kind("LSTM").pair()
+    x = random_input(module, requires_grad=True)
+    loss = exported(module).module()(x, None)[0].square().sum()
+    (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="no autograd formula"):
+        gradient.sum().backward()
 
 
 @every_option
