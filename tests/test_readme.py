@@ -7,6 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+import torch._dynamo
+
+from unrolled.scan import native
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")
@@ -45,6 +48,17 @@ def test_the_python_of_the_memory_page_runs(capsys):
     assert "Horizon" in printed
 
 
+@pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
+def test_the_python_of_the_compiling_page_runs(capsys):
+    """Each block goes on from the one before."""
+    names = {}
+    with torch._dynamo.config.patch(allow_rnn=False):
+        for code in code_blocks("docs/compile.md", "python"):
+            exec(compile(code, "docs/compile.md", "exec"), names)
+    assert float(capsys.readouterr().out) < 1e-6
+    assert names["output"].shape == (1, 1, 16)
+
+
 @pytest.mark.parametrize("language", ["sh", "python"])
 def test_both_readmes_show_the_same_code(language):
     english, chinese = (
@@ -54,7 +68,15 @@ def test_both_readmes_show_the_same_code(language):
 
 
 @pytest.mark.parametrize(
-    "name", [*READMES, "CONTRIBUTING.md", "docs/design.md", "docs/train.md", "docs/memory.md"]
+    "name",
+    [
+        *READMES,
+        "CONTRIBUTING.md",
+        "docs/compile.md",
+        "docs/design.md",
+        "docs/memory.md",
+        "docs/train.md",
+    ],
 )
 def test_links_lead_somewhere(name):
     text = (ROOT / name).read_text(encoding="utf-8")

@@ -35,6 +35,14 @@ class _Recurrent(torch.nn.RNNBase):
         return super().extra_repr() + more
 
     def forward(self, input: Any, hx: Any = None, lengths: Lengths | None = None) -> Any:
+        is_ragged = lengths is not None or isinstance(input, PackedSequence)
+        if is_ragged and torch.compiler.is_compiling():
+            # How many steps there are is in the numbers, which a compiler does not see.
+            run = torch.compiler.disable(self._forward)  # type: ignore[no-untyped-call]
+            return run(input, hx, lengths)
+        return self._forward(input, hx, lengths)
+
+    def _forward(self, input: Any, hx: Any, lengths: Lengths | None) -> Any:
         if lengths is not None and isinstance(input, PackedSequence):
             raise ValueError(
                 "lengths was given with a PackedSequence, which carries its own lengths. "

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unrolled.scan import autograd, kernels, native, operator, recording, reference
+from unrolled.scan.compiling import constant
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
 
@@ -97,7 +98,7 @@ def choose_cell(data: Tensor) -> tuple[str, str]:
     forced = _wanted()
     if forced in ("reference", "torch"):
         return forced, "it is forced"
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if native.is_transformed():
         return "reference", "a transform of torch.func is active"
     return "torch", _not_ours(data) or "torch does a single step well"
 
@@ -120,7 +121,7 @@ def _not_ours(data: Tensor) -> str | None:
     return None
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant
 def _wanted() -> str:
     """What is forced, "auto" for nothing; compiled code keeps what was when it was compiled."""
     return _forced.get() or from_outside()

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
+from unrolled.scan.compiling import constant
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State
 
@@ -75,18 +76,24 @@ def obstacle(data: Tensor, others: Sequence[Tensor]) -> str | None:
     """Why the core can't run a pass over these tensors, or None where it can."""
     if not is_built():
         return "the package was built without a compiler"
+    if is_transformed():
+        return "a transform of torch.func is active"
     if torch.compiler.is_compiling():
         return _other_kind(data, others)
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "a transform of torch.func is active"
     if forward_ad._current_level >= 0:
         return "forward-mode differentiation is active"
     if torch._C._len_torch_dispatch_stack() > 0:
         return "a torch dispatch mode is active"
-    return _not_in_memory(data, others)
+    return not_in_memory(data, others)
 
 
-def _not_in_memory(data: Tensor, others: Sequence[Tensor]) -> str | None:
+@constant
+def is_transformed() -> bool:
+    """Whether a transform of torch.func is active; compiled code is for the one it was made in."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def not_in_memory(data: Tensor, others: Sequence[Tensor]) -> str | None:
     """Why these are not all numbers of one kind that lie in this machine's memory."""
     if other := _other_kind(data, others):
         return other

@@ -4,18 +4,22 @@ They see ``unrolled::scan`` and ``unrolled::scan_backward`` with the shapes of t
 nothing inside. Called directly an operator is slower than :mod:`autograd`, by some tens of
 microseconds. Dense batches only: how many steps a ragged one has is in its numbers, which a
 compiler does not see.
+
+An operator is a function of its arguments, and a compiler makes one call of two that are alike. So
+dropout's noise is drawn outside, by operators that are known to be random.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unrolled.scan import passes
+from unrolled.scan import native, passes, reference
 from unrolled.scan.native import NUMBERS, Kept, dense
 from unrolled.scan.passes import Stage
 from unrolled.scan.sequences import Sequences
@@ -30,8 +34,27 @@ def run(
     states = [] if initial is None else list(initial)
     tensors = [sequences.data, *states, *flat]
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    results = _scan(sequences.data, states, flat, *_options(spec), keep)
+    keep = keep and spec.recompute_every is None and not _is_exporting()
+    noises = _noises(spec, sequences.data, flat)
+    results = _scan(sequences.data, states, flat, noises, *_options(spec), keep)
     return results[0], tuple(results[1 : 1 + len(spec.cell.states)])
+
+
+def _is_exporting() -> bool:
+    """Whether the program will mostly be run without a backward pass: torch.export (torch ≥ 2.7).
+
+    It then keeps nothing for one. One that comes all the same begins with another forward pass.
+    """
+    return hasattr(torch.compiler, "is_exporting") and torch.compiler.is_exporting()
+
+
+def _noises(spec: Spec, data: Tensor, flat: list[Tensor]) -> list[Tensor]:
+    """What dropout multiplies the outputs of each layer but the last by [T, B, D·P], if any."""
+    if spec.dropout == 0:
+        return []
+    steps, batch, _ = data.shape
+    like = data.new_empty(steps, batch, spec.directions * flat[1].shape[1])
+    return [reference.draw_noise(like, spec.dropout) for _ in range(spec.num_layers - 1)]
 
 
 def _options(spec: Spec) -> tuple[Any, ...]:
@@ -47,6 +70,16 @@ def _options(spec: Spec) -> tuple[Any, ...]:
     )
 
 
+def _check(data: Tensor, others: Sequence[Tensor]) -> None:
+    """An exported program comes here with whatever it is called on, past the engine's choice.
+
+    Raises:
+        RuntimeError: the core can't run a pass over these.
+    """
+    if obstacle := native.not_in_memory(data, others):
+        raise RuntimeError(f"the compiled core can't run this: {obstacle}")
+
+
 @cache
 def _spec(
     cell: str,
@@ -60,11 +93,12 @@ def _spec(
     return Spec(CELLS[cell], num_layers, bias, bidirectional, projected, dropout, every or None)
 
 
-@torch.library.custom_op("unrolled::scan", mutates_args=())
+@torch.library.custom_op("unrolled::scan", mutates_args=(), device_types="cpu")
 def _scan(
     data: Tensor,
     initial: Sequence[Tensor],
     flat: Sequence[Tensor],
+    noises: Sequence[Tensor],
     cell: str,
     num_layers: int,
     bias: bool,
@@ -75,9 +109,11 @@ def _scan(
     keep: bool,
 ) -> list[Tensor]:
     """The output [T, B, D·P], the last states, and with ``keep`` what :func:`_flatten` gives."""
+    _check(data, [*initial, *flat, *noises])
     spec = _spec(cell, num_layers, bias, bidirectional, projected, dropout, every)
     stages: list[Stage] | None = [] if keep else None
-    output, last = passes.forward(spec, Sequences(data), tuple(initial) or None, list(flat), stages)
+    states = tuple(initial) or None
+    output, last = passes.forward(spec, Sequences(data), states, list(flat), stages, noises)
     return [output, *last, *([] if stages is None else _flatten(spec, stages))]
 
 
@@ -86,6 +122,7 @@ def _(
     data: Tensor,
     initial: Sequence[Tensor],  # noqa: ARG001
     flat: Sequence[Tensor],
+    noises: Sequence[Tensor],  # noqa: ARG001
     cell: str,
     num_layers: int,
     bias: bool,
@@ -103,7 +140,7 @@ def _(
     results = [passes.empty_output(data, spec.directions * width)]
     states = {"hidden": width, "cell": hidden}
     results += [data.new_empty(depth, batch, states[name]) for name in spec.cell.states]
-    if keep and not every:
+    if keep:
         kept = (
             NUMBERS[cell].kept * hidden,
             hidden * ("cell" in spec.cell.states),
@@ -114,41 +151,39 @@ def _(
             results += [passes.empty_output(data, 2 * width) for _ in range(between)]
         else:
             results += [data.new_empty(pairs, width) for _ in range(between)]
-    if keep and dropout > 0:
-        results += [data.new_empty(pairs, spec.directions * width) for _ in range(between)]
     return results
 
 
 def _flatten(spec: Spec, stages: list[Stage]) -> list[Tensor]:
     """What the stages leave for the backward pass, as many tensors whatever the sizes.
 
-    What each layer and direction keeps (with no columns where there is no such thing) and the
-    outputs between the layers; both only where nothing is recomputed. Then dropout's noises.
+    What each layer and direction keeps (with no columns where there is no such thing), then the
+    outputs between the layers.
     """
     like = stages[0].data
+    runs = [left.run for stage in stages for left in stage.left if left.run is not None]
+    pairs = like.shape[0] * like.shape[1]
     found: list[Tensor] = []
-    if spec.recompute_every is None:
-        runs = [left.run for stage in stages for left in stage.left if left.run is not None]
-        pairs = like.shape[0] * like.shape[1]
-        for kept in [kept for run in runs for kept in run.kept]:
-            found += [like.new_empty(pairs, 0) if k is None else k for k in kept]
-        outputs = [stage.output for stage in stages] if spec.bidirectional else runs[0].outputs
-        found += [output for output in outputs if output is not None]
-    return [*found, *[noise.flatten(0, -2) for noise in passes.noises(spec, stages)]]
+    for kept in [kept for run in runs for kept in run.kept]:
+        found += [like.new_empty(pairs, 0) if k is None else k for k in kept]
+    outputs = [stage.output for stage in stages] if spec.bidirectional else runs[0].outputs
+    return [*found, *[output for output in outputs if output is not None]]
 
 
-def _unflatten(spec: Spec, data: Tensor, flat: list[Tensor]) -> list[Stage]:
-    """The way back; only for a pass that recomputes nothing."""
-    depth, between = spec.num_layers * spec.directions, spec.num_layers - 1
+def _unflatten(
+    spec: Spec, data: Tensor, flat: Sequence[Tensor], drawn: Sequence[Tensor]
+) -> list[Stage]:
+    """The way back, with the noises that were ``drawn``."""
+    depth = spec.num_layers * spec.directions
     kept = [
         Kept(*[None if part.shape[-1] == 0 else part for part in flat[i : i + 3]])
         for i in range(0, 3 * depth, 3)
     ]
-    outputs: list[Tensor | None] = [*flat[3 * depth : 3 * depth + between], None]
-    noises: list[Tensor | None] = [*flat[3 * depth + between :], None]
-    noises = noises if spec.dropout > 0 else [None] * spec.num_layers
+    outputs: list[Tensor | None] = [*flat[3 * depth :], None]
+    noises: list[Tensor | None] = [*drawn, None] if drawn else [None] * spec.num_layers
     forward, backward = [0, data.shape[0]], [data.shape[0], 0]
     if not spec.bidirectional:
+        noises = [None if noise is None else noise.flatten(0, -2) for noise in noises]
         return [Stage(data, noises, [Left(forward, Run(kept, outputs))])]
     stages: list[Stage] = []
     for layer in range(spec.num_layers):
@@ -157,19 +192,19 @@ def _unflatten(spec: Spec, data: Tensor, flat: list[Tensor]) -> list[Stage]:
             for direction, bounds in enumerate((forward, backward))
         ]
         output, noise = outputs[layer], noises[layer]
-        noise = noise if noise is None or output is None else noise.view(output.shape)
         stages.append(Stage(data, [None], left, output, noise))
         if output is not None:
             data = output if noise is None else output * noise
     return stages
 
 
-@torch.library.custom_op("unrolled::scan_backward", mutates_args=())
+@torch.library.custom_op("unrolled::scan_backward", mutates_args=(), device_types="cpu")
 def _scan_backward(
     gradients: Sequence[Tensor],
     data: Tensor,
     initial: Sequence[Tensor],
     flat: Sequence[Tensor],
+    noises: Sequence[Tensor],
     output: Tensor,
     left: Sequence[Tensor],
     cell: str,
@@ -181,14 +216,18 @@ def _scan_backward(
     every: int,
     wants_input: bool,
 ) -> list[Tensor]:
-    """The gradients of the input if it is wanted, of the given states and of the weights."""
+    """The gradients of the input if it is wanted, of the given states and of the weights.
+
+    If nothing is ``left``, which is not so for a pass that kept something, the pass is repeated.
+    """
+    _check(data, [*gradients, *initial, *flat, *noises, output, *left])
     spec = _spec(cell, num_layers, bias, bidirectional, projected, dropout, every)
     sequences, states, weights = Sequences(data), tuple(initial) or None, list(flat)
-    if every:
-        stages: list[Stage] = []
-        passes.forward(spec, sequences, states, weights, stages, list(left) or None)
+    if left:
+        stages = _unflatten(spec, dense(data), left, noises)
     else:
-        stages = _unflatten(spec, dense(data), list(left))
+        stages = []
+        passes.forward(spec, sequences, states, weights, stages, noises)
     found = passes.backward(
         spec, sequences, states, weights, output, stages, gradients, wants_input=wants_input
     )
@@ -201,6 +240,7 @@ def _(
     data: Tensor,
     initial: Sequence[Tensor],
     flat: Sequence[Tensor],
+    noises: Sequence[Tensor],  # noqa: ARG001
     output: Tensor,  # noqa: ARG001
     left: Sequence[Tensor],  # noqa: ARG001
     cell: str,  # noqa: ARG001
@@ -218,32 +258,34 @@ def _(
 
 
 def _set_up(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    data, initial, flat, *options, _keep = inputs
-    ctx.counts = (len(initial), len(flat))
+    data, initial, flat, noises, *options, _keep = inputs
+    ctx.counts = (len(initial), len(flat), len(noises))
     ctx.options = options
     ctx.results = 1 + len(CELLS[options[0]].states)
     left = output[ctx.results :]
-    ctx.save_for_backward(data, *initial, *flat, output[0], *left)
+    ctx.save_for_backward(data, *initial, *flat, *noises, output[0], *left)
 
 
 def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[Any, ...]:
-    data, *rest = ctx.saved_tensors
-    states, weights = ctx.counts
-    initial, flat = rest[:states], rest[states : states + weights]
-    output, *left = rest[states + weights :]
+    saved = iter(ctx.saved_tensors)
+    data = next(saved)
+    initial, flat, noises = ([*islice(saved, count)] for count in ctx.counts)
+    output, *left = saved
     wants_input = ctx.needs_input_grad[0]
     found = _scan_backward(
-        [g.contiguous() for g in gradients[: ctx.results]],
+        gradients[: ctx.results],
         data,
         initial,
         flat,
+        noises,
         output,
         left,
         *ctx.options,
         wants_input,
     )
-    d_data, found = (found[0], found[1:]) if wants_input else (None, found)
-    return (d_data, found[:states], found[states:], *[None] * (len(ctx.options) + 1))
+    d_data = found.pop(0) if wants_input else None
+    d_initial, d_flat = found[: len(initial)], found[len(initial) :]
+    return d_data, d_initial, d_flat, [None] * len(noises), *[None] * (len(ctx.options) + 1)
 
 
 _scan.register_autograd(_backward, setup_context=_set_up)

@@ -1,0 +1,47 @@
+"""DistributedDataParallel on our modules, with gloo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+import support_distributed
+from support_nn import INPUTS, STEPS, Kind, assert_close, every_kind, random_input
+from unrolled.nn import LSTM
+
+if not distributed.is_available() or not distributed.is_gloo_available():
+    pytest.skip("torch was built without gloo", allow_module_level=True)
+
+
+@every_kind
+def test_one_process(kind: Kind, tmp_path: Path) -> None:
+    """The gradients of the module by itself; ``lengths`` goes through."""
+    module, _ = kind.pair(num_layers=2)
+    x, lengths = random_input(module), [4, 1, 2]
+    support_distributed.join(tmp_path, 0, 1)
+    try:
+        parallel = DistributedDataParallel(module)
+        results = []
+        for function in (parallel, module):
+            module.zero_grad()
+            loss = function(x)[0].sum() + function(x, lengths=lengths)[0].square().sum()
+            loss.backward()
+            results.append([weight.grad.clone() for weight in module.parameters()])
+        assert_close(results[0], results[1], 0)
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_two_processes_have_the_gradients_of_all_rows(tmp_path: Path) -> None:
+    module = LSTM(INPUTS, 6, num_layers=2, bidirectional=True, recompute_every=3)
+    x = torch.randn(STEPS, 6, INPUTS)
+    torch.save((module, x), tmp_path / "task.pt")
+    torch.multiprocessing.spawn(support_distributed.train, (tmp_path, 2), nprocs=2)
+    support_distributed.loss(module, x).backward()
+    expected = [weight.grad for weight in module.parameters()]
+    for rank in range(2):
+        assert_close(torch.load(tmp_path / f"gradients-{rank}.pt"), expected)
