@@ -23,7 +23,7 @@ def rows(task, n=400, rng=0):
 @pytest.mark.parametrize(
     ("task", "answer", "lowest", "neutral"),
     [
-        (Adding(LENGTH), lambda one, two: 0.5 + (one + two) / 4, -1, 0),
+        (Adding(LENGTH, form="hochreiter"), lambda one, two: 0.5 + (one + two) / 4, -1, 0),
         (Multiplication(LENGTH), lambda one, two: one * two, 0, 1),
     ],
     ids=["adding", "multiplication"],
@@ -51,7 +51,9 @@ def test_hochreiters_form(task, answer, lowest, neutral):
 
 
 def test_the_values_fill_their_range():
-    values = np.array([value for pairs, _ in rows(Adding(LENGTH)) for value, _ in pairs[1:]])
+    values = np.array(
+        [value for pairs, _ in rows(Adding(LENGTH, form="hochreiter")) for value, _ in pairs[1:]]
+    )
     assert values.min() < -0.99
     assert values.max() > 0.99
     assert abs(values.mean()) < 5 * np.sqrt(1 / 3 / len(values))
@@ -59,7 +61,7 @@ def test_the_values_fill_their_range():
 
 def test_the_unit_form():
     places = []
-    for pairs, target in rows(Adding(LENGTH, form="unit")):
+    for pairs, target in rows(Adding(LENGTH)):
         assert len(pairs) == LENGTH
         assert all(0 <= value <= 1 and marker in (0, 1) for value, marker in pairs)
         marked = [place for place, (_, marker) in enumerate(pairs) if marker]
@@ -71,8 +73,8 @@ def test_the_unit_form():
 
 
 def test_the_published_chance_levels():
-    assert Adding(form="unit").chance.loss == pytest.approx(1 / 6)
-    assert Adding(100).chance.loss == pytest.approx(0.0392, abs=5e-5)
+    assert Adding().chance.loss == pytest.approx(1 / 6)
+    assert Adding(100, form="hochreiter").chance.loss == pytest.approx(0.0392, abs=5e-5)
     assert Multiplication(100).chance.loss == pytest.approx(0.0592, abs=5e-5)
 
 
@@ -87,7 +89,7 @@ def test_the_multiplications_luck_is_best_at_the_published_error():
 
 
 def test_the_score_counts_answers_within_the_published_error():
-    task = Adding(LENGTH)
+    task = Adding(LENGTH, form="hochreiter")
     batch = task.batch(4, 0)
     off = torch.tensor([0.0, 0.039, 0.041, -0.5]).view(4, 1, 1)
     assert task.score(batch.target + off, batch) == 0.5

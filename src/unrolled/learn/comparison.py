@@ -197,8 +197,9 @@ def _network(task: Task, cell: CellName, settings: CompareSettings) -> Network:
         )
     )
     if cell == "lstm":
-        forget = slice(settings.hidden_size, 2 * settings.hidden_size)
+        biases = dict(network.recurrent.named_parameters())
+        forget = slice(settings.hidden_size, 2 * settings.hidden_size)  # gates: i, f, g, o
         with torch.no_grad():
-            network.recurrent.bias_ih_l0[forget] = settings.forget_bias
-            network.recurrent.bias_hh_l0[forget] = 0.0
+            biases["bias_ih_l0"][forget] = settings.forget_bias
+            biases["bias_hh_l0"][forget] = 0.0
     return network

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from functools import partial
 
 from unrolled.errors import InputError
-from unrolled.tasks.base import Batch, Chance, Rng, Task
+from unrolled.tasks.base import LOSSES, Batch, Chance, Rng, Task
 from unrolled.tasks.latch import NoiseFreeLag, TwoSequence
 from unrolled.tasks.marked import Adding, Multiplication
 from unrolled.tasks.order import TemporalOrder
@@ -21,7 +21,7 @@ from unrolled.tasks.wave import SinCos
 
 TASKS: dict[str, Callable[..., Task]] = {
     "adding": Adding,
-    "adding-unit": partial(Adding, form="unit"),
+    "adding-hochreiter": partial(Adding, form="hochreiter"),
     "multiplication": Multiplication,
     "temporal-order": TemporalOrder,
     "temporal-order-3": partial(TemporalOrder, relevant=3),
@@ -37,6 +37,7 @@ TASKS: dict[str, Callable[..., Task]] = {
 """What ``unrolled tasks`` knows by name."""
 
 __all__ = [
+    "LOSSES",
     "TASKS",
     "Adding",
     "Batch",

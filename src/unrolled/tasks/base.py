@@ -20,6 +20,11 @@ Rng = int | np.random.Generator
 """Where random numbers come from: a seed, or a generator that goes on from where it stands."""
 
 Kind = Literal["regression", "classification", "symbols"]
+LOSSES: dict[Kind, str] = {
+    "regression": "mean squared error",
+    "classification": "cross-entropy (nats)",
+    "symbols": "binary cross-entropy (nats)",
+}
 
 
 class Batch(NamedTuple):
@@ -57,15 +62,18 @@ class Task(ABC):
     next under the binary cross-entropy ("symbols"). Either loss is a mean over the masked steps.
 
     Attributes:
-        summary: what is asked, in a line.
         measure: what ``score`` is the share of.
         whole: a sequence is right only if it is so at every masked step.
     """
 
     kind: ClassVar[Kind]
-    summary: ClassVar[str]
     measure: ClassVar[str]
     whole: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def summary(self) -> str:
+        """What is asked, in a line."""
 
     @property
     @abstractmethod
@@ -124,10 +132,10 @@ class Task(ABC):
         Raises:
             InputError: ``prediction`` has another shape.
         """
-        worth = self._worth(*self._masked(prediction.detach(), batch)).float()
+        worth = self._worth(*self._masked(prediction.detach(), batch)).double()
         if self.whole:
-            steps = batch.mask.float().masked_scatter(batch.mask, worth).sum(dim=1)
-            worth = (steps == batch.mask.sum(dim=1)).float()
+            steps = batch.mask.double().masked_scatter(batch.mask, worth).sum(dim=1)
+            worth = (steps == batch.mask.sum(dim=1)).double()
         return worth.mean().item()
 
     @abstractmethod

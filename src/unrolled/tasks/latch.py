@@ -42,12 +42,16 @@ class NoiseFreeLag(Task):
     length: int = 100
 
     kind: ClassVar[Kind] = "classification"
-    summary: ClassVar[str] = "the first symbol again, after a fixed sequence"
     measure: ClassVar[str] = "sequences predicted wholly right"
     whole: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_length("noise-free-lag", self.length, 2, "a symbol between the first and the last")
+
+    @property
+    def summary(self) -> str:
+        """What is asked, in a line."""
+        return "the first symbol again, after a fixed sequence"
 
     @property
     def inputs(self) -> int:
@@ -105,7 +109,6 @@ class TwoSequence(Task):
     noisy: bool = False
 
     kind: ClassVar[Kind] = "classification"
-    summary: ClassVar[str] = "the sign of the first values, after noise"
     measure: ClassVar[str] = "sequences classified correctly"
 
     def __post_init__(self) -> None:
@@ -114,6 +117,11 @@ class TwoSequence(Task):
                 f"relevant: at least 1 value was expected, got {self.relevant}. Give more"
             )
         check_length("two-sequence", self.length, self.relevant + 1, "noise after what matters")
+
+    @property
+    def summary(self) -> str:
+        """What is asked, in a line."""
+        return f"the sign of the first{', noisy' if self.noisy else ''} values, after noise"
 
     @property
     def inputs(self) -> int:

@@ -49,11 +49,15 @@ class TemporalOrder(Task):
     relevant: Literal[2, 3] = 2
 
     kind: ClassVar[Kind] = "classification"
-    summary: ClassVar[str] = "the order of two or three symbols among many"
     measure: ClassVar[str] = "sequences classified correctly"
 
     def __post_init__(self) -> None:
         check_length("temporal-order", self.length, 10, "a place for each symbol")
+
+    @property
+    def summary(self) -> str:
+        """What is asked, in a line."""
+        return f"the order of {self.relevant} symbols among many"
 
     @property
     def inputs(self) -> int:

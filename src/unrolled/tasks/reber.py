@@ -114,9 +114,13 @@ class EmbeddedReber(_Reber):
     outputs at that one step, and none elsewhere.
     """
 
-    summary: ClassVar[str] = "a grammar whose strings end as they began"
     measure: ClassVar[str] = "strings predicted wholly right"
     whole: ClassVar[bool] = True
+
+    @property
+    def summary(self) -> str:
+        """What is asked, in a line."""
+        return "a grammar whose strings end as they began"
 
     @property
     def solved(self) -> float:
@@ -167,11 +171,15 @@ class ContinualReber(_Reber):
 
     length: int = 200
 
-    summary: ClassVar[str] = "a stream of such strings, without a mark between them"
     measure: ClassVar[str] = "of the stream followed to the first error"
 
     def __post_init__(self) -> None:
         check_length("continual-reber", self.length, 12, "a whole string")
+
+    @property
+    def summary(self) -> str:
+        """What is asked, in a line."""
+        return "a stream of such strings, with no mark between"
 
     @property
     def solved(self) -> float:

@@ -42,11 +42,15 @@ class Copying(Task):
     length: int = 100
 
     kind: ClassVar[Kind] = "classification"
-    summary: ClassVar[str] = "ten symbols, said again after a long pause"
     measure: ClassVar[str] = "symbols recalled correctly"
 
     def __post_init__(self) -> None:
         check_length("copying", self.length, 1, "the delimiter's step")
+
+    @property
+    def summary(self) -> str:
+        """What is asked, in a line."""
+        return "ten symbols, said again after a long pause"
 
     @property
     def inputs(self) -> int:
@@ -106,11 +110,15 @@ class DelayLine(Task):
     length: int = 10
 
     kind: ClassVar[Kind] = "regression"
-    summary: ClassVar[str] = "the input of so many steps ago, at every step"
     measure: ClassVar[str] = "variance explained"
 
     def __post_init__(self) -> None:
         check_length("delay-line", self.length, 1, "a delay of nothing asks for no memory")
+
+    @property
+    def summary(self) -> str:
+        """What is asked, in a line."""
+        return "the input of so many steps ago, at every step"
 
     @property
     def inputs(self) -> int:

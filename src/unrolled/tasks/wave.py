@@ -31,11 +31,15 @@ class SinCos(Task):
     length: int = 20
 
     kind: ClassVar[Kind] = "regression"
-    summary: ClassVar[str] = "the cosine of an angle from its sine"
     measure: ClassVar[str] = "variance explained"
 
     def __post_init__(self) -> None:
         check_length("sin-cos", self.length, 2, "one sine does not tell the cosine")
+
+    @property
+    def summary(self) -> str:
+        """What is asked, in a line."""
+        return "the cosine of an angle from its sine"
 
     @property
     def inputs(self) -> int:
