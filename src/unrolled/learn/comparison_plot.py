@@ -65,10 +65,10 @@ def draw_comparison(path: Path, title: str, task: Task, courses: Sequence[Course
     _draw_scores(score, task, courses)
     axes = [loss, score]
     if has_memory:
-        before, after = figure.add_subplot(grid[2, 0]), figure.add_subplot(grid[2, 1])
+        before = figure.add_subplot(grid[2, 0])
+        after = figure.add_subplot(grid[2, 1], sharey=before)
         _draw_memory(before, "before training", courses, lambda course: course.before)
         _draw_memory(after, "after training", courses, lambda course: course.after)
-        after.sharey(before)
         axes += [before, after]
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
