@@ -19,7 +19,7 @@ from unrolled.learn.comparison import (
 )
 from unrolled.learn.comparison_plot import as_memory, draw_comparison
 from unrolled.model import Network
-from unrolled.tasks import Adding, EmbeddedReber, SinCos
+from unrolled.tasks import TASKS, Adding, EmbeddedReber, SinCos, make_task
 
 TASK = Adding(20, form="hochreiter")
 QUICK = CompareSettings(steps=4, batch_size=3, hidden_size=4, test_size=20)
@@ -50,6 +50,13 @@ def test_the_same_seed_gives_the_same_numbers(cell):
     other = train_cell(TASK, cell, QUICK.model_copy(update={"seed": 1}))
     assert numbers(one) == numbers(two)
     assert one.losses != other.losses
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_can_be_learnt_from(name):
+    task = make_task(name, None if name == "embedded-reber" else 24)
+    course = train_cell(task, "lstm", QUICK)
+    assert np.isfinite([*course.losses, course.loss]).all()
 
 
 def test_every_cell_reads_the_same_sequences(read):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,9 @@ from unrolled.tasks import LOSSES, TASKS, Task, make_task
 
 BETTER = 0.9
 """A loss below so much of that of chance is no accident of the test sequences."""
+
+LASTING = 5.0
+"""A forget gate of this bias keeps a half of the cell for a hundred steps."""
 
 
 def list_tasks() -> None:
@@ -64,7 +68,22 @@ def run_tasks(
         f"{task.measure}, on {settings.test_size:,} new sequences; each cell had "
         f"{settings.steps:,} updates of {settings.batch_size} sequences."
     )
+    if hint := forgetful(task, settings.forget_bias, courses):
+        screen.print(hint)
     screen.print(f"Wrote {folder}/: look at {folder / 'picture.png'}", soft_wrap=True)
+
+
+def forgetful(task: Task, bias: float, courses: Sequence[Course]) -> str | None:
+    """What to try if the LSTM has not solved the task and began by forgetting."""
+    failed = any(course.cell == "lstm" and course.score < task.solved for course in courses)
+    if not failed or bias >= LASTING:
+        return None
+    kept = 1 / (1 + math.exp(-bias))
+    return (
+        f"The LSTM's forget gate began with the bias {bias:g}, which keeps {kept:.0%} of the cell "
+        f"from step to step; with --forget-bias {LASTING:g} it keeps "
+        f"{1 / (1 + math.exp(-LASTING)):.0%}, as the LSTM of 1997 kept all."
+    )
 
 
 def _check_cells(cells: Sequence[str]) -> list[CellName]:
