@@ -83,7 +83,7 @@ def _draw_losses(ax: Axes, task: Task, courses: Sequence[Course]) -> None:
     ax.axhline(task.chance.loss, color="0.35", lw=1.1, ls="--")
     ax.set_ylabel(LOSSES[task.kind])
     ax.tick_params(labelbottom=False)
-    ax.set_title("error on sequences that training does not see", fontsize=10, loc="left")
+    ax.set_title("error on sequences not trained on", fontsize=10, loc="left")
     _legend(ax, courses)
 
 
@@ -93,7 +93,7 @@ def _draw_scores(ax: Axes, task: Task, courses: Sequence[Course]) -> None:
     ax.axhline(task.chance.score, color="0.35", lw=1.1, ls="--")
     ax.axhline(task.solved, color="0.35", lw=1.1, ls=":")
     ax.set_ylim(-0.03, 1.05)
-    ax.set_ylabel("share (1 is all)")
+    ax.set_ylabel("score (a share)")
     ax.set_xlabel("updates of the weights")
     ax.set_title(task.measure, fontsize=10, loc="left")
 
@@ -110,6 +110,8 @@ def _legend(ax: Axes, courses: Sequence[Course]) -> None:
         ncols=len(courses) + 2,
         frameon=False,
         borderaxespad=0.2,
+        handlelength=1.6,
+        columnspacing=1.2,
     )
 
 
