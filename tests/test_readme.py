@@ -9,10 +9,16 @@ import pytest
 import torch
 import torch._dynamo
 
+from unrolled.learn.comparison import CompareSettings
 from unrolled.scan import native
+from unrolled.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")
+PAGES = (
+    "CONTRIBUTING.md",
+    *(f"docs/{n}.md" for n in ("compile", "design", "memory", "tasks", "train")),
+)
 
 
 def code_blocks(name: str, language: str) -> list[str]:
@@ -59,6 +65,26 @@ def test_the_python_of_the_compiling_page_runs(capsys):
     assert names["output"].shape == (1, 1, 16)
 
 
+def test_the_python_of_the_page_on_tasks_runs():
+    (code,) = code_blocks("docs/tasks.md", "python")
+    names = {}
+    exec(compile(code, "docs/tasks.md", "exec"), names)
+    shapes = [list(names[name].shape) for name in ("inputs", "target", "lengths", "mask")]
+    assert str(shapes)[1:-1] in code
+
+
+def test_the_page_on_tasks_has_every_task_and_commands_that_exist():
+    text = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")
+    assert not [name for name in TASKS if f"`{name}`" not in text]
+    commands = re.findall(r"^unrolled tasks (\S+)(.*)$", text, flags=re.MULTILINE)
+    for name, flags in commands:
+        assert name == "--list" or name in TASKS
+        assert set(re.findall(r"--[a-z-]+", flags)) <= {
+            *("--length", "--cell"),
+            *(f"--{field.replace('_', '-')}" for field in CompareSettings.model_fields),
+        }
+
+
 @pytest.mark.parametrize("language", ["sh", "python"])
 def test_both_readmes_show_the_same_code(language):
     english, chinese = (
@@ -67,17 +93,7 @@ def test_both_readmes_show_the_same_code(language):
     assert english == chinese
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *READMES,
-        "CONTRIBUTING.md",
-        "docs/compile.md",
-        "docs/design.md",
-        "docs/memory.md",
-        "docs/train.md",
-    ],
-)
+@pytest.mark.parametrize("name", [*READMES, *PAGES])
 def test_links_lead_somewhere(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#]+)\)", text)

@@ -155,3 +155,45 @@ def doctor(
     from unrolled.cli.doctor import run_doctor
 
     run_doctor(seconds)
+
+
+@app.command()
+def tasks(
+    name: Annotated[str | None, typer.Argument(help="A task, such as adding.")] = None,
+    show: Annotated[bool, typer.Option("--list", help="List the tasks and leave.")] = False,
+    length: Annotated[
+        int | None, typer.Option(help="How long the memory has to be [each task's own].")
+    ] = None,
+    cell: Annotated[
+        list[str] | None, typer.Option(help="rnn, lstm or gru; repeat for several [all three].")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates of the weights [3000].")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences in an update [32].")] = None,
+    hidden_size: Annotated[int | None, typer.Option(help="Hidden units [32].")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's [0.01].")] = None,
+    clip: Annotated[
+        float | None, typer.Option(help="Bound on the gradient's norm, 0 for none [1].")
+    ] = None,
+    forget_bias: Annotated[
+        float | None, typer.Option(help="Of the LSTM's forget gate, at the start [1].")
+    ] = None,
+    test_size: Annotated[int | None, typer.Option(help="New sequences that score [1000].")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same numbers [0].")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads [1].")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write [the task's name].")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train cells side by side on one of the literature's memory tasks."""
+    values = locals()
+    from unrolled.cli.tasks import list_tasks, run_tasks
+    from unrolled.learn.comparison import CompareSettings
+
+    if show:
+        list_tasks()
+        return
+    flags = {
+        key: values[key] for key in CompareSettings.model_fields if values.get(key) is not None
+    }
+    run_tasks(name, length, cell or ["rnn", "lstm", "gru"], out, flags, overwrite=overwrite)

@@ -16,13 +16,13 @@ notes = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 @contextmanager
-def progress(label: str, epochs: int) -> Iterator[Callable[[History], None]]:
+def progress(label: str, epochs: int, unit: str = "epochs") -> Iterator[Callable[[History], None]]:
     """A bar over the epochs with the errors of the last one; yields what ``fit`` calls."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("epochs"),
+        TextColumn(unit),
         TimeElapsedColumn(),
         TextColumn("{task.fields[errors]}"),
         console=notes,

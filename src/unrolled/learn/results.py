@@ -28,7 +28,7 @@ def save_wave(results: Sequence[WaveResult], folder: Path, *, overwrite: bool) -
     lstm = by_cell["lstm"]
     with replacing(folder, overwrite=overwrite) as draft:
         save_run(lstm.run, draft)
-        _write_json(draft / METRICS, {cell: _wave_metrics(r) for cell, r in by_cell.items()})
+        write_json(draft / METRICS, {cell: _wave_metrics(r) for cell, r in by_cell.items()})
         pl.DataFrame(
             {
                 "t": lstm.t,
@@ -55,7 +55,7 @@ def save_training(training: Training, folder: Path, *, overwrite: bool) -> None:
     config = training.run.table
     with replacing(folder, overwrite=overwrite) as draft:
         save_run(training.run, draft)
-        _write_json(draft / METRICS, _train_metrics(training))
+        write_json(draft / METRICS, _train_metrics(training))
         frame = predictions_frame(
             training.table, config, training.test_rows, training.predicted, training.truth
         )
@@ -152,5 +152,6 @@ def _train_metrics(training: Training) -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Indented, and without the NaN that JSON does not know."""
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

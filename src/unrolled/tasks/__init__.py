@@ -1,0 +1,77 @@
+"""The literature's synthetic memory tasks, drawn from a seed; docs/tasks.md has a page on them.
+
+``make_task("adding", length=100).batch(32, rng=0)`` gives inputs, target, lengths and the mask of
+the steps that count; ``task.loss`` and ``task.score`` judge what a network makes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+
+from unrolled.errors import InputError
+from unrolled.tasks.base import LOSSES, Batch, Chance, Rng, Task
+from unrolled.tasks.latch import NoiseFreeLag, TwoSequence
+from unrolled.tasks.marked import Adding, Multiplication
+from unrolled.tasks.order import TemporalOrder
+from unrolled.tasks.reber import ContinualReber, EmbeddedReber
+from unrolled.tasks.recall import Copying, DelayLine
+from unrolled.tasks.wave import SinCos
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "adding": Adding,
+    "adding-hochreiter": partial(Adding, form="hochreiter"),
+    "multiplication": Multiplication,
+    "temporal-order": TemporalOrder,
+    "temporal-order-3": partial(TemporalOrder, relevant=3),
+    "noise-free-lag": NoiseFreeLag,
+    "two-sequence": TwoSequence,
+    "two-sequence-noisy": partial(TwoSequence, noisy=True),
+    "embedded-reber": EmbeddedReber,
+    "continual-reber": ContinualReber,
+    "copying": Copying,
+    "delay-line": DelayLine,
+    "sin-cos": SinCos,
+}
+"""What ``unrolled tasks`` knows by name."""
+
+__all__ = [
+    "LOSSES",
+    "TASKS",
+    "Adding",
+    "Batch",
+    "Chance",
+    "ContinualReber",
+    "Copying",
+    "DelayLine",
+    "EmbeddedReber",
+    "Multiplication",
+    "NoiseFreeLag",
+    "Rng",
+    "SinCos",
+    "Task",
+    "TemporalOrder",
+    "TwoSequence",
+    "make_task",
+]
+
+
+def make_task(name: str, length: int | None = None) -> Task:
+    """A task by its name, as long as it says itself unless ``length`` is given.
+
+    Raises:
+        InputError: there is no such task, it has no length, or it can't be as short.
+    """
+    if name not in TASKS:
+        near = get_close_matches(name, TASKS, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(TASKS)}"
+        raise InputError(f"{name}: no such task. {hint}")
+    if length is None:
+        return TASKS[name]()
+    if name == "embedded-reber":
+        raise InputError(
+            "--length: embedded-reber has none, its strings are as long as the grammar makes them. "
+            "Leave it out, or take continual-reber"
+        )
+    return TASKS[name](length=length)
