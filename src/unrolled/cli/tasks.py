@@ -11,7 +11,9 @@ from rich.table import Table
 
 from unrolled.cli.display import progress, screen
 from unrolled.errors import InputError
-from unrolled.learn.comparison import Course, Measure, read_compare_settings, split, train_cell
+from unrolled.inspect.diagnose import diagnose
+from unrolled.inspect.diagnosis import Diagnosis
+from unrolled.learn.comparison import Course, read_compare_settings, split, train_cell
 from unrolled.learn.comparison_results import heading, save_comparison
 from unrolled.model.folder import check_free
 from unrolled.model.network import RECURRENT, CellName
@@ -45,7 +47,6 @@ def run_tasks(
     flags: dict[str, Any],
     *,
     overwrite: bool,
-    measure: Measure | None = None,
 ) -> None:
     """Trains the cells side by side, prints their table and writes the folder."""
     if name is None:
@@ -57,7 +58,7 @@ def run_tasks(
     courses = []
     for cell in known:
         with progress(f"{cell.upper():4}", len(split(settings.steps)), "checks") as on_check:
-            courses.append(train_cell(task, cell, settings, measure, on_check))
+            courses.append(train_cell(task, cell, settings, diagnose, on_check))
         if courses[-1].interrupted:
             # Half of a comparison is none.
             raise KeyboardInterrupt
@@ -68,9 +69,28 @@ def run_tasks(
         f"{task.measure}, on {settings.test_size:,} new sequences; each cell had "
         f"{settings.steps:,} updates of {settings.batch_size} sequences."
     )
+    for course in courses:
+        screen.print(memory(course))
     if hint := forgetful(task, settings.forget_bias, courses):
         screen.print(hint)
     screen.print(f"Wrote {folder}/: look at {folder / 'picture.png'}", soft_wrap=True)
+
+
+def memory(course: Course) -> str:
+    """Why it came so: how far the gradient reached, before training and after."""
+    gradient = course.after.gradient_by_lag
+    left = float(gradient[-1] / gradient[0]) if float(gradient[0]) > 0 else 0.0
+    return (
+        f"{course.cell.upper()}: the gradient's horizon is {_reach(course.before)} steps before "
+        f"training and {_reach(course.after)} after; {len(gradient) - 1} steps back a share of "
+        f"{left:.1e} of it is left ({course.after.verdict})."
+    )
+
+
+def _reach(diagnosis: Diagnosis) -> str:
+    """The horizon, with a plus where it is the whole window."""
+    last = len(diagnosis.gradient_by_lag) - 1
+    return f"{diagnosis.horizon}+" if diagnosis.horizon >= last else f"{diagnosis.horizon}"
 
 
 def forgetful(task: Task, bias: float, courses: Sequence[Course]) -> str | None:
@@ -98,7 +118,7 @@ def _check_cells(cells: Sequence[str]) -> list[CellName]:
 def _table(name: str, task: Task, courses: Sequence[Course]) -> Table:
     table = Table(title=heading(name, task))
     table.add_column("network")
-    for column in ("error", "score", "weights", "seconds"):
+    for column in ("error", "score", "horizon", "weights", "seconds"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
     for course in courses:
@@ -106,11 +126,12 @@ def _table(name: str, task: Task, courses: Sequence[Course]) -> Table:
             course.cell.upper(),
             f"{course.loss:.2e}",
             f"{course.score:.1%}",
+            _reach(course.after),
             f"{course.weights:,}",
             f"{course.seconds:.1f}",
             verdict(task, course),
         )
-    table.add_row("chance", f"{task.chance.loss:.2e}", f"{task.chance.score:.1%}", "", "", "")
+    table.add_row("chance", f"{task.chance.loss:.2e}", f"{task.chance.score:.1%}", "", "", "", "")
     return table
 
 

@@ -65,4 +65,8 @@ def _memory(measured: Any) -> dict[str, Any] | None:
     memory = as_memory(measured)
     if memory is None:
         return None
-    return {"gradient_by_lag": memory.gradient_by_lag.tolist(), "horizon": memory.horizon}
+    return {
+        "gradient_by_lag": memory.gradient_by_lag.tolist(),
+        "horizon": memory.horizon,
+        "letter": str(measured).splitlines(),
+    }
