@@ -20,6 +20,7 @@ from support_nn import (
     BATCH,
     HIDDEN,
     INPUTS,
+    PROJECTED,
     STEPS,
     Kind,
     assert_close,
@@ -42,6 +43,11 @@ if not native.is_built():
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
     "ignore:.*torch.jit.script_method.* is deprecated:DeprecationWarning",
+)
+
+# What takes a compilation and is not about the kind.
+two_kinds = pytest.mark.parametrize(
+    "kind", [Kind("GRU"), Kind("LSTM", {"proj_size": PROJECTED})], ids=str
 )
 
 CASES: dict[str, dict[str, Any]] = {
@@ -105,14 +111,14 @@ def test_the_bits_of_eager(kind: Kind, case: str, dtype: torch.dtype, seed: int)
     assert_close(found, seeded(seed, gradients, module, x, hx), 0)
 
 
-@every_kind
+@two_kinds
 def test_without_given_states(kind: Kind) -> None:
     module = make(kind)
     x = random_input(module, requires_grad=True)
     assert_close(gradients(compiled(module), x), gradients(module, x), 0)
 
 
-@every_kind
+@two_kinds
 def test_an_unbatched_input(kind: Kind) -> None:
     module = make(kind)
     x, hx = random_input(module, batch=None), random_hx(module, batch=None)
@@ -120,7 +126,7 @@ def test_an_unbatched_input(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-@every_kind
+@two_kinds
 def test_without_gradients(kind: Kind, mode: Any) -> None:
     """The operator alone, and of its results nothing but the output and the states."""
     module = make(kind, num_layers=2, dropout=0.5).eval()
@@ -131,7 +137,7 @@ def test_without_gradients(kind: Kind, mode: Any) -> None:
     assert len(scan.users) == len(tensors(module(x)))
 
 
-@every_kind
+@two_kinds
 def test_a_model_is_one_graph_whatever_the_steps(kind: Kind) -> None:
     """One operator forward and one backward, and no loop around them."""
     model = Model(make(kind))
@@ -147,7 +153,7 @@ def test_a_model_is_one_graph_whatever_the_steps(kind: Kind) -> None:
     assert len(sizes) == 1
 
 
-@every_kind
+@two_kinds
 def test_a_model_trains_as_in_eager(kind: Kind) -> None:
     weights = []
     batches = [torch.randn(STEPS, BATCH, INPUTS) for _ in range(3)]
@@ -176,7 +182,7 @@ def test_two_calls_that_are_alike_drop_different_outputs() -> None:
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("kind", [Kind("LSTM", {"proj_size": 5}), Kind("GRU")], ids=str)
+@two_kinds
 def test_dynamic_shapes_compile_once(kind: Kind, batch_first: bool) -> None:
     module = make(kind, bidirectional=True, batch_first=batch_first)
     recorder = Recorder()
@@ -211,7 +217,7 @@ def test_by_the_default_backend() -> None:
     assert_close(results[0], results[1], 1e-6)
 
 
-@every_kind
+@two_kinds
 def test_functional_call_runs_on_the_given_weights(kind: Kind) -> None:
     module = make(kind)
     x = random_input(module)
@@ -223,7 +229,7 @@ def test_functional_call_runs_on_the_given_weights(kind: Kind) -> None:
     assert_close(compiled(call)(given, x), call(given, x), 0)
 
 
-@every_kind
+@two_kinds
 def test_weight_norm_learns(kind: Kind) -> None:
     """A computed weight is computed anew in every call, and its parts have gradients."""
     module = make(kind)
@@ -268,7 +274,7 @@ def test_autocast(kind: Kind) -> None:
         assert_close(compiled(call)(x), call(x), 0.01)
 
 
-@every_kind
+@two_kinds
 def test_bfloat16(kind: Kind) -> None:
     """By the reference, whose steps then stand in the graph."""
     module = make(kind, dtype=torch.bfloat16)
@@ -284,7 +290,7 @@ def test_a_cell(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("run", [run_lengths, run_packed])
-@every_kind
+@two_kinds
 def test_ragged_rows_leave_the_graph(kind: Kind, run: Any) -> None:
     """They run as in eager, to the last bit."""
     module = make(kind, num_layers=2)
@@ -349,7 +355,7 @@ def test_a_second_derivative_is_torchs_own_error() -> None:
         gradient.sum().backward()
 
 
-@every_kind
+@two_kinds
 def test_a_wrong_shape_is_the_same_error(kind: Kind) -> None:
     module = make(kind)
     x = torch.randn(STEPS, BATCH, INPUTS + 1)
@@ -357,7 +363,7 @@ def test_a_wrong_shape_is_the_same_error(kind: Kind) -> None:
     assert_same_error(lambda: function(x), lambda: module(x))
 
 
-@every_kind
+@two_kinds
 def test_without_dynamos_leave_the_module_runs_outside_the_graph(kind: Kind) -> None:
     model = Model(make(kind))
     x = torch.randn(STEPS, BATCH, INPUTS)
