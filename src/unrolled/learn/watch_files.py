@@ -13,24 +13,27 @@ from typing import Any
 from unrolled.learn.watch import Explosion, Record, Snapshot
 from unrolled.learn.watch_plot import draw_watch
 
-LINES, PICTURE, EVENTS = "watch.jsonl", "watch.png", "tensorboard"
+LINES, WATCH_PICTURE, EVENTS = "watch.jsonl", "watch.png", "tensorboard"
 EVENT_FILE = "events.out.tfevents.unrolled"
 """TensorBoard looks for ``tfevents``; of the time and the machine, which it would add, a second run
 into the same folder would leave a second file."""
-WATCH_FILES = (LINES, PICTURE, f"{EVENTS}/{EVENT_FILE}")
+WATCH_FILES = (LINES, WATCH_PICTURE, f"{EVENTS}/{EVENT_FILE}")
 
 
 def save_watch(records: Sequence[Record], folder: Path) -> None:
     """All of them into a folder that exists; the events where ``tensorboard`` is installed."""
     write_lines(folder / LINES, records)
-    draw_watch(folder / PICTURE, records)
+    draw_watch(folder / WATCH_PICTURE, records)
     write_events(folder / EVENTS, records)
 
 
 def write_lines(path: Path, records: Sequence[Record]) -> None:
     """One JSON object a line; what is not finite is null."""
-    lines = [json.dumps(_finite(asdict(record)), allow_nan=False) + "\n" for record in records]
-    path.write_text("".join(lines), encoding="utf-8")
+    path.write_text("".join(f"{_line(record)}\n" for record in records), encoding="utf-8")
+
+
+def _line(record: Record) -> str:
+    return json.dumps({"kind": record.kind, **_finite(asdict(record))}, allow_nan=False)
 
 
 def write_events(folder: Path, records: Sequence[Record]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from unrolled.learn.plot import CURVES
 from unrolled.learn.watch import Explosion, Record, Snapshot
 
-EXPLODED = "#D55E00"
+EXPLODED = "#000000"
 MOST_LINES = 6
 """Of the gradient by lag: so many of the snapshots, spread over the training."""
 MOST_LAYERS = 4
@@ -49,20 +50,21 @@ def draw_watch(path: Path, records: Sequence[Record]) -> None:
 
 def _draw_norm(ax: Axes, snapshots: Sequence[Snapshot], explosions: Sequence[Explosion]) -> None:
     updates = [snapshot.update for snapshot in snapshots]
-    for color, layer in zip(CURVES[1:], [*snapshots[0].layer_norms][:3], strict=False):
+    looks = product(("--", ":", "-."), CURVES[1:])
+    for (dashes, color), layer in zip(looks, snapshots[0].layer_norms, strict=False):
         norms = [_drawable(snapshot.layer_norms[layer]) for snapshot in snapshots]
-        ax.plot(updates, norms, color=color, lw=1.0, ls="--", label=layer)
+        ax.plot(updates, norms, color=color, lw=1.0, ls=dashes, label=layer)
     norms = [_drawable(snapshot.gradient_norm) for snapshot in snapshots]
     marker = "." if len(snapshots) <= 80 else ""
     ax.plot(updates, norms, color=CURVES[0], lw=1.6, marker=marker, label="all weights")
     for index, explosion in enumerate(explosions):
         label = "explosion" if index == 0 else None
-        ax.axvline(explosion.update, color=EXPLODED, lw=1.0, ls=":", label=label)
+        ax.axvline(explosion.update, color=EXPLODED, lw=0.6, label=label)
         ax.plot(explosion.update, _drawable(explosion.gradient_norm), "x", color=EXPLODED)
     ax.set_yscale("log")
     ax.set_xlabel("update")
     ax.set_ylabel("gradient norm")
-    ax.legend(frameon=False, ncols=5, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    ax.legend(frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1.0, 1.0))
 
 
 def _draw_lags(ax: Axes, snapshots: Sequence[Snapshot]) -> None:
@@ -91,7 +93,7 @@ def _draw_gates(ax: Axes, snapshots: Sequence[Snapshot], layer: str) -> None:
         ax.plot(updates, [one.mean for one in found], color=color, lw=1.4, label=gate)
         ax.plot(updates, [one.saturated for one in found], color=color, lw=1.0, ls=":")
     ax.set_xlabel("update")
-    ax.set_ylabel(f"{layer}:\nmean gate (dotted: share\nof time saturated)")
+    ax.set_ylabel(f"{layer}\nmean of each gate\n(dotted: saturated)")
     ax.legend(frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1.0, 1.0))
 
 
