@@ -63,9 +63,9 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         input_scaler_: the inputs' scaling.
         target_scaler_: the targets' scaling.
         history_: the errors of every epoch.
-        watch_: with ``watch``, a :class:`~unrolled.learn.watch.Snapshot` of every so manieth update
-            and an :class:`~unrolled.learn.watch.Explosion` wherever there was one, those before a
-            DivergedError as well; else empty.
+        watch_: with ``watch``, a :class:`~unrolled.learn.watch.Snapshot` of the first update and of
+            every ``watch_every``-th, and an :class:`~unrolled.learn.watch.Explosion` wherever there
+            was one, also where a DivergedError ended it all; else empty.
         n_iter_: epochs trained.
         n_features_in_: I, or T where X is [n, T].
         target_: "step" or "sequence".

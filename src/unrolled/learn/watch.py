@@ -150,7 +150,7 @@ def watching(
     Args:
         network: what is trained.
         probe: None watches nothing.
-        every: a snapshot is taken of the first update and of every so manieth.
+        every: a snapshot is taken of the first update, and of each that is a multiple of this.
         on_record: given each record as it is made.
 
     Raises:
