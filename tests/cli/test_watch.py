@@ -77,7 +77,7 @@ def test_an_explosion_is_one_line_with_step_layer_and_norm(unrolled, tmp_path, o
     frame.write_csv(tmp_path / "wild.csv")
     outcome = unrolled(
         "train", tmp_path / "wild.csv", *COLUMNS, "--out", out, *QUICK,
-        "--watch", "--watch-every", 1000,
+        "--batch-size", 2, "--learning-rate", 0.01, "--watch", "--watch-every", 1000,
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     (line,) = [line for line in outcome.out.splitlines() if "exploded" in line]
