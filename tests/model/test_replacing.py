@@ -106,3 +106,15 @@ def test_a_single_file_is_refused_where_it_can_not_be_written(tmp_path):
         check_free_file(tmp_path, overwrite=True)
     with pytest.raises(InputError, match="nothing can be written in"):
         check_free_file(file / "deeper.csv", overwrite=True)
+
+
+def test_a_folder_within_is_joined_with_the_one_that_is_there(tmp_path):
+    (tmp_path / "out" / "in").mkdir(parents=True)
+    (tmp_path / "out" / "in" / "mine").write_text("old")
+    (tmp_path / "out" / "in" / "a").write_text("old")
+    with replacing(tmp_path / "out", overwrite=True) as draft:
+        (draft / "in").mkdir()
+        (draft / "in" / "a").write_text("new")
+    assert names(tmp_path / "out" / "in") == ["a", "mine"]
+    assert (tmp_path / "out" / "in" / "a").read_text() == "new"
+    assert (tmp_path / "out" / "in" / "mine").read_text() == "old"

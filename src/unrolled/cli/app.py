@@ -118,6 +118,13 @@ def train(
         int | None, typer.Option(help="The same seed gives the same numbers [0].")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads [torch's choice].")] = None,
+    watch: Annotated[
+        bool | None,
+        typer.Option(help="Record gradients, gates and states on the way, name explosions [no]."),
+    ] = None,
+    watch_every: Annotated[
+        int | None, typer.Option(help="Updates from one record to the next [50].")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a network from a table and set it beside what it must beat."""

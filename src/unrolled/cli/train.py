@@ -9,11 +9,14 @@ import typer
 from rich.table import Table
 
 from unrolled.cli.display import notes, progress, screen
+from unrolled.errors import DivergedError
 from unrolled.learn.baselines import Score, beaten_by
 from unrolled.learn.dataset import read_dataset
-from unrolled.learn.results import save_training
+from unrolled.learn.results import PICTURE, save_training
 from unrolled.learn.settings import read_settings
 from unrolled.learn.train import Training, train_dataset
+from unrolled.learn.watch import Explosion, Record
+from unrolled.learn.watch_files import LINES, WATCH_PICTURE, write_lines
 from unrolled.model.folder import check_free
 
 NAMES = {"mean": "the mean", "last value": "the last value", "ridge": "ridge regression"}
@@ -25,8 +28,12 @@ def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) ->
     data, out, settings = read_settings(flags, config)
     check_free(out, overwrite=overwrite)
     dataset = read_dataset(data, settings)
-    with progress(settings.cell.upper(), settings.epochs) as on_epoch:
-        training = train_dataset(dataset, settings, on_epoch)
+    watched: list[Record] = []
+    try:
+        with progress(settings.cell.upper(), settings.epochs) as on_epoch:
+            training = train_dataset(dataset, settings, on_epoch, watched.append)
+    except DivergedError as error:
+        raise DivergedError(f"{error}{_left(watched, out)}") from error
     save_training(training, out, overwrite=overwrite)
     for target, scores in training.scores.items():
         screen.print(_table(training, target, scores))
@@ -36,10 +43,33 @@ def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) ->
         f"{training.run.network.count_weights():,} weights, {len(history.validation)} epochs "
         f"(best: {history.best_epoch + 1}), {training.seconds:.1f} s."
     )
-    screen.print(f"Wrote {out}/: look at {out / 'picture.png'}", soft_wrap=True)
+    _print_explosions([record for record in watched if isinstance(record, Explosion)], out)
+    pictures = [out / PICTURE, *([out / WATCH_PICTURE] if watched else [])]
+    looking = " and ".join(map(str, pictures))
+    screen.print(f"Wrote {out}/: look at {looking}", soft_wrap=True)
     if history.interrupted:
         notes.print("interrupted: kept the best weights so far")
         raise typer.Exit(INTERRUPTED)
+
+
+def _print_explosions(explosions: list[Explosion], out: Path) -> None:
+    """The first in one line, and how many more there were."""
+    if explosions:
+        more = f" ({len(explosions) - 1} more in {out / LINES})" if len(explosions) > 1 else ""
+        screen.print(f"Watched: {explosions[0]}{more}", soft_wrap=True)
+
+
+def _left(watched: list[Record], out: Path) -> str:
+    """Writes what a training that came to nothing has shown, beside the folder; says where."""
+    if not watched:
+        return ""
+    path = out.with_name(f"{out.name}.{LINES}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_lines(path, watched)
+    except OSError as error:
+        return f". What was watched can't be written to {path}: {error.strerror or error}"
+    return f". What was watched until then is in {path}"
 
 
 def verdict(network: str, target: str, scores: dict[str, Score | None]) -> str:

@@ -109,7 +109,6 @@ class _Runs:
         self.model, self.inputs, self.target, self.loss = model, inputs, target, loss
         self.batch_first = bool(recurrent.batch_first)
         self.layers: int = recurrent.num_layers
-        self.has_cell = recurrent.mode == "LSTM"
         self.time = 1 if self.batch_first and inputs.dim() == 3 else 0
         self.steps = inputs.shape[self.time]
         self.batch = inputs.shape[1 - self.time] if inputs.dim() == 3 else 1
@@ -119,7 +118,7 @@ class _Runs:
 
     def gradient_by_lag(self, name: str, ends: int) -> Tensor:
         """g(k), see :class:`Diagnosis`."""
-        mean = _MeanByLag(self.steps)
+        mean = lags.MeanByLag(self.steps)
         for share in torch.linspace(0.5, 1, ends).tolist() if ends > 1 else [1.0]:
             lengths = self._lengths(share)
             inputs, given = self._cut(lengths)
@@ -128,7 +127,7 @@ class _Runs:
                 return self._loss(output, inputs, lengths)
 
             trace = record(self.model, inputs, lengths=given, loss=loss)
-            mean.add(self._norms(trace, name), lengths)
+            mean.add(lags.joint_norms(trace, name, self.layers), lengths)
         return mean.result()
 
     def saliency_by_lag(self) -> Tensor | None:
@@ -151,7 +150,7 @@ class _Runs:
             (gradient,) = torch.autograd.grad((y * probe).sum(), x, retain_graph=True)
             squares += gradient.square()
         rows = squares.sum(-1) if self.inputs.dim() == 3 else squares.sum(-1).unsqueeze(1)
-        mean = _MeanByLag(self.steps)
+        mean = lags.MeanByLag(self.steps)
         mean.add((rows.T if self.time else rows).sqrt(), lengths)
         return mean.result()
 
@@ -190,42 +189,6 @@ class _Runs:
             return target[lengths - 1]
         by_step = target.transpose(0, 1) if self.time else target
         return by_step[(lengths - 1).clamp(min=0), torch.arange(self.batch)][lengths > 0]
-
-    def _norms(self, trace: Trace, name: str) -> Tensor:
-        """‖∂L/∂s_t‖ of the joint state [T, B]: as the steps after t and the loss see it."""
-        squares = trace.get("hidden", name, self.layers - 1, kind="gradient").square().sum(-1)
-        for layer in range(self.layers - 1):
-            squares = squares + trace.get("hidden", name, layer, kind="carried").square().sum(-1)
-        for layer in range(self.layers if self.has_cell else 0):
-            squares = squares + trace.get("cell", name, layer, kind="carried").square().sum(-1)
-        return squares.sqrt()
-
-
-class _MeanByLag:
-    """The mean over rows and ends, by how many steps before a row's end.
-
-    Where not all of them reach back so far, g grows from one lag to the next as the mean of those
-    does that reach: else a step would show where the short ones drop out.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.sums = torch.zeros(steps, dtype=torch.float64)
-        self.sums_before = torch.zeros(steps, dtype=torch.float64)
-        self.rows = 0
-
-    def add(self, values: Tensor, lengths: Tensor) -> None:
-        """``values`` [T, B] of rows that end after so many steps."""
-        for row, length in enumerate(lengths.tolist()):
-            by_lag = values[:length, row].flip(0).detach().double().cpu()
-            self.sums[:length] += by_lag
-            self.sums_before[1:length] += by_lag[:-1]
-            self.rows += length > 0
-
-    def result(self) -> Tensor:
-        """For all lags; 0 from where nothing is left."""
-        growth = self.sums / self.sums_before
-        growth[0] = self.sums[0] / max(self.rows, 1)
-        return growth.nan_to_num(nan=0.0).cumprod(0)
 
 
 def _lyapunov(

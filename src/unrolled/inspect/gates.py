@@ -14,6 +14,13 @@ from unrolled.scan import Weights
 KEEPING = {"LSTM": ("forget", 1), "GRU": ("update", 1)}
 """The gate that says how much of the state stays, and its place among the weights' gates."""
 SIGMOID = ("input", "forget", "output", "reset", "update")
+GATES: Mapping[str, tuple[str, ...]] = {
+    "LSTM": (*SIGMOID[:3], "candidate"),
+    "GRU": (*SIGMOID[3:], "candidate"),
+    "RNN_TANH": ("hidden",),
+    "RNN_RELU": (),
+}
+"""What can be pinned, by the module's mode."""
 MOVES = 1e-5
 """A unit whose hidden state stays within so much never moves."""
 
@@ -74,19 +81,18 @@ def saturation(
     and 1 − g² below 0.1 there. A cell state is no gate, and the hidden state one of an RNN with
     tanh alone.
     """
-    gates = {"LSTM": (*SIGMOID[:3], "candidate"), "GRU": (*SIGMOID[3:], "candidate")}.get(
-        mode, ("hidden",) if mode == "RNN_TANH" else ()
-    )
     mask = trace.masks[module]
-    found = {}
-    for layer in range(layers):
-        for gate in gates:
-            value = trace.get(gate, module, layer)[mask]
-            least = 0.05 if gate in SIGMOID else -0.95
-            found[layer, gate] = Saturation(
-                (value < least).double().mean(0), (value > 0.95).double().mean(0)
-            )
-    return found
+    return {
+        (layer, gate): pinned(gate, trace.get(gate, module, layer)[mask])
+        for layer in range(layers)
+        for gate in GATES[mode]
+    }
+
+
+def pinned(gate: str, value: Tensor) -> Saturation:
+    """Of one gate [N, H], by its name."""
+    least = 0.05 if gate in SIGMOID else -0.95
+    return Saturation((value < least).double().mean(0), (value > 0.95).double().mean(0))
 
 
 def dead_units(trace: Trace, module: str, layers: int) -> dict[int, list[int]]:

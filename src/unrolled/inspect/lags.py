@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unrolled.inspect.trace import Key, Trace
+
 Verdict = Literal["vanishing", "steady", "exploding"]
 
 FLAT = 1e-20
@@ -63,3 +65,42 @@ def verdict(g: Tensor, vanishing: float, exploding: float) -> Verdict:
     if left < vanishing:
         return "vanishing"
     return "steady" if left <= exploding else "exploding"
+
+
+def joint_norms(trace: Trace, module: str, layers: int) -> Tensor:
+    """‖∂L/∂s_t‖ of the joint state [T, B]: as the steps after t and the loss see it."""
+    squares = trace.get("hidden", module, layers - 1, kind="gradient").square().sum(-1)
+    for layer in range(layers - 1):
+        squares = squares + trace.get("hidden", module, layer, kind="carried").square().sum(-1)
+    for layer in range(layers):
+        cell = trace.carried.get(Key(module, layer, "forward", "cell"))
+        if cell is not None:
+            squares = squares + cell.square().sum(-1)
+    return squares.sqrt()
+
+
+class MeanByLag:
+    """The mean over rows and ends, by how many steps before a row's end.
+
+    Where not all of them reach back so far, g grows from one lag to the next as the mean of those
+    does that reach: else a step would show where the short ones drop out.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.sums = torch.zeros(steps, dtype=torch.float64)
+        self.sums_before = torch.zeros(steps, dtype=torch.float64)
+        self.rows = 0
+
+    def add(self, values: Tensor, lengths: Tensor) -> None:
+        """``values`` [T, B] of rows that end after so many steps."""
+        for row, length in enumerate(lengths.tolist()):
+            by_lag = values[:length, row].flip(0).detach().double().cpu()
+            self.sums[:length] += by_lag
+            self.sums_before[1:length] += by_lag[:-1]
+            self.rows += length > 0
+
+    def result(self) -> Tensor:
+        """For all lags; 0 from where nothing is left."""
+        growth = self.sums / self.sums_before
+        growth[0] = self.sums[0] / max(self.rows, 1)
+        return growth.nan_to_num(nan=0.0).cumprod(0)

@@ -23,6 +23,7 @@ from unrolled.learn.loop import LARGEST_RATE, FitSettings, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.table import Array
 from unrolled.learn.train import masked_mse
+from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.model import Network, NetworkConfig, Scaler
 from unrolled.model.network import RECURRENT, CellName
 
@@ -53,12 +54,18 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         learning_rate: Adam's.
         clip: bound on the norm of the gradient, None for none.
         random_state: seed of the weights, the validation split and the order.
+        watch: whether to keep gradients by layer and lag, gates and states on the way, and to name
+            explosions. The weights come out the same.
+        watch_every: updates from one :class:`~unrolled.learn.watch.Snapshot` to the next.
 
     Attributes:
         network_: the trained :class:`~unrolled.model.Network`.
         input_scaler_: the inputs' scaling.
         target_scaler_: the targets' scaling.
         history_: the errors of every epoch.
+        watch_: with ``watch``, a :class:`~unrolled.learn.watch.Snapshot` of the first update and of
+            every ``watch_every``-th, and an :class:`~unrolled.learn.watch.Explosion` wherever there
+            was one, also where a DivergedError ended it all; else empty.
         n_iter_: epochs trained.
         n_features_in_: I, or T where X is [n, T].
         target_: "step" or "sequence".
@@ -80,6 +87,8 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         learning_rate: float = 3e-3,
         clip: float | None = 1.0,
         random_state: int | np.random.RandomState | None = None,
+        watch: bool = False,
+        watch_every: int = 50,
     ) -> None:
         self.cell = cell
         self.hidden_size = hidden_size
@@ -94,6 +103,8 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         self.learning_rate = learning_rate
         self.clip = clip
         self.random_state = random_state
+        self.watch = watch
+        self.watch_every = watch_every
 
     def fit(self, X: Any, y: Any) -> SequenceRegressor:
         """Trains on the sequences.
@@ -117,14 +128,18 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
 
         with reproducible(int(random.randint(2**31))) as generator:
             self.network_ = Network(self._config(batch, goals))
-            self.history_ = fit(
-                self.network_,
-                losses=lambda: self._losses(data, lengths, scaled, train, generator),
-                validate=lambda: masked_mse(
-                    self._outputs(data[held_out], lengths[held_out]), scaled[held_out]
-                ).item(),
-                settings=FitSettings(self.epochs, self.learning_rate, self.clip, self.patience),
-            )
+            probe = self._probe(data, lengths, scaled, train) if self.watch else None
+            self.watch_: list[Record] = []
+            with watching(self.network_, probe, self.watch_every, self.watch_.append) as see:
+                self.history_ = fit(
+                    self.network_,
+                    losses=lambda: self._losses(data, lengths, scaled, train, generator),
+                    validate=lambda: masked_mse(
+                        self._outputs(data[held_out], lengths[held_out]), scaled[held_out]
+                    ).item(),
+                    settings=FitSettings(self.epochs, self.learning_rate, self.clip, self.patience),
+                    on_gradients=see,
+                )
         self.n_iter_ = len(self.history_.validation)
         if self.history_.interrupted:
             warnings.warn(
@@ -170,7 +185,14 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         return float(r2_score(truth[known], predicted[known], sample_weight=weights))
 
     def _check_parameters(self) -> None:
-        for name in ("hidden_size", "num_layers", "epochs", "batch_size", "patience"):
+        for name in (
+            "hidden_size",
+            "num_layers",
+            "epochs",
+            "batch_size",
+            "patience",
+            "watch_every",
+        ):
             value = getattr(self, name)
             if value is None and name == "patience":
                 continue
@@ -213,6 +235,16 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         """The scaled inputs [n, T, I] and the lengths [n]."""
         scaled = self.input_scaler_.transform(batch.data)
         return torch.from_numpy(scaled).float(), torch.from_numpy(batch.lengths)
+
+    def _probe(
+        self, data: Tensor, lengths: Tensor, goals: Tensor, train: NDArray[np.int64]
+    ) -> Probe:
+        """A few of the training sequences, with the goals at their ends."""
+        chosen = torch.from_numpy(train[:PROBED])
+        ends = goals[chosen]
+        if self.target_ == "step":
+            ends = ends[torch.arange(len(chosen)), lengths[chosen] - 1]
+        return Probe(data[chosen], ends, lengths[chosen])
 
     def _losses(
         self,

@@ -31,6 +31,15 @@ class FitSettings:
     patience: int | None = None
 
 
+@dataclass(frozen=True)
+class Update:
+    """Which one, as the messages count: epoch and step within it from 1; the loss there."""
+
+    epoch: int
+    step: int
+    loss: float
+
+
 @dataclass
 class History:
     """What happened: the mean training loss and the validation error of each epoch."""
@@ -48,6 +57,7 @@ def fit(
     validate: Callable[[], float],
     settings: FitSettings,
     on_epoch: Callable[[History], None] = lambda _: None,
+    on_gradients: Callable[[Update], None] = lambda _: None,
 ) -> History:
     """Trains ``network`` with Adam, and leaves it with the weights of its best validation.
 
@@ -58,6 +68,8 @@ def fit(
         validate: the validation error with the weights of the moment.
         settings: see :class:`FitSettings`.
         on_epoch: called after every epoch, for a progress bar.
+        on_gradients: called in every update when the weights have their gradients, not yet
+            clipped; it may look, and has to leave weights, gradients and random numbers alone.
 
     Returns:
         The history. Ctrl-C ends training early with the best weights so far, and it says so.
@@ -74,7 +86,7 @@ def fit(
     best = copy.deepcopy(network.state_dict())
     try:
         for epoch in range(settings.epochs):
-            _run_epoch(network, optimizer, losses(), settings.clip, history)
+            _run_epoch(network, optimizer, losses(), settings.clip, history, on_gradients)
             network.eval()
             with torch.no_grad():
                 error = validate()
@@ -107,6 +119,7 @@ def _run_epoch(
     losses: Iterable[Tensor],
     clip: float | None,
     history: History,
+    on_gradients: Callable[[Update], None],
 ) -> None:
     """One epoch of updates; appends the mean loss and the largest gradient norm."""
     network.train()
@@ -114,11 +127,13 @@ def _run_epoch(
     total, largest, step = 0.0, 0.0, 0
     for step, loss in enumerate(losses, start=1):
         value = loss.item()
-        where = f"in epoch {len(history.train) + 1}, step {step}"
+        update = Update(len(history.train) + 1, step, value)
+        where = f"in epoch {update.epoch}, step {update.step}"
         if not math.isfinite(value):
             raise DivergedError(f"the loss became {value} {where}: {_cause(network, largest)}")
         optimizer.zero_grad()
         torch.autograd.backward(loss)
+        on_gradients(update)
         norm = torch.nn.utils.clip_grad_norm_(weights, clip or math.inf).item()
         if not math.isfinite(norm):
             raise DivergedError(f"the gradient became {norm} {where}: {_cause(network, largest)}")

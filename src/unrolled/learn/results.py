@@ -15,6 +15,7 @@ from unrolled.learn.baselines import beaten_by
 from unrolled.learn.plot import Panel, draw_result
 from unrolled.learn.table import Array, Table
 from unrolled.learn.train import Training
+from unrolled.learn.watch_files import WATCH_FILES, save_watch
 from unrolled.learn.wave import SETTLING, WaveResult
 from unrolled.learn.windows import Rows
 from unrolled.model import TableConfig, replacing, save_run
@@ -51,7 +52,7 @@ def save_wave(results: Sequence[WaveResult], folder: Path, *, overwrite: bool) -
 
 
 def save_training(training: Training, folder: Path, *, overwrite: bool) -> None:
-    """The folder of ``unrolled train``."""
+    """The folder of ``unrolled train``; of an earlier run nothing stays that this one has not."""
     config = training.run.table
     with replacing(folder, overwrite=overwrite) as draft:
         save_run(training.run, draft)
@@ -68,6 +69,11 @@ def save_training(training: Training, folder: Path, *, overwrite: bool) -> None:
             {"training": training.history.train, "validation": training.history.validation},
             curve_label="error (scaled)",
         )
+        if training.watched:
+            save_watch(training.watched, draft)
+        stale = [name for name in WATCH_FILES if not (draft / name).exists()]
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
 
 
 def predictions_frame(

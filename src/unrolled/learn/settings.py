@@ -63,6 +63,8 @@ class TrainSettings(BaseModel):
     clip: float = Field(default=1.0, ge=0.0)
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     threads: int | None = Field(default=None, gt=0, le=MOST_THREADS)
+    watch: bool = False
+    watch_every: int = Field(default=50, gt=0)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> TrainSettings:

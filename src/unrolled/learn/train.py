@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from narwhals.typing import IntoDataFrame
 from torch import Tensor
@@ -18,6 +19,7 @@ from unrolled.learn.loop import FitSettings, History, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.settings import TrainSettings
 from unrolled.learn.table import Array, Table
+from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.learn.windows import Rows, gather
 from unrolled.model import Network, NetworkConfig, Run, Scaler
 
@@ -28,7 +30,8 @@ class Training:
 
     ``scores`` gives for each target the network and its baselines on the test rows (None where a
     baseline does not apply). ``test_rows`` [n] are places in ``table``, with the ``truth`` [n, O]
-    and the ``predicted`` [n, O] there, in the table's units.
+    and the ``predicted`` [n, O] there, in the table's units. ``watched`` is what was seen on the
+    way, with ``watch`` in the settings.
     """
 
     run: Run
@@ -41,12 +44,14 @@ class Training:
     truth: Array
     predicted: Array
     seconds: float
+    watched: tuple[Record, ...] = ()
 
 
 def train_table(
     source: str | Path | IntoDataFrame,
     settings: TrainSettings,
     on_epoch: Callable[[History], None] = lambda _: None,
+    on_record: Callable[[Record], None] = lambda _: None,
 ) -> Training:
     """Trains on the first rows of each series, stops by the next, and is scored on the last.
 
@@ -54,23 +59,31 @@ def train_table(
         source: a CSV or Parquet file, or a data frame.
         settings: what to read and how to train.
         on_epoch: called after every epoch.
+        on_record: with ``watch`` in the settings, given each record as it is made.
 
     Raises:
         InputError: the table can't be used as it is.
         DivergedError: training met a number that is not finite.
     """
-    return train_dataset(read_dataset(source, settings), settings, on_epoch)
+    return train_dataset(read_dataset(source, settings), settings, on_epoch, on_record)
 
 
 def train_dataset(
     dataset: Dataset,
     settings: TrainSettings,
     on_epoch: Callable[[History], None] = lambda _: None,
+    on_record: Callable[[Record], None] = lambda _: None,
 ) -> Training:
     """The same for a table that :func:`~unrolled.learn.dataset.read_dataset` has read."""
     started = time.perf_counter()
+    watched: list[Record] = []
+
+    def keep(record: Record) -> None:
+        watched.append(record)
+        on_record(record)
+
     with reproducible(settings.seed, settings.threads) as generator:
-        run, history = _train(dataset, settings, generator, on_epoch)
+        run, history = _train(dataset, settings, generator, on_epoch, keep)
         test = dataset.ends[2]
         predicted = predict_ends(run, dataset.table.inputs, test)
     return Training(
@@ -84,6 +97,7 @@ def train_dataset(
         truth=dataset.goals[test],
         predicted=predicted,
         seconds=time.perf_counter() - started,
+        watched=tuple(watched),
     )
 
 
@@ -92,6 +106,7 @@ def _train(
     settings: TrainSettings,
     generator: torch.Generator,
     on_epoch: Callable[[History], None],
+    on_record: Callable[[Record], None],
 ) -> tuple[Run, History]:
     config = settings.table()
     read = features(dataset.table.inputs, config)
@@ -102,16 +117,26 @@ def _train(
     goals = torch.from_numpy(target_scaler.transform(change)).float()
     train, validation, _ = dataset.ends
     network = Network(_network_config(settings))
-    history = fit(
-        network,
-        losses=lambda: window_losses(network, data, goals, train, settings, generator),
-        validate=lambda: _error(network, data, goals, validation, settings.window),
-        settings=FitSettings(
-            settings.epochs, settings.learning_rate, settings.clip or None, settings.patience
-        ),
-        on_epoch=on_epoch,
-    )
+    probe = _probe(data, goals, train, settings.window) if settings.watch else None
+    with watching(network, probe, settings.watch_every, on_record) as see:
+        history = fit(
+            network,
+            losses=lambda: window_losses(network, data, goals, train, settings, generator),
+            validate=lambda: _error(network, data, goals, validation, settings.window),
+            settings=FitSettings(
+                settings.epochs, settings.learning_rate, settings.clip or None, settings.patience
+            ),
+            on_epoch=on_epoch,
+            on_gradients=see,
+        )
     return Run(network, config, input_scaler, target_scaler), history
+
+
+def _probe(data: Tensor, goals: Tensor, ends: Rows, window: int) -> Probe:
+    """A few of the training windows, from all over the table."""
+    count = min(PROBED, len(ends))
+    chosen = torch.from_numpy(ends[np.linspace(0, len(ends) - 1, count).astype(int)])
+    return Probe(gather(data, chosen, window), goals[chosen])
 
 
 def window_losses(

@@ -145,13 +145,23 @@ def replacing(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     try:
         yield draft
         folder.mkdir(exist_ok=True)
-        for made in sorted(draft.iterdir()):
-            made.replace(folder / made.name)
+        _move(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         for parent in above:
             with suppress(OSError):  # it holds the result
                 parent.rmdir()
+
+
+def _move(draft: Path, folder: Path) -> None:
+    """All that is in ``draft`` to the same place in ``folder``."""
+    for made in sorted(draft.iterdir()):
+        place = folder / made.name
+        if made.is_dir():
+            place.mkdir(exist_ok=True)
+            _move(made, place)
+        else:
+            made.replace(place)
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
