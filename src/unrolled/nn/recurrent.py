@@ -227,7 +227,7 @@ def _make_spec(
 
 
 _spec = lru_cache(maxsize=1024, typed=True)(_make_spec)
-"""Specs are values: made once for all calls that are alike; True, which is refused, is not like 1."""
+"""Specs are values: made once for all calls that are alike (True, which is refused, is not 1)."""
 
 
 def _reordered(state: State, order: Tensor) -> State:
