@@ -15,7 +15,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas sanitize lint bench bench-linear results clean
+.PHONY: help demo test test-isas sanitize race lint bench bench-linear results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -30,7 +30,8 @@ test-isas: $(VENV)/.run $(VENV)/.dev ## the parity test on every instruction set
 	UNROLLED_TEST_EVERY_ISA=1 $(BIN)/python -m pytest -n auto tests/nn/test_parity.py
 
 # The sanitizers' runtimes have to be loaded before Python's own libraries, and our editable install
-# has to step aside for the checked build. What torch and Python leak is not looked at.
+# has to step aside for the checked build. What torch and Python leak is not looked at. Tests of how
+# much memory there is are left out: the sanitizer takes its own.
 SANITIZED := build/sanitize
 sanitize: $(VENV)/.run $(VENV)/.dev ## the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja --log-level=WARNING -DUNROLLED_SANITIZE=ON \
@@ -43,7 +44,14 @@ sanitize: $(VENV)/.run $(VENV)/.dev ## the core's tests under AddressSanitizer a
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	sh -c '$(BIN)/python -c "from unrolled.scan import native; assert \"$(SANITIZED)\" in native._core.__file__" && \
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/scan tests/nn/test_lengths.py \
-	  -k "not grow and not from_outside"'
+	  -k "not test_memory and not test_offsets and not only_the_states and not from_outside"'
+
+# Without Python, torch and OpenMP, of whose threads ThreadSanitizer knows nothing.
+race: ## the core's threads under ThreadSanitizer
+	mkdir -p build
+	$(CXX) -std=c++20 -O1 -g -fsanitize=thread -Wall -Wextra -Wno-psabi -fno-math-errno \
+	  -DUNROLLED_ISA=race -DUNROLLED_BYTES=16 tests/race/race.cpp -o build/race -pthread
+	build/race
 
 lint: $(VENV)/.run $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -69,7 +69,7 @@ struct BackwardScan {
                 if (!g.d_h0) d_h = scratch.take<T>(hs);
                 if (!g.d_c0) d_c = scratch.take<T>(cs);
                 if (!g.sums) summed = scratch.take<T>(sums.memory(layout));
-                panels = scratch.take<T>(threads * capacity * panel_size);
+                panels = scratch.take<T>(threads * Sums<T, C>::panel_size);
                 for (int i = 0; i < (threads > 1 ? 2 : 1); ++i) take_block(scratch, blocks[i]);
             },
             [&] {
@@ -80,7 +80,7 @@ struct BackwardScan {
                 if (!g.sums) zero(summed, sums.memory(layout));
                 pack(threads);
                 share(threads, panels);
-                if (g.gradients.ih) sums.write(s, layout, summed, g.gradients);
+                if (g.gradients.hh) sums.write(s, layout, summed, g.gradients);
             });
     }
 
@@ -94,8 +94,6 @@ struct BackwardScan {
         if (g.d_input.data)
             pack_product<T>({g.weights.ih, gates, s.inputs, false, turn}, ih, threads);
     }
-
-    static constexpr Index panel_size = 4 * lanes<T>;  // of a slot, at most
 
     void take_block(Scratch& scratch, Block<T>& block) const {
         const Index projected = s.projection ? capacity : 0;
@@ -123,7 +121,7 @@ struct BackwardScan {
         on_threads(threads, [&](int thread, int all) {
             if (thread == 0) cut(layout, all, bounds);
             wait_for_all(all);
-            T* panel = panels + thread * capacity * panel_size;
+            T* panel = panels + thread * Sums<T, C>::panel_size;
             if (all > 1) at_once(bounds[thread], bounds[thread + 1], panel, thread, all);
             else one_by_one(panel);
         });
@@ -141,15 +139,17 @@ struct BackwardScan {
     // While one block's products are shared out, the block that the scan comes to next is scanned by
     // who has rows in it. The results do not depend on who does what.
     void at_once(Index first, Index last, T* panel, int thread, int all) {
+        // The same numbers on every thread, and on each its own: no thread reads what another writes.
+        Block<T> own[2] = {blocks[0], blocks[1]};
         Index end = layout.end - layout.begin;
         for (int turn = 0;; turn ^= 1) {
-            Block<T> mine = blocks[turn];  // every thread has the same numbers, and its own copy
+            Block<T>&mine = own[turn], &before = own[turn ^ 1];
             if (end > 0) {
                 extend(mine, end);
-                if (thread == 0) blocks[turn] = mine, next_task[turn] = 0;
+                // Nobody claims of these before the barrier, and nobody has since the last one.
+                if (thread == 0) next_task[turn] = 0;
                 scan(mine, first, last);
             }
-            Block<T>& before = blocks[turn ^ 1];
             if (end < layout.end - layout.begin)
                 for (Index task; (task = next_task[turn ^ 1]++) < tasks(before);)
                     run_task(task, before, panel);

@@ -1,10 +1,11 @@
 // Rows shared out to threads, and the order in which a scan meets the steps.
 #pragma once
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include "memory.h"
+
+#ifndef UNROLLED_POOL  // tests/race has one that ThreadSanitizer understands
+#define UNROLLED_POOL "pool.h"
+#endif
+#include UNROLLED_POOL
 
 namespace unrolled::UNROLLED_ISA {
 
@@ -18,26 +19,6 @@ inline int affordable(Index work, int threads) {
     const Index most = work / worth_a_thread;
     if (threads > most) threads = most < 1 ? 1 : static_cast<int>(most);
     return threads < most_threads ? threads : most_threads;
-}
-
-// Calls f(thread, threads) on each of so many threads of the OpenMP pool.
-template <class F>
-void on_threads(int threads, F f) {
-    if (threads <= 1) return f(0, 1);
-#ifdef _OPENMP
-    // The runtime may have fewer to give than were asked for.
-#pragma omp parallel num_threads(threads)
-    f(omp_get_thread_num(), omp_get_num_threads());
-#else
-    f(0, 1);
-#endif
-}
-
-inline void wait_for_all(int threads) {
-    if (threads <= 1) return;
-#ifdef _OPENMP
-#pragma omp barrier
-#endif
 }
 
 // Calls f(i) for i from 0 to count - 1, a stretch of them on each thread.

@@ -39,6 +39,9 @@ struct Sums {
     static constexpr int input = 0, hidden = 1, bias_ih = 2, bias_hh = 3, projection = 4, parts = 5;
     // Whether the input's share of the gates is another than the hidden state's.
     static constexpr bool differ = C::recurrent_derivatives > 0;
+    // So many slots' share of a panel are copied at a time: it stays in the cache, however many slots
+    // a block has, and is small beside a block, however many threads there are.
+    static constexpr Index panel_slots = 256, panel_size = panel_slots * 4 * lanes<T>;
     Part part[parts];
     Index size = 0;
 
@@ -64,7 +67,7 @@ struct Sums {
         return (differ ? 2 : 1) * of_gates + (s.projection ? panels<T>(s.hidden) : 0);
     }
 
-    // `panel` is memory for a panel of the block.
+    // `panel` is memory for panel_size numbers.
     void run(const Shape& s, Index task, const Block<T>& block, T* sums, T* panel) const {
         const Index of_gates = panels<T>(C::gates * s.hidden), ld = C::derivatives * s.hidden;
         const auto gates = [&](Index from) {
@@ -107,42 +110,50 @@ struct Sums {
         const Index columns = part[*of.begin()].width;
         with_vectors<T>(columns, [&]<int V>() {
             const Index width = V * lanes<T>, left = columns - number * width;
-            for (Index slot = 0; slot < block.slots; ++slot)
-                for (int v = 0; v < V; ++v)
-                    store(panel + slot * width + v * lanes<T>,
-                          left > v * lanes<T>
-                              ? load(from(slot) + number * width + v * lanes<T>, left - v * lanes<T>)
-                              : Vec<T>{});
-            for (const int p : of)
-                add_products<V>(read(p, block), part[p].count, block, panel,
-                                sums + part[p].offset + number * width * part[p].count);
+            Index first = 0;
+            do {  // once for a block without a slot too: it may close
+                const Index rest = block.slots - first;
+                const Index slots = rest < panel_slots ? rest : panel_slots;
+                for (Index slot = 0; slot < slots; ++slot)
+                    for (int v = 0; v < V; ++v)
+                        store(panel + slot * width + v * lanes<T>,
+                              left > v * lanes<T> ? load(from(first + slot) + number * width +
+                                                             v * lanes<T>,
+                                                         left - v * lanes<T>)
+                                                  : Vec<T>{});
+                for (const int p : of)
+                    add_products<V>(read(p, block, first), part[p].count, slots, panel,
+                                    sums + part[p].offset + number * width * part[p].count,
+                                    block.closes && slots == rest);
+                first += slots;
+            } while (first < block.slots);
         });
     }
 
-    static const T* const* read(int p, const Block<T>& block) {
+    static const T* const* read(int p, const Block<T>& block, Index first) {
         switch (p) {
-            case input: return block.input;
-            case hidden: return block.hidden;
-            case projection: return block.d_projected;
+            case input: return block.input + first;
+            case hidden: return block.hidden + first;
+            case projection: return block.d_projected + first;
             default: return nullptr;
         }
     }
 
     // sums [count, V vectors] += what the slots read, times the panel; null reads ones.
     template <int V>
-    void add_products(const T* const* read, Index count, const Block<T>& block, const T* panel,
-                      T* sums) const {
+    void add_products(const T* const* read, Index count, Index slots, const T* panel, T* sums,
+                      bool closes) const {
         for_tiles(0, count, [&]<int R>(Index first) {
             Vec<T> acc[R][V];
             T* here = sums + first * V * lanes<T>;
             for (int r = 0; r < R; ++r)
                 for (int v = 0; v < V; ++v) acc[r][v] = load(here + (r * V + v) * lanes<T>);
-            if (read) accumulate_across<T, R, V>(acc, read, first, block.slots, panel);
-            else add_up<V>(acc[0], block.slots, panel);
+            if (read) accumulate_across<T, R, V>(acc, read, first, slots, panel);
+            else add_up<V>(acc[0], slots, panel);
             for (int r = 0; r < R; ++r) {
                 for (int v = 0; v < V; ++v, here += lanes<T>) {
-                    if (block.closes) store(here + size, load(here + size) + acc[r][v]);
-                    store(here, block.closes ? Vec<T>{} : acc[r][v]);
+                    if (closes) store(here + size, load(here + size) + acc[r][v]);
+                    store(here, closes ? Vec<T>{} : acc[r][v]);
                 }
             }
         });

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from typing import Any
 
 import torch
@@ -36,3 +39,17 @@ def assert_like_the_reference(
     tolerance = 1e-11 if x.dtype == torch.float64 else 2e-5
     for ours, theirs in zip(itertools.chain(*found), itertools.chain(*expected), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def run_apart(code: str, **environment: str) -> str:
+    """What the code prints, in a process of its own that has a minute for it."""
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-import resource
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
 import unrolled
-from support_native import assert_like_the_reference, gradients
-from support_nn import Kind, every_kind, random_hx, tensors, use_backend
+from support_native import assert_like_the_reference, run_apart
+from support_nn import Kind, every_kind, random_hx, use_backend
 from unrolled.scan import engine, native
 
 if not native.is_built():
@@ -22,14 +18,6 @@ if not native.is_built():
 
 SIZES = [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 65, 70]
 every_core = pytest.mark.parametrize("core", native.isas())
-
-
-@pytest.fixture
-def threads():
-    """Sets torch's threads for a test; the other tests run on one."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 @every_core
@@ -68,31 +56,6 @@ def test_the_forward_pass_is_the_same_to_the_bit_for_a_row_alone(core, kind, dty
         for row in range(11):
             alone, _ = module(x[:, row : row + 1])
             assert torch.equal(alone, together[:, row : row + 1])
-
-
-@every_kind
-@pytest.mark.parametrize("layout", ["dense", "lengths"])
-def test_any_number_of_threads_gives_the_same_bits(kind: Kind, layout, threads):
-    module, _ = kind.pair(hidden_size=48, num_layers=2, bidirectional=True)
-    x = torch.randn(60, 23, 2)
-    lengths = None if layout == "dense" else torch.randint(0, 61, (23,))
-    results = []
-    for count in (1, 2, 3):
-        threads(count)
-        with torch.inference_mode():
-            output, last = module(x, None, lengths)
-        results.append([output, *tensors(last)])
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
-
-
-@every_kind
-def test_training_gives_the_same_bits_from_run_to_run(kind: Kind, threads):
-    threads(2)
-    module, _ = kind.pair(hidden_size=48)
-    x = torch.randn(60, 23, 2, requires_grad=True)
-    first, second = (gradients(module, x) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first[1], second[1], strict=True))
 
 
 @every_kind
@@ -188,30 +151,6 @@ def test_nan_and_infinity_stay_in_their_row():
     assert torch.equal(found[:, [0, 1, 4]], clean[:, [0, 1, 4]])
 
 
-def test_two_python_threads_may_use_one_module_at_once():
-    module = unrolled.LSTM(3, 40)
-    inputs = [torch.randn(50, 8, 3) for _ in range(8)]
-    alone = [gradients(module, x)[1] for x in inputs]
-    with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(lambda x: gradients(module, x)[1], inputs))
-    for a, b in zip(alone, together, strict=True):
-        assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
-
-
-def test_a_thousand_training_steps_do_not_grow_the_process():
-    module = unrolled.LSTM(8, 64, num_layers=2)
-    x = torch.randn(20, 16, 8)
-
-    def train(steps):
-        for _ in range(steps):
-            module(x)[0].sum().backward()
-            module.zero_grad()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    before = train(100)
-    assert train(1000) - before < 8 * 1024  # KiB; a step keeps 3 MiB until its backward pass
-
-
 # --- who runs -------------------------------------------------------------------------------------
 
 
@@ -280,14 +219,7 @@ def test_the_instruction_set_can_be_forced_from_outside(name):
         "import torch, unrolled;"
         "print(unrolled.which_backend(unrolled.LSTM(2, 3), torch.zeros(4, 2)))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"UNROLLED_ISA": name, "PYTHONPATH": ":".join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.startswith(f"native ({name})")
+    assert run_apart(code, UNROLLED_ISA=name).startswith(f"native ({name})")
 
 
 def test_an_instruction_set_that_is_not_there_is_refused(monkeypatch):

@@ -44,9 +44,30 @@ def strided(draw, *shape, dtype):
     return torch.randn(shape, dtype=dtype)
 
 
+@st.composite
+def states_of(draw, module, batch):
+    """None, or states that are wanted gradients of and may not lie dense."""
+    if not draw(st.booleans()):
+        return None
+    depth = module.num_layers * (2 if module.bidirectional else 1)
+    widths = [module.proj_size or module.hidden_size]
+    widths += [module.hidden_size] * (module.mode == "LSTM")
+    dtype = module.weight_hh_l0.dtype
+    states = [draw(strided(depth, batch, width, dtype=dtype)).detach() for width in widths]
+    states = tuple(state.requires_grad_() for state in states)
+    return states if len(states) > 1 else states[0]
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_any_shape_lengths_and_strides(data):
+def test_any_shape_lengths_states_strides_and_threads(data):
     steps, batch, inputs = (data.draw(st.integers(1, high)) for high in (12, 17, 9))
     dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
     kind = data.draw(st.sampled_from(MODULES))
@@ -67,4 +88,7 @@ def test_any_shape_lengths_and_strides(data):
     )
     shape = (batch, steps, inputs) if module.batch_first else (steps, batch, inputs)
     x = data.draw(strided(*shape, dtype=dtype)).detach().requires_grad_()
-    assert_like_the_reference(module, x, None, data.draw(lengths_of(batch, steps)))
+    hx = data.draw(states_of(module, batch))
+    module.recompute_every = data.draw(st.none() | st.integers(1, steps + 1))
+    torch.set_num_threads(data.draw(st.sampled_from([1, 1, 1, 2])))
+    assert_like_the_reference(module, x, hx, data.draw(lengths_of(batch, steps)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -236,8 +236,8 @@ def _make_spec(
     return Spec(CELLS[mode], num_layers, bias, bidirectional, projected, dropout, every)
 
 
-_spec = cache(_make_spec)
-"""Specs are values: made once for all calls that are alike."""
+_spec = lru_cache(maxsize=1024, typed=True)(_make_spec)
+"""Specs are values: made once for all calls that are alike (True, which is refused, is not 1)."""
 
 
 def _reordered(state: State, order: Tensor) -> State:

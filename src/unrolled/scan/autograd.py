@@ -6,13 +6,14 @@ the reference.
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unrolled.scan import passes, reference
-from unrolled.scan.native import Carried, has_memory
+from unrolled.scan.native import Carried, dense, has_memory
 from unrolled.scan.passes import Stage
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Spec, State
@@ -60,29 +61,39 @@ class _Pass(torch.autograd.Function):
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         sequences, initial = Sequences(tensors[0], batch_sizes), tensors[1 : 1 + states] or None
-        ctx.spec, ctx.batch_sizes, ctx.states = spec, batch_sizes, states
-        ctx.stages, ctx.carried = stages, carried
-        ctx.shapes = [tensor.shape for tensor in tensors]
         flat = list(tensors[1 + states :])
         output, last = passes.forward(spec, sequences, initial, flat, stages)
-        ctx.save_for_backward(*tensors, output)
+        # All tensors by autograd's hands: it frees them when the graph is done with, and what works
+        # on saved tensors, as checkpoints do, works on these.
+        left = [tensor for stage in stages for tensor in stage.tensors()]
+        ctx.save_for_backward(*tensors, output, *left)
+        ctx.stages = [stage.with_tensors(repeat(None)) for stage in stages]
+        ctx.carried = carried
+        ctx.spec, ctx.batch_sizes, ctx.states = spec, batch_sizes, states
+        ctx.shapes = [tensor.shape for tensor in tensors]
         ctx.set_materialize_grads(False)
         return output, *last
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        *tensors, output = ctx.saved_tensors  # refuses weights that were changed in place
+        saved = ctx.saved_tensors  # refuses weights that were changed in place
+        given: int = len(ctx.shapes)
+        states: int = ctx.states
+        tensors = saved[:given]
         if [tensor.shape for tensor in tensors] != ctx.shapes:
             raise RuntimeError(
                 "a weight, a state or the input has another shape than in the forward pass. "
                 "Was its data replaced before the backward pass?"
             )
-        states: int = ctx.states
+        # A hook on saved tensors may give them back in another layout.
+        output = dense(saved[given])
+        left = iter([None if tensor is None else dense(tensor) for tensor in saved[given + 1 :]])
+        stages = [stage.with_tensors(left) for stage in ctx.stages]
         sequences, initial = Sequences(tensors[0], ctx.batch_sizes), tuple(tensors[1 : 1 + states])
         flat = tensors[1 + states :]
         # With create_graph, or under a vmap over the gradients, which are then no plain tensors.
         if torch.is_grad_enabled() or not all(has_memory(g) for g in gradients if g is not None):
-            found = _backward_by_reference(ctx, sequences, initial or None, flat, gradients)
+            found = _backward_by_reference(ctx, sequences, initial or None, flat, stages, gradients)
         else:
             found = passes.backward(
                 ctx.spec,
@@ -90,7 +101,7 @@ class _Pass(torch.autograd.Function):
                 initial or None,
                 flat,
                 output,
-                ctx.stages,
+                stages,
                 gradients,
                 ctx.carried,
                 wants_input=ctx.needs_input_grad[5],
@@ -103,11 +114,11 @@ def _backward_by_reference(
     sequences: Sequences,
     initial: State | None,
     flat: list[Tensor],
+    stages: list[Stage],
     gradients: tuple[Tensor | None, ...],
 ) -> list[Tensor | None]:
     """The same by plain torch, from the start: gradients that can be differentiated again."""
     spec: Spec = ctx.spec
-    stages: list[Stage] = ctx.stages
     shape = sequences.data.shape[:-1]
     noises = [n.view(*shape, n.shape[-1]) for n in passes.noises(spec, stages)]
     create_graph = torch.is_grad_enabled()

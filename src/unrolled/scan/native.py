@@ -116,6 +116,19 @@ def _other_kind(data: Tensor, others: Sequence[Tensor]) -> str | None:
     return None
 
 
+def check_kind(data: Tensor, others: Sequence[Tensor]) -> None:
+    """Whether a backward pass still finds what the forward pass found.
+
+    Raises:
+        RuntimeError: a tensor has another dtype or is elsewhere.
+    """
+    if _other_kind(data, others):
+        raise RuntimeError(
+            "a weight, a state or the input has another dtype or device than in the forward pass. "
+            "Was the module or its data converted before the backward pass?"
+        )
+
+
 def has_memory(tensor: Tensor) -> bool:
     """Whether the tensor is numbers in memory, and not a stand-in for many, as under vmap."""
     try:
@@ -193,6 +206,8 @@ class Steps(NamedTuple):
 
     def place_from(self, data: Tensor, begin: int, end: int) -> Place:
         """Where ``data`` [K, F] lies, which holds a stretch of the steps, one after the other."""
+        if data.numel() == 0:  # it lies nowhere, and there is nothing before that
+            return NOWHERE
         width = data.shape[-1]
         before = self.offset(min(begin, end)) * width * data.element_size()
         return data.data_ptr() - before, self.batch * width, width

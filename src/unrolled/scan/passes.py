@@ -5,8 +5,9 @@ Nothing here knows of autograd: :mod:`autograd` and :mod:`operator` put it there
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -31,6 +32,18 @@ class Stage:
     left: list[Left] = field(default_factory=list)
     output: Tensor | None = None
     noise: Tensor | None = None
+
+    def tensors(self) -> list[Tensor | None]:
+        """All there are, in the order in which :meth:`with_tensors` takes them."""
+        own = [self.data, self.output, self.noise, *self.noises]
+        return own + [tensor for left in self.left for tensor in left.tensors()]
+
+    def with_tensors(self, tensors: Iterator[Any]) -> Stage:
+        """The same with other tensors, or None, in their places."""
+        data, output, noise = next(tensors), next(tensors), next(tensors)
+        noises = [next(tensors) for _ in self.noises]
+        left = [left.with_tensors(tensors) for left in self.left]
+        return Stage(data, noises, left, output, noise)
 
 
 def forward(
@@ -95,11 +108,13 @@ def backward(
     ``output`` and ``stages`` are what the forward pass left, ``gradients`` those of the output and
     the last states, None for zero.
     """
+    native.check_kind(output, [sequences.data, *(initial or ()), *flat])
     flat = [w.contiguous() for w in flat]
     scans = native.scans(spec, flat)
     steps = Steps.of(sequences, None if initial is None else initial[0].shape[1])
     if initial is not None:
         initial = tuple([s.contiguous() for s in initial])
+    native.check(scans, sequences.data.shape[-1], initial, steps.batch)
     d_last = [None if g is None else g.contiguous() for g in gradients[1:]]
     d_initial = None
     if initial is not None or spec.recompute_every is not None:

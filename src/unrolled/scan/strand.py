@@ -10,9 +10,10 @@ before each stretch; the pass then repeats the stretches as it comes to them, th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +43,20 @@ class Left:
     bounds: list[int]
     run: Run | None = None
     states: list[State | None] = field(default_factory=list)
+
+    def tensors(self) -> list[Tensor | None]:
+        """All there are, in the order in which :meth:`with_tensors` takes them."""
+        if self.run is None:
+            return [tensor for state in self.states if state is not None for tensor in state]
+        return [*chain.from_iterable(self.run.kept), *self.run.outputs]
+
+    def with_tensors(self, tensors: Iterator[Any]) -> Left:
+        """The same with other tensors, or None, in their places."""
+        if self.run is None:
+            states = [None if s is None else tuple([next(tensors) for _ in s]) for s in self.states]
+            return Left(self.bounds, None, states)
+        kept = [Kept(next(tensors), next(tensors), next(tensors)) for _ in self.run.kept]
+        return Left(self.bounds, Run(kept, [next(tensors) for _ in self.run.outputs]))
 
 
 class Strand:

@@ -1,0 +1,102 @@
+// One layer there and back on one thread and on several, under ThreadSanitizer (make race): no thread
+// may touch what another is writing, and the numbers have to be the same to the last bit.
+#define UNROLLED_POOL "../tests/race/threads.h"
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "../../csrc/backward.h"
+#include "../../csrc/cells/elman.h"
+#include "../../csrc/cells/gru.h"
+#include "../../csrc/cells/lstm.h"
+#include "../../csrc/forward.h"
+
+using namespace unrolled;
+using namespace unrolled::UNROLLED_ISA;
+using Numbers = std::vector<float>;
+
+struct Case {
+    Cell cell;
+    Index steps, rows, projection;
+    bool reverse, ragged;
+};
+
+constexpr Index inputs = 5, hidden = 40;
+
+template <class C>
+std::vector<Numbers> run(const Case& of, int threads) {
+    std::mt19937 generator(1);
+    std::normal_distribution<float> normal(0, 0.3f);
+    const auto random = [&](Index count) {
+        Numbers numbers(count);
+        for (float& number : numbers) number = normal(generator);
+        return numbers;
+    };
+    const auto null_without = [](bool there, Numbers& numbers) {
+        return there ? numbers.data() : nullptr;
+    };
+
+    const Shape s{of.cell, inputs, hidden, of.projection};
+    const Index state = s.state(), gates = C::gates * hidden, rows = of.rows;
+    const bool projects = of.projection > 0;
+    std::vector<Index> offsets(of.steps), sizes(of.steps);
+    Index pairs = 0;
+    for (Index t = 0; t < of.steps; ++t) {
+        offsets[t] = pairs;
+        pairs += sizes[t] = of.ragged ? rows - t * rows / of.steps : rows;
+    }
+    const Layout layout{of.steps,   rows, of.ragged ? offsets.data() : nullptr,
+                        of.ragged ? sizes.data() : nullptr, of.reverse, 0, of.steps};
+
+    Numbers ih = random(gates * inputs), hh = random(gates * state), bias_ih = random(gates),
+            bias_hh = random(gates), hr = random(of.projection * hidden),
+            input = random(pairs * inputs), d_output = random(pairs * state);
+    Numbers output(pairs * state), h_n(rows * state), c_n(rows * hidden),
+        kept(pairs * C::kept * hidden), cells(pairs * hidden), raw(pairs * hidden);
+    const Weights<float> weights{ih.data(), hh.data(), bias_ih.data(), bias_hh.data(),
+                                 null_without(projects, hr)};
+    float* kept_gates = null_without(C::kept > 0, kept);
+    float* kept_cells = null_without(C::has_cell, cells);
+    float* kept_raw = null_without(projects, raw);
+    ForwardScan<float, C>::run(
+        s, layout,
+        {weights, {input.data(), rows * inputs, inputs}, nullptr, nullptr,
+         {output.data(), rows * state, state}, h_n.data(), null_without(C::has_cell, c_n),
+         kept_gates, kept_cells, kept_raw},
+        threads);
+
+    Numbers d_input(pairs * inputs), d_h0(rows * state), d_c0(rows * hidden), d_ih(gates * inputs),
+        d_hh(gates * state), d_bias_ih(gates), d_bias_hh(gates), d_hr(of.projection * hidden);
+    BackwardScan<float, C>::run(
+        s, layout,
+        {weights, {input.data(), rows * inputs, inputs}, nullptr, nullptr,
+         {output.data(), rows * state, state}, kept_gates, kept_cells, kept_raw,
+         {d_output.data(), rows * state, state}, nullptr, nullptr, d_h0.data(),
+         null_without(C::has_cell, d_c0), {d_input.data(), rows * inputs, inputs}, false, nullptr,
+         {d_ih.data(), d_hh.data(), d_bias_ih.data(), d_bias_hh.data(),
+          null_without(projects, d_hr)}},
+        threads);
+    return {output, h_n, c_n, d_input, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh, d_hr};
+}
+
+template <class C>
+int differing(Cell cell, Index projection) {
+    int found = 0;
+    for (const bool ragged : {false, true})
+        for (const bool reverse : {false, true})
+            // One row or several, and sums that are short or go over into totals.
+            for (const auto& [steps, rows] : {std::pair{500, 1}, {60, 23}, {250, 23}}) {
+                const Case of{cell, steps, rows, projection, reverse, ragged};
+                const auto alone = run<C>(of, 1);
+                for (const int threads : {2, 4}) found += run<C>(of, threads) != alone;
+            }
+    return found;
+}
+
+int main() {
+    const int found = differing<Elman<float, false, 4>>(Cell::rnn_tanh, 0) +
+                      differing<Gru<float>>(Cell::gru, 0) + differing<Lstm<float>>(Cell::lstm, 0) +
+                      differing<Lstm<float>>(Cell::lstm, 7);
+    std::printf("%d results depend on the number of threads\n", found);
+    return found > 0;
+}
