@@ -238,11 +238,11 @@ def test_fitting_again_forgets_what_was_fitted_before(rng):
 
 
 def test_an_interrupt_keeps_the_best_weights_and_warns(rng, monkeypatch):
-    def interrupted(network, losses, validate, settings):
+    def interrupted(*args, **settings):
         def stop(_):
             raise KeyboardInterrupt
 
-        return whole(network, losses, validate, settings, on_epoch=stop)
+        return whole(*args, **settings, on_epoch=stop)
 
     whole = estimator_module.fit
     monkeypatch.setattr(estimator_module, "fit", interrupted)
