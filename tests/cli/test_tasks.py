@@ -40,7 +40,10 @@ def test_it_writes_the_numbers_and_a_picture(adding):
     for cell in metrics["cells"].values():
         assert cell["steps"] == [1, 2, 3]
         assert len(cell["losses"]) == len(cell["scores"]) == 3
-        assert cell["before"] is None
+        for when in ("before", "after"):
+            assert len(cell[when]["gradient_by_lag"]) == 12
+            assert 0 <= cell[when]["horizon"] < 12
+            assert "over 12 steps" in cell[when]["letter"][0]
     assert matplotlib.image.imread(folder / "picture.png").shape[1] > 800
 
 

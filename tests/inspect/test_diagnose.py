@@ -317,3 +317,8 @@ def test_one_of_several_modules_has_to_be_named():
 def test_too_few_steps_are_refused():
     with pytest.raises(InputError, match="3 steps at least"):
         unrolled.diagnose(unrolled.GRU(2, 4), torch.randn(2, B, 2))
+
+
+def test_a_cell_is_refused():
+    with pytest.raises(InputError, match="is a cell, which takes its steps one by one"):
+        unrolled.diagnose(nn.Sequential(nn.GRUCell(2, 4)), torch.randn(T, 2))

@@ -251,6 +251,33 @@ def test_a_module_that_runs_twice_is_recorded_call_after_call():
     torch.testing.assert_close(twice.get("cell"), once.get("cell"))
 
 
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("home", [unrolled, nn], ids=["ours", "torchs"])
+def test_a_cell_in_a_loop_is_recorded_as_its_sequence_is(home, name):
+    module = getattr(unrolled, name)(INPUTS, HIDDEN, dtype=torch.float64)
+    cell = getattr(home, f"{name}Cell")(INPUTS, HIDDEN, dtype=torch.float64)
+    cell.load_state_dict({key.removesuffix("_l0"): w for key, w in module.state_dict().items()})
+
+    class Loop(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = cell
+
+        def forward(self, x):
+            state = None
+            for x_t in x:
+                state = self.cell(x_t, state)
+            return state
+
+    x = torch.randn(T, B, INPUTS, dtype=torch.float64)
+    found = unrolled.record(Loop(), x, gradients=True)
+    expected = unrolled.record(module, x, gradients=True)
+    assert [key._replace(module="") for key in found.values] == list(expected.values)
+    for kind in ("values", "gradients"):
+        for key, value in getattr(expected, kind).items():
+            torch.testing.assert_close(getattr(found, kind)[key._replace(module="cell")], value)
+
+
 def test_recompute_every_is_set_aside():
     module = unrolled.LSTM(INPUTS, HIDDEN, recompute_every=2)
     assert unrolled.record(module, torch.randn(T, B, INPUTS)).get("forget").shape[0] == T
@@ -290,7 +317,7 @@ def test_the_frame_has_a_row_for_each_number_that_is_there():
 
 
 def test_a_model_without_recurrent_modules_is_refused():
-    with pytest.raises(InputError, match="Linear has no RNN, LSTM or GRU to record"):
+    with pytest.raises(InputError, match="Linear has no RNN, LSTM, GRU or cell to record"):
         unrolled.record(nn.Linear(2, 3), torch.zeros(1, 2))
 
 

@@ -69,6 +69,11 @@ def diagnose(
         whole = record(model, inputs, lengths=lengths)
         name = _named(whole, module)
         recurrent: Any = model.get_submodule(name)
+        if isinstance(recurrent, torch.nn.RNNCellBase):
+            raise InputError(
+                f"{name!r} is a cell, which takes its steps one by one in the model's own loop. "
+                "To measure its memory put an RNN, LSTM or GRU with its weights in its place"
+            )
         if len(whole.masks[name]) < LEAST_STEPS:
             raise InputError(f"{LEAST_STEPS} steps at least are needed to speak of memory")
         run = _Runs(model, inputs, target, loss, lengths, recurrent)

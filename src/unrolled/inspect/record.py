@@ -12,15 +12,13 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import InputError
 from unrolled.inspect.trace import Direction, Key, Trace
-from unrolled.nn import GRU, LSTM, RNN
+from unrolled.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from unrolled.nn.checks import Lengths
 from unrolled.scan.recording import PassRecord, Recorder, recording
 
-OURS = (RNN, LSTM, GRU)
+OURS = (RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell)
 TORCHS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
-    torch.nn.RNN: RNN,
-    torch.nn.LSTM: LSTM,
-    torch.nn.GRU: GRU,
+    getattr(torch.nn, ours.__name__): ours for ours in OURS
 }
 Loss = Callable[..., Tensor]
 
@@ -36,9 +34,9 @@ def record(
     """Runs the model once and returns every gate and state of its recurrent modules.
 
     Args:
-        model: any module that is, or contains, RNN, LSTM or GRU: ours, or torch's own, which are
-            ours for the run and left as they were. A subclass with a forward of its own is not
-            recorded. The model runs in the mode (train or eval) in which it is.
+        model: any module that is, or contains, RNN, LSTM, GRU or their cells: ours, or torch's own,
+            which are ours for the run and left as they were. A subclass with a forward of its own
+            is not recorded. The model runs in the mode (train or eval) in which it is.
         inputs: what it is called with.
         lengths: handed to the model as ``lengths=``, if given.
         gradients: whether to record as well the gradient of the loss by ``hidden`` and ``cell`` at
@@ -48,8 +46,9 @@ def record(
         target: for the loss.
 
     Returns:
-        The trace. A module that runs more than once is recorded call after call, as if its steps
-        followed each other.
+        The trace. A module that runs more than once, as a cell does, is recorded call after call,
+        as if its steps followed each other. A cell gives out the very state that it hands on, so
+        that its "carried" gradient is by both.
 
     Raises:
         InputError: there is no such module in the model, none was run, or the loss is no number
@@ -85,7 +84,8 @@ def _named(model: torch.nn.Module) -> Iterator[dict[torch.nn.Module, str]]:
     }
     if not names:
         raise InputError(
-            f"{type(model).__name__} has no RNN, LSTM or GRU to record, of torch's or of unrolled's"
+            f"{type(model).__name__} has no RNN, LSTM, GRU or cell to record, of torch's or of "
+            "unrolled's"
         )
     was = {module: type(module) for module in names if type(module) in TORCHS}
     try:
@@ -123,7 +123,9 @@ def _loss(
     module: torch.nn.Module,
 ) -> Tensor:
     if loss is None:
-        found = last_outputs(output, inputs, lengths, batch_first=bool(module.batch_first)).sum()
+        found = last_outputs(
+            output, inputs, lengths, batch_first=bool(getattr(module, "batch_first", False))
+        ).sum()
     else:
         found = loss(output) if target is None else loss(output, target)
     if not isinstance(found, Tensor) or found.numel() != 1:

@@ -54,6 +54,8 @@ def run(
 
 def run_cell(cell: Cell, input: Tensor, state: State, weights: Weights) -> State:
     """One step: ``input`` [B, I], each state [B, H]; returns the next states [B, H]."""
+    if not torch.compiler.is_compiling() and (recorder := recording.active()) is not None:
+        return recorder.run_cell(cell, input, state, weights)
     if choose_cell(input)[0] == "torch":
         return kernels.run_cell(cell, input, state, weights)
     return reference.run_cell(cell, input, state, weights)

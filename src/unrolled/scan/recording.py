@@ -18,7 +18,7 @@ from unrolled.scan import autograd, passes, reference
 from unrolled.scan.native import Carried
 from unrolled.scan.passes import Stage
 from unrolled.scan.sequences import Sequences
-from unrolled.scan.spec import Spec, State, Weights
+from unrolled.scan.spec import Cell, Spec, State, Weights
 
 
 @dataclass
@@ -83,6 +83,14 @@ class Recorder:
         self.passes.append(record)
         self._finish.append(run)
         return run.output, run.last
+
+    def run_cell(self, cell: Cell, input: Tensor, state: State, weights: Weights) -> State:
+        """One step of a cell module, as a pass of one step; its state is also what it gives out."""
+        flat = [w for w in weights if w is not None]
+        spec = Spec(cell, bias=weights.bias_ih is not None)
+        initial = tuple([s.unsqueeze(0) for s in state])
+        _, last = self.run("reference", spec, Sequences(input.unsqueeze(0)), initial, flat)
+        return tuple([s.squeeze(0) for s in last])
 
     def differentiate(self, loss: Tensor) -> None:
         """Fills in what this loss, a number, says of the states of all passes."""
