@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from unrolled.scan import passes, reference
-from unrolled.scan.native import Carried, dense, has_memory
+from unrolled.scan.fitting import has_memory
+from unrolled.scan.native import Carried, dense
 from unrolled.scan.passes import Stage
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Spec, State

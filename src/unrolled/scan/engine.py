@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from unrolled.scan import autograd, kernels, native, operator, recording, reference
+from unrolled.scan import autograd, fitting, kernels, operator, recording, reference
 from unrolled.scan.compiling import constant
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
@@ -100,7 +100,7 @@ def choose_cell(data: Tensor) -> tuple[str, str]:
     forced = _wanted()
     if forced in ("reference", "torch"):
         return forced, "it is forced"
-    if native.is_transformed():
+    if fitting.is_transformed():
         return "reference", "a transform of torch.func is active"
     return "torch", _not_ours(data) or "torch does a single step well"
 
@@ -109,7 +109,7 @@ def _by_itself(data: Tensor, others: Sequence[Tensor]) -> tuple[str, str | None]
     """The choice where none is forced, and why it is not the compiled core."""
     if other := _not_ours(data):
         return "torch", other
-    obstacle = native.obstacle(data, others)
+    obstacle = fitting.obstacle(data, others)
     return ("reference", obstacle) if obstacle else ("native", None)
 
 

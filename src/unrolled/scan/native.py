@@ -13,10 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.nn import Parameter
 
-from unrolled.scan.compiling import constant
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State
 
@@ -39,8 +36,6 @@ NUMBERS = {
     "LSTM": _Numbers(2, kept=4),
     "GRU": _Numbers(3, kept=4),
 }
-PLAIN = (Tensor, Parameter)
-"""The types whose numbers lie in memory; a subclass may compute them."""
 
 
 def is_built() -> bool:
@@ -70,72 +65,6 @@ def isa() -> int:
             "Name one of these, or unset it"
         )
     return names.index(wanted)
-
-
-def obstacle(data: Tensor, others: Sequence[Tensor]) -> str | None:
-    """Why the core can't run a pass over these tensors, or None where it can."""
-    if not is_built():
-        return "the package was built without a compiler"
-    if is_transformed():
-        return "a transform of torch.func is active"
-    if torch.compiler.is_compiling():
-        return _other_kind(data, others)
-    if forward_ad._current_level >= 0:
-        return "forward-mode differentiation is active"
-    if torch._C._len_torch_dispatch_stack() > 0:
-        return "a torch dispatch mode is active"
-    return not_in_memory(data, others)
-
-
-@constant
-def is_transformed() -> bool:
-    """Whether a transform of torch.func is active; compiled code is for the one it was made in."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
-
-
-def not_in_memory(data: Tensor, others: Sequence[Tensor]) -> str | None:
-    """Why these are not all numbers of one kind that lie in this machine's memory."""
-    if other := _other_kind(data, others):
-        return other
-    for tensor in (data, *others):
-        if tensor.is_neg():
-            return "a tensor is negated when it is read, and not in memory"
-        if type(tensor) not in PLAIN or tensor.layout is not torch.strided:
-            return f"a tensor is a {type(tensor).__name__} with layout {tensor.layout}"
-    return None
-
-
-def _other_kind(data: Tensor, others: Sequence[Tensor]) -> str | None:
-    """Why these are not all of one kind that the core computes in."""
-    dtype = data.dtype
-    if dtype not in (torch.float32, torch.float64):
-        return f"the core computes in float32 and float64, not {dtype}"
-    for tensor in others:
-        if tensor.dtype is not dtype or not tensor.is_cpu:
-            return "input, states and weights differ in dtype or device"
-    return None
-
-
-def check_kind(data: Tensor, others: Sequence[Tensor]) -> None:
-    """Whether a backward pass still finds what the forward pass found.
-
-    Raises:
-        RuntimeError: a tensor has another dtype or is elsewhere.
-    """
-    if _other_kind(data, others):
-        raise RuntimeError(
-            "a weight, a state or the input has another dtype or device than in the forward pass. "
-            "Was the module or its data converted before the backward pass?"
-        )
-
-
-def has_memory(tensor: Tensor) -> bool:
-    """Whether the tensor is numbers in memory, and not a stand-in for many, as under vmap."""
-    try:
-        tensor.data_ptr()
-    except RuntimeError:
-        return False
-    return True
 
 
 Place = tuple[int, int, int]

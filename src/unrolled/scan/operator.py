@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.scan import native, passes, reference
+from unrolled.scan import fitting, passes, reference
 from unrolled.scan.native import NUMBERS, Kept, dense
 from unrolled.scan.passes import Stage
 from unrolled.scan.sequences import Sequences
@@ -76,7 +76,7 @@ def _check(data: Tensor, others: Sequence[Tensor]) -> None:
     Raises:
         RuntimeError: the core can't run a pass over these.
     """
-    if obstacle := native.not_in_memory(data, others):
+    if obstacle := fitting.not_in_memory(data, others):
         raise RuntimeError(f"the compiled core can't run this: {obstacle}")
 
 

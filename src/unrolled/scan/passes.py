@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from unrolled.scan import native, reference
+from unrolled.scan import fitting, native, reference
 from unrolled.scan.native import NOWHERE, Carried, Place, Scan, Steps, dense
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Spec, State
@@ -108,7 +108,7 @@ def backward(
     ``output`` and ``stages`` are what the forward pass left, ``gradients`` those of the output and
     the last states, None for zero.
     """
-    native.check_kind(output, [sequences.data, *(initial or ()), *flat])
+    fitting.check_kind(output, [sequences.data, *(initial or ()), *flat])
     flat = [w.contiguous() for w in flat]
     scans = native.scans(spec, flat)
     steps = Steps.of(sequences, None if initial is None else initial[0].shape[1])
