@@ -322,3 +322,10 @@ def test_too_few_steps_are_refused():
 def test_a_cell_is_refused():
     with pytest.raises(InputError, match="is a cell, which takes its steps one by one"):
         unrolled.diagnose(nn.Sequential(nn.GRUCell(2, 4)), torch.randn(T, 2))
+
+
+def test_states_that_are_not_finite_are_refused():
+    x = torch.randn(T, B, 2)
+    x[5, 1] = math.nan
+    with pytest.raises(InputError, match="layer 0 is not finite from step 5 of row 1 on"):
+        unrolled.diagnose(unrolled.GRU(2, 4), x)

@@ -76,6 +76,7 @@ def diagnose(
             )
         if len(whole.masks[name]) < LEAST_STEPS:
             raise InputError(f"{LEAST_STEPS} steps at least are needed to speak of memory")
+        _check_finite(whole, name, recurrent.num_layers)
         run = _Runs(model, inputs, target, loss, lengths, recurrent)
         by_lag = run.gradient_by_lag(name, ends)
         saliency = run.saliency_by_lag()
@@ -240,6 +241,17 @@ def _weights(recurrent: Any) -> list[Weights]:
         return Weights(*[None if w is None else w.detach() for w in found])  # type: ignore[arg-type]
 
     return [of_layer(layer) for layer in range(recurrent.num_layers)]
+
+
+def _check_finite(trace: Trace, name: str, layers: int) -> None:
+    for layer in range(layers):
+        wrong = ~trace.get("hidden", name, layer).isfinite().all(-1) & trace.masks[name]
+        if wrong.any():
+            step, row = wrong.nonzero()[0].tolist()
+            raise InputError(
+                f"the hidden state of layer {layer} is not finite from step {step} of row {row} on. "
+                "Look for NaN or infinity in the inputs and the weights"
+            )
 
 
 def _named(trace: Trace, module: str | None) -> str:
