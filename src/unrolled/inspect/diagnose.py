@@ -249,8 +249,8 @@ def _check_finite(trace: Trace, name: str, layers: int) -> None:
         if wrong.any():
             step, row = wrong.nonzero()[0].tolist()
             raise InputError(
-                f"the hidden state of layer {layer} is not finite from step {step} of row {row} on. "
-                "Look for NaN or infinity in the inputs and the weights"
+                f"the hidden state of layer {layer} is not finite from step {step} of row {row} "
+                "on. Look for NaN or infinity in the inputs and the weights"
             )
 
 
