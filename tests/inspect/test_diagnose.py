@@ -63,6 +63,14 @@ def test_gradient_by_lag_is_autograds(kind: Kind):
         torch.testing.assert_close(found[lag], squares.sqrt().mean(), rtol=1e-10, atol=0)
 
 
+def test_a_gradient_whose_square_is_no_number_is_measured():
+    module = linear_rnn(0.1 * torch.eye(3)).float()
+    found = unrolled.diagnose(module, torch.rand(30, 1, 3) + 0.1, ends=1).gradient_by_lag
+    torch.testing.assert_close(
+        found[29] / found[0], torch.tensor(1e-29, dtype=F64), rtol=1e-4, atol=0
+    )
+
+
 def test_ends_are_averaged():
     """And where only the late ones reach, it goes on as they do."""
     module = unrolled.GRU(2, HIDDEN, dtype=F64)

@@ -68,15 +68,16 @@ def verdict(g: Tensor, vanishing: float, exploding: float) -> Verdict:
 
 
 def joint_norms(trace: Trace, module: str, layers: int) -> Tensor:
-    """‖∂L/∂s_t‖ of the joint state [T, B]: as the steps after t and the loss see it."""
-    squares = trace.get("hidden", module, layers - 1, kind="gradient").square().sum(-1)
-    for layer in range(layers - 1):
-        squares = squares + trace.get("hidden", module, layer, kind="carried").square().sum(-1)
-    for layer in range(layers):
-        cell = trace.carried.get(Key(module, layer, "forward", "cell"))
-        if cell is not None:
-            squares = squares + cell.square().sum(-1)
-    return squares.sqrt()
+    """‖∂L/∂s_t‖ of the joint state [T, B]: as the steps after t and the loss see it.
+
+    In double precision: a gradient of 1e-20 is one, and its square no number in single.
+    """
+    parts = [trace.get("hidden", module, layers - 1, kind="gradient")]
+    parts += [trace.get("hidden", module, layer, kind="carried") for layer in range(layers - 1)]
+    cells = [trace.carried.get(Key(module, layer, "forward", "cell")) for layer in range(layers)]
+    parts += [cell for cell in cells if cell is not None]
+    squares = [part.double().square().sum(-1) for part in parts]
+    return torch.stack(squares).sum(0).sqrt()
 
 
 class MeanByLag:
