@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unrolled.inspect.gates import Saturation
 from unrolled.inspect.lags import Decay, Verdict
+from unrolled.inspect.letter import letter
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,4 @@ class Diagnosis:
     dead_units: Mapping[int, list[int]]
 
     def __str__(self) -> str:
-        from unrolled.inspect.letter import letter
-
         return letter(self)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from unrolled.inspect.diagnosis import Diagnosis
+if TYPE_CHECKING:
+    from unrolled.inspect.diagnosis import Diagnosis
 
 CELLS = {"RNN_TANH": "RNN (tanh)", "RNN_RELU": "RNN (relu)", "LSTM": "LSTM", "GRU": "GRU"}
 PINNED = 0.5
