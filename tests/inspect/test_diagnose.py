@@ -159,7 +159,7 @@ def test_a_linear_rnn_has_the_logarithms_of_its_eigenvalues():
     matrix = (mix @ upper @ torch.linalg.inv(mix)).clamp(min=0)
     expected = torch.linalg.eigvals(matrix).abs().log().sort(descending=True).values
     d = unrolled.diagnose(linear_rnn(matrix), torch.rand(1000, 1, 3, dtype=F64) + 0.1, ends=1)
-    torch.testing.assert_close(d.lyapunov.exponents, expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(d.lyapunov.exponents, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("gain", [1.5, 2.5])
@@ -184,7 +184,7 @@ def test_a_random_tanh_network_has_the_published_exponent(gain):
     values = {"hidden": unrolled.record(rnn, torch.zeros(160, 1, 1, dtype=F64), hx).get("hidden")}
     jacobians = state_jacobians("RNN_TANH", values, Weights(rnn.weight_ih_l0, rnn.weight_hh_l0))
     largest = float(lyapunov_spectrum(jacobians.detach()[:, 0], transient=40)[0])
-    assert largest == pytest.approx(expected, abs=0.06)
+    assert largest == pytest.approx(expected, abs=0.02)  # a finite network, for a finite time
 
 
 @every_kind
@@ -246,7 +246,8 @@ def test_saliency_is_the_norm_of_the_jacobian(outputs):
     found = unrolled.diagnose(model, x).saliency_by_lag
     jacobian = torch.autograd.functional.jacobian(lambda x: model(x)[-1, 0], x)
     expected = jacobian[:, :, 0].square().sum((0, 2)).sqrt().flip(0)
-    tolerance = 1e-9 if outputs == 2 else 0.7
+    # By 16 random signs the square has a standard deviation of 35% at most, the norm of 18%.
+    tolerance = 1e-9 if outputs == 2 else 4 * 0.18
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=1e-12)
 
 

@@ -215,7 +215,7 @@ def _lyapunov(
             for key, value in trace.values.items()
             if (key.module, key.layer) == (name, layer)
         }
-        wide = Weights(*[None if t is None else t.double() for t in w])  # type: ignore[arg-type]
+        wide = Weights._make([None if t is None else t.double() for t in w])
         spectra = [
             lyapunov_spectrum(
                 state_jacobians(
@@ -238,7 +238,7 @@ def _weights(recurrent: Any) -> list[Weights]:
     def of_layer(layer: int) -> Weights:
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
         found = [getattr(recurrent, f"{name}_l{layer}", None) for name in names]
-        return Weights(*[None if w is None else w.detach() for w in found])  # type: ignore[arg-type]
+        return Weights._make([None if w is None else w.detach() for w in found])
 
     return [of_layer(layer) for layer in range(recurrent.num_layers)]
 

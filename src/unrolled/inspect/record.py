@@ -58,7 +58,7 @@ def record(
         raise InputError("target was given without a loss, and only a loss looks at it. Give both")
     wants_gradients = gradients or loss is not None
     with _named(model) as names, recording(gradients=wants_gradients) as recorder:
-        with _noting(names, recorder) as calls, _grad_mode(on=wants_gradients):
+        with _noting(names, recorder) as calls, torch.set_grad_enabled(wants_gradients):
             output = model(*inputs) if lengths is None else model(*inputs, lengths=lengths)
         if not recorder.passes:
             raise InputError(f"the model ran none of its recurrent modules {list(names.values())}")
@@ -66,12 +66,6 @@ def record(
             found = _loss(output, loss, target, inputs, lengths, next(iter(names)))
             recorder.differentiate(found)
     return _trace(calls, recorder, output)
-
-
-@contextlib.contextmanager
-def _grad_mode(*, on: bool) -> Iterator[None]:
-    with torch.set_grad_enabled(on):
-        yield
 
 
 @contextlib.contextmanager
@@ -205,20 +199,20 @@ def _joined(key: Key, calls: list[Tensor]) -> Tensor:
 
 def _mask(record: PassRecord) -> Tensor:
     """Which steps the caller's rows have [T, B]."""
-    steps, batch = len(record.sequences.sizes()), record.batch
-    data, sizes = record.sequences.data, record.sequences.batch_sizes
-    if sizes is None:
-        return torch.ones(steps, batch, dtype=torch.bool, device=data.device)
-    active = torch.arange(batch) < sizes.cpu().unsqueeze(1)
-    return _unsorted(active.to(data.device), record)
+    return _unsorted(_active(record), record)
+
+
+def _active(record: PassRecord) -> Tensor:
+    """Which steps the rows have as the pass ran them [T, B]."""
+    sizes = torch.tensor(record.sequences.sizes(), device=record.sequences.data.device)
+    return torch.arange(record.batch, device=sizes.device) < sizes.unsqueeze(1)
 
 
 def _padded(values: Tensor, record: PassRecord) -> Tensor:
     """[T, B, ·] of the caller's rows, NaN where a row has no such step."""
-    sizes = record.sequences.batch_sizes
-    if sizes is None:
+    if record.sequences.batch_sizes is None:
         return values.detach()
-    active = (torch.arange(record.batch) < sizes.cpu().unsqueeze(1)).to(values.device)
+    active = _active(record)
     padded = values.new_full((*active.shape, values.shape[-1]), float("nan"))
     padded[active] = values.detach()
     return _unsorted(padded, record)

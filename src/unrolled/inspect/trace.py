@@ -181,6 +181,7 @@ class Trace:
                 if (file.metadata() or {}).get("format") != FORMAT:
                     raise InputError(f"{path}: a trace was expected, written by Trace.save")
                 head = json.loads(file.metadata()["trace"])
+                # An open file has keys, but is no mapping to iterate over.
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except OSError as error:
             raise InputError(f"{path}: {error.strerror or error}") from error

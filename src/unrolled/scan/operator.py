@@ -117,6 +117,7 @@ def _scan(
     return [output, *last, *([] if stages is None else _flatten(spec, stages))]
 
 
+# A fake kernel takes all that its operator takes, what it does not look at too.
 @_scan.register_fake
 def _(
     data: Tensor,
