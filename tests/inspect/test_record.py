@@ -115,6 +115,29 @@ def test_packed_sequences_come_back_in_the_callers_order():
     torch.testing.assert_close(found, expected, equal_nan=True)
 
 
+@dense_and_ragged
+@every_option
+def test_a_step_receives_the_state_that_the_step_before_left(options, lengths):
+    """c_t = f ⊙ c_{t−1} + i ⊙ g, in both directions and from the call's own initial state."""
+    module, x = module_and_input(Kind("LSTM"), **options)
+    trace = unrolled.record(module, x, random_hx(module, B, dtype=torch.float64), lengths=lengths)
+    for layer in range(module.num_layers):
+        for direction in ("forward", "reverse") if module.bidirectional else ("forward",):
+            where = {"layer": layer, "direction": direction}
+            f, i, g = (trace.get(name, **where) for name in ("forget", "input", "candidate"))
+            cell = f * trace.before("cell", **where) + i * g
+            torch.testing.assert_close(cell, trace.get("cell", **where), equal_nan=True)
+
+
+def test_what_the_module_read_is_in_the_trace():
+    module, x = module_and_input(Kind("GRU"), batch_first=True)
+    given = unrolled.record(module, x, lengths=LENGTHS).given[""]
+    assert (given.mode, given.batch_first, given.starts) == ("GRU", True, (0,))
+    there = torch.arange(T).unsqueeze(1) < torch.tensor(LENGTHS)
+    torch.testing.assert_close(given.input[there], x.transpose(0, 1)[there])
+    assert given.input[~there].isnan().all()
+
+
 # --- Gradients.
 
 
@@ -249,6 +272,8 @@ def test_a_module_that_runs_twice_is_recorded_call_after_call():
     x = torch.randn(T, B, INPUTS)
     twice, once = unrolled.record(Twice(), x), unrolled.record(lstm, x)
     torch.testing.assert_close(twice.get("cell"), once.get("cell"))
+    torch.testing.assert_close(twice.before("cell"), once.before("cell"))
+    assert twice.given["lstm"].starts == (0, 4)
 
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
@@ -291,12 +316,14 @@ def test_a_saved_trace_is_the_same_again(tmp_path):
     trace = unrolled.record(module, x, lengths=LENGTHS, gradients=True)
     trace.save(tmp_path / "trace.safetensors")
     again = unrolled.Trace.load(tmp_path / "trace.safetensors")
-    for kind in ("values", "gradients", "carried", "masks"):
+    for kind in ("values", "gradients", "carried", "masks", "initial"):
         found, expected = getattr(again, kind), getattr(trace, kind)
         assert list(found) == list(expected)
         for key in expected:
             torch.testing.assert_close(found[key], expected[key], equal_nan=True)
     assert torch.equal(again.output[1][0], trace.output[1][0])
+    torch.testing.assert_close(again.before("cell"), trace.before("cell"), equal_nan=True)
+    torch.testing.assert_close(again.given[""].input, trace.given[""].input, equal_nan=True)
 
 
 def test_the_frame_has_a_row_for_each_number_that_is_there():

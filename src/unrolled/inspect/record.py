@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import InputError
-from unrolled.inspect.trace import Direction, Key, Trace
+from unrolled.inspect.trace import Given, Key, Trace
 from unrolled.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from unrolled.nn.checks import Lengths
 from unrolled.scan.recording import PassRecord, Recorder, recording
@@ -65,7 +66,7 @@ def record(
         if wants_gradients:
             found = _loss(output, loss, target, inputs, lengths, next(iter(names)))
             recorder.differentiate(found)
-    return _trace(calls, recorder, output)
+    return _trace(calls, recorder, output, {name: module for module, name in names.items()})
 
 
 @contextlib.contextmanager
@@ -157,29 +158,52 @@ def last_outputs(
     return steps[ends.clamp(min=0), rows][ends >= 0]
 
 
-def _trace(calls: list[str], recorder: Recorder, output: Any) -> Trace:
-    masks: dict[str, list[Tensor]] = {}
-    parts: dict[str, dict[Key, list[Tensor]]] = {"values": {}, "total": {}, "carried": {}}
+def _trace(
+    calls: list[str], recorder: Recorder, output: Any, modules: dict[str, torch.nn.Module]
+) -> Trace:
+    passes: dict[str, list[PassRecord]] = {}
     for name, record in zip(calls, recorder.passes, strict=True):
-        masks.setdefault(name, []).append(_mask(record))
-        for index, layer in enumerate(record.layers):
-            level, reverse = divmod(index, record.spec.directions)
-            direction: Direction = "reverse" if reverse else "forward"
-            for kind, found in parts.items():
-                for gate in _in_order(getattr(layer, kind)):
-                    key = Key(name, level, direction, gate)
-                    padded = _padded(getattr(layer, kind)[gate], record)
-                    found.setdefault(key, []).append(padded)
+        passes.setdefault(name, []).append(record)
+    parts: dict[str, dict[Key, list[Tensor]]] = {"values": {}, "total": {}, "carried": {}}
+    initial: dict[Key, list[Tensor]] = {}
+    for name, records in passes.items():
+        for record in records:
+            for index, layer in enumerate(record.layers):
+                key = _key(name, index, record)
+                for kind, found in parts.items():
+                    for gate in _in_order(getattr(layer, kind)):
+                        padded = _padded(getattr(layer, kind)[gate], record)
+                        found.setdefault(key._replace(gate=gate), []).append(padded)
+                for gate, state in zip(record.spec.cell.states, record.initial, strict=True):
+                    rows = _unsorted(state.detach()[index : index + 1], record)
+                    initial.setdefault(key._replace(gate=gate), []).append(rows)
     joined = {
-        kind: {key: _joined(key, tensors) for key, tensors in found.items()}
+        kind: {key: _joined(key.module, tensors) for key, tensors in found.items()}
         for kind, found in parts.items()
     }
     return Trace(
         values=joined["values"],
         gradients=joined["total"],
         carried=joined["carried"],
-        masks={name: m[0] if len(m) == 1 else torch.cat(m) for name, m in masks.items()},
+        masks={name: _joined(name, [_mask(r) for r in rs]) for name, rs in passes.items()},
         output=_detached(output),
+        given={name: _given(name, rs, modules[name]) for name, rs in passes.items()},
+        initial={key: _joined(key.module, tensors) for key, tensors in initial.items()},
+    )
+
+
+def _key(name: str, index: int, record: PassRecord) -> Key:
+    layer, reverse = divmod(index, record.spec.directions)
+    return Key(name, layer, "reverse" if reverse else "forward", "")
+
+
+def _given(name: str, records: list[PassRecord], module: torch.nn.Module) -> Given:
+    steps = [len(record.sequences.sizes()) for record in records]
+    return Given(
+        mode=records[0].spec.cell.name,
+        batch_first=bool(getattr(module, "batch_first", False)),
+        input=_joined(name, [_padded(record.sequences.data, record) for record in records]),
+        starts=tuple(accumulate(steps[:-1], initial=0)),
     )
 
 
@@ -188,10 +212,11 @@ def _in_order(layer: dict[str, Tensor]) -> list[str]:
     return sorted(layer, key=lambda gate: gate == "hidden")
 
 
-def _joined(key: Key, calls: list[Tensor]) -> Tensor:
+def _joined(name: str, calls: list[Tensor]) -> Tensor:
+    """What one module did in its calls [T, B, ·], one after the other."""
     if len({tensor.shape[1] for tensor in calls}) > 1:
         raise InputError(
-            f"{key.module or 'the model'} was called with batches of different sizes, which can't "
+            f"{name or 'the model'} was called with batches of different sizes, which can't "
             f"stand in one trace: {[tensor.shape[1] for tensor in calls]}"
         )
     return calls[0] if len(calls) == 1 else torch.cat(calls)
@@ -205,7 +230,7 @@ def _mask(record: PassRecord) -> Tensor:
 def _active(record: PassRecord) -> Tensor:
     """Which steps the rows have as the pass ran them [T, B]."""
     sizes = torch.tensor(record.sequences.sizes(), device=record.sequences.data.device)
-    return torch.arange(record.batch, device=sizes.device) < sizes.unsqueeze(1)
+    return torch.arange(record.initial[0].shape[1], device=sizes.device) < sizes.unsqueeze(1)
 
 
 def _padded(values: Tensor, record: PassRecord) -> Tensor:

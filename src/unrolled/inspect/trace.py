@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 FORMAT = "unrolled-trace-1"
 Direction = Literal["forward", "reverse"]
 Kind = Literal["value", "gradient", "carried"]
+KEYED = ("values", "gradients", "carried", "initial")
 
 
 class Key(NamedTuple):
@@ -41,6 +43,23 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a module was, and what it was given.
+
+    Attributes:
+        mode: torch's name of the cell: "RNN_TANH", "RNN_RELU", "LSTM", "GRU".
+        batch_first: whether the model hands it rows before steps.
+        input: what it read [T, B, I], NaN where a row has no such step.
+        starts: the steps at which its calls begin: (0,) where it was called once.
+    """
+
+    mode: str
+    batch_first: bool
+    input: Tensor
+    starts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Trace:
     """What was recorded; see :func:`unrolled.record`.
 
@@ -55,6 +74,8 @@ class Trace:
             (``hidden`` and ``cell`` together) is what flows back through time.
         masks: for each module, which steps the rows have [T, B].
         output: the model's output as it returned it, detached.
+        given: for each module, what it is and what it read.
+        initial: the states that each of a module's calls began with [calls, B, H].
     """
 
     values: Mapping[Key, Tensor]
@@ -62,6 +83,8 @@ class Trace:
     output: Any
     gradients: Mapping[Key, Tensor] = field(default_factory=dict)
     carried: Mapping[Key, Tensor] = field(default_factory=dict)
+    given: Mapping[str, Given] = field(default_factory=dict)
+    initial: Mapping[Key, Tensor] = field(default_factory=dict)
 
     @property
     def modules(self) -> list[str]:
@@ -88,13 +111,7 @@ class Trace:
         Raises:
             InputError: there is no such thing; says what there is.
         """
-        if module is None:
-            if len(self.modules) != 1:
-                raise InputError(
-                    f"the trace has {len(self.modules)} recurrent modules: say which, "
-                    f"module=one of {self.modules}"
-                )
-            (module,) = self.modules
+        module = self._named(module)
         found = {"value": self.values, "gradient": self.gradients, "carried": self.carried}[kind]
         key = Key(module, layer, direction, gate)
         if key in found:
@@ -104,6 +121,55 @@ class Trace:
         near = [k for k in found if k.module == module] or list(found)
         there = "; ".join(str(k) for k in near)
         raise InputError(f"the trace has no {kind} of {key}. It has: {there}")
+
+    def before(
+        self,
+        state: str,
+        module: str | None = None,
+        layer: int = 0,
+        direction: Direction = "forward",
+    ) -> Tensor:
+        """A state as each step received it [T, B, H], NaN where a row has no such step.
+
+        That is the one after the step before, or the one that the call began with. In the reverse
+        direction the step before is the later one.
+
+        Args:
+            state: "hidden" or "cell".
+            module: as in :meth:`get`, and so ``layer`` and ``direction``.
+            layer: from 0.
+            direction: "forward" or "reverse".
+
+        Raises:
+            InputError: there is no such state, or the trace does not say what it began with.
+        """
+        module = self._named(module)
+        after, mask = self.get(state, module, layer, direction), self.masks[module]
+        key = Key(module, layer, direction, state)
+        if key not in self.initial or module not in self.given:
+            raise InputError(f"the trace does not say what the {key} began with")
+        received = torch.full_like(after, float("nan"))
+        starts = self.given[module].starts
+        for call, (start, stop) in enumerate(pairwise((*starts, len(after)))):
+            rows = mask[start].nonzero().flatten()
+            if direction == "forward":
+                first = torch.full_like(rows, start)
+                received[start + 1 : stop] = after[start : stop - 1]
+            else:
+                first = start + mask[start:stop, rows].sum(0) - 1
+                received[start : stop - 1] = after[start + 1 : stop]
+            received[first, rows] = self.initial[key][call, rows]
+        return received.masked_fill(~mask.unsqueeze(-1), float("nan"))
+
+    def _named(self, module: str | None) -> str:
+        if module is None:
+            if len(self.modules) != 1:
+                raise InputError(
+                    f"the trace has {len(self.modules)} recurrent modules: say which, "
+                    f"module=one of {self.modules}"
+                )
+            (module,) = self.modules
+        return module
 
     def to_frame(self) -> polars.DataFrame:
         """A tidy table, a row for each number of each step that is there.
@@ -160,10 +226,14 @@ class Trace:
 
         index = {
             kind: [[*key, put(tensor)] for key, tensor in getattr(self, kind).items()]
-            for kind in ("values", "gradients", "carried")
+            for kind in KEYED
         }
         head = {
             **index,
+            "given": [
+                [module, given.mode, given.batch_first, put(given.input), given.starts]
+                for module, given in self.given.items()
+            ],
             "masks": [[module, put(mask)] for module, mask in self.masks.items()],
             "output": shape_of(self.output),
         }
@@ -195,9 +265,10 @@ class Trace:
                 return tensors[shape]
             return None if shape is None else tuple(value_of(part) for part in shape)
 
-        index = {
-            kind: {Key(*key): tensors[name] for *key, name in head[kind]}
-            for kind in ("values", "gradients", "carried")
+        index = {kind: {Key(*key): tensors[name] for *key, name in head[kind]} for kind in KEYED}
+        given = {
+            module: Given(mode, batch_first, tensors[read], tuple(starts))
+            for module, mode, batch_first, read, starts in head["given"]
         }
         masks = {module: tensors[name] for module, name in head["masks"]}
-        return cls(masks=masks, output=value_of(head["output"]), **index)
+        return cls(masks=masks, output=value_of(head["output"]), given=given, **index)

@@ -37,11 +37,11 @@ class LayerRecord:
 
 @dataclass
 class PassRecord:
-    """A pass as it ran; ``layers`` are L·D records in the order of the states."""
+    """A pass as it ran; ``layers`` are L·D records in the order of the ``initial`` states."""
 
     spec: Spec
     sequences: Sequences
-    batch: int
+    initial: State
     weights: list[Weights]
     layers: list[LayerRecord]
     sources: list[Tensor]
@@ -77,9 +77,8 @@ class Recorder:
             spec, sequences, initial, flat, gradients=self.gradients
         )
         sources = run.sources() or wanting[:1]
-        batch = initial[0].shape[1]
         weights = spec.weights([w.detach() for w in flat])
-        record = PassRecord(spec, sequences, batch, weights, run.layers(), sources)
+        record = PassRecord(spec, sequences, initial, weights, run.layers(), sources)
         self.passes.append(record)
         self._finish.append(run)
         return run.output, run.last
