@@ -67,7 +67,7 @@ def diagnose(
     """
     with _in_eval_mode(model):
         whole = record(model, inputs, lengths=lengths)
-        name = _named(whole, module)
+        name = whole.named(module)
         recurrent: Any = model.get_submodule(name)
         if isinstance(recurrent, torch.nn.RNNCellBase):
             raise InputError(
@@ -252,16 +252,6 @@ def _check_finite(trace: Trace, name: str, layers: int) -> None:
                 f"the hidden state of layer {layer} is not finite from step {step} of row {row} "
                 "on. Look for NaN or infinity in the inputs and the weights"
             )
-
-
-def _named(trace: Trace, module: str | None) -> str:
-    if module is None and len(trace.modules) == 1:
-        return trace.modules[0]
-    if module not in trace.modules:
-        raise InputError(
-            f"say which recurrent module is meant, module=one of {trace.modules}, got {module!r}"
-        )
-    return module
 
 
 @contextlib.contextmanager

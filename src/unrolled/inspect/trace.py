@@ -111,7 +111,7 @@ class Trace:
         Raises:
             InputError: there is no such thing; says what there is.
         """
-        module = self._named(module)
+        module = self.named(module)
         found = {"value": self.values, "gradient": self.gradients, "carried": self.carried}[kind]
         key = Key(module, layer, direction, gate)
         if key in found:
@@ -143,7 +143,7 @@ class Trace:
         Raises:
             InputError: there is no such state, or the trace does not say what it began with.
         """
-        module = self._named(module)
+        module = self.named(module)
         after, mask = self.get(state, module, layer, direction), self.masks[module]
         key = Key(module, layer, direction, state)
         if key not in self.initial or module not in self.given:
@@ -161,14 +161,18 @@ class Trace:
             received[first, rows] = self.initial[key][call, rows]
         return received.masked_fill(~mask.unsqueeze(-1), float("nan"))
 
-    def _named(self, module: str | None) -> str:
-        if module is None:
-            if len(self.modules) != 1:
-                raise InputError(
-                    f"the trace has {len(self.modules)} recurrent modules: say which, "
-                    f"module=one of {self.modules}"
-                )
-            (module,) = self.modules
+    def named(self, module: str | None) -> str:
+        """The path of the module that is meant: the one given, or the only one there is.
+
+        Raises:
+            InputError: there is no such module, or none is given and there are several.
+        """
+        if module is None and len(self.modules) == 1:
+            return self.modules[0]
+        if module is None or module not in self.masks:
+            raise InputError(
+                f"say which recurrent module is meant, module=one of {self.modules}, got {module!r}"
+            )
         return module
 
     def to_frame(self) -> polars.DataFrame:
