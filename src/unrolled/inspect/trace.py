@@ -171,7 +171,8 @@ class Trace:
             return self.modules[0]
         if module is None or module not in self.masks:
             raise InputError(
-                f"say which recurrent module is meant, module=one of {self.modules}, got {module!r}"
+                f"the trace has {len(self.modules)} recurrent modules: say which, "
+                f"module=one of {self.modules}, got {module!r}"
             )
         return module
 
