@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from unrolled.inspect.diagnose import diagnose
     from unrolled.inspect.diagnosis import Diagnosis
     from unrolled.inspect.record import record
+    from unrolled.inspect.report import report
     from unrolled.inspect.trace import Trace
     from unrolled.learn.estimator import SequenceRegressor
     from unrolled.learn.predict import predict_table
@@ -43,6 +44,7 @@ _HOMES = {
     "load_run": "unrolled.model",
     "predict_table": "unrolled.learn.predict",
     "record": "unrolled.inspect.record",
+    "report": "unrolled.inspect.report",
     "train_table": "unrolled.learn.train",
     "which_backend": "unrolled.nn",
 }
@@ -65,6 +67,7 @@ __all__ = [
     "load_run",
     "predict_table",
     "record",
+    "report",
     "train_table",
     "which_backend",
 ]

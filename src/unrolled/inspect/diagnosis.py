@@ -85,4 +85,4 @@ class Diagnosis:
     dead_units: Mapping[int, list[int]]
 
     def __str__(self) -> str:
-        return letter(self)
+        return str(letter(self))

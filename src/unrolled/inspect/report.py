@@ -1,0 +1,233 @@
+"""The report: a trace, a diagnosis or both as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+import unrolled
+from unrolled.inspect.diagnosis import Diagnosis
+from unrolled.inspect.drawing import DRAWINGS
+from unrolled.inspect.letter import CELLS, letter
+from unrolled.inspect.scene import Layer, Recorded, Scene, Series, scene
+from unrolled.inspect.trace import Trace
+from unrolled.inspect.words import PAGE, Language, checked_language, phrase
+
+SCRIPTS = ("data.js", "cell.js", "network.js", "heat.js", "charts.js", "main.js")
+
+
+def report(
+    subject: Trace | Diagnosis,
+    path: str | Path | None = None,
+    *,
+    diagnosis: Diagnosis | None = None,
+    module: str | None = None,
+    row: int = 0,
+    target: Tensor | None = None,
+    series: Sequence[Series] | None = None,
+    title: str | None = None,
+    note: str = "",
+    language: str = "en",
+) -> str:
+    """Writes a report as one HTML file, to be opened in any browser, from disk.
+
+    It has the cell as the textbooks draw it, live over the time steps, the network unrolled, its
+    layers with the shapes of their tensors, a heat map of every gate, and what was measured of its
+    memory.
+
+    Args:
+        subject: what :func:`unrolled.record` or :func:`unrolled.diagnose` returned.
+        path: the file; None writes none.
+        diagnosis: of the same model, beside a trace.
+        module: the recurrent module to show; None where there is one only.
+        row: the row of the batch to show. Of more than 1,000 steps the last are shown.
+        target: what the model should have given out [T, B, O], or [B, T, O] where the module reads
+            rows first: drawn beside the model's output.
+        series: what to draw over the steps, in place of what the module read and the output.
+        title: of the page; the cell's name by default.
+        note: a sentence under it.
+        language: "en" or "zh".
+
+    Returns:
+        The HTML.
+
+    Raises:
+        InputError: there is no such row, module or language, or the target does not fit.
+    """
+    known = checked_language(language)
+    shown = scene(
+        subject,
+        diagnosis=diagnosis,
+        module=module,
+        row=row,
+        target=target,
+        series=series,
+        title=title,
+        note=note,
+    )
+    page = html(shown, known)
+    if path is not None:
+        Path(path).write_text(page, encoding="utf-8")
+    return page
+
+
+def html(shown: Scene, language: Language = "en") -> str:
+    """The page of a scene, see :func:`report`."""
+    words = {key: phrase(PAGE, key, language) for key in PAGE}
+    body = ""
+    if shown.recorded is not None:
+        sizes = shown.recorded.sizes
+        if sizes.output != sizes.hidden:
+            words["stack_text"] = words["stack_text_projected"]
+        body += _filled(_part("recorded.html"), words)
+    if shown.diagnosis is not None:
+        body += _filled(_part("diagnosis.html"), words, letter=_letter(shown.diagnosis, language))
+    return _filled(
+        _part("page.html"),
+        words,
+        lang={"en": "en", "zh": "zh-Hans"}[language],
+        title=escape(shown.title),
+        facts=escape(_facts(shown, words)),
+        note=f'<p class="facts">{escape(shown.note)}</p>' if shown.note else "",
+        footer=words["footer"].format(version=unrolled.__version__),
+        style=_part("style.css"),
+        body=body,
+        script="\n".join(map(_part, SCRIPTS)),
+        data=_json(_data(shown, words)),
+    )
+
+
+def _facts(shown: Scene, words: Mapping[str, str]) -> str:
+    if shown.recorded is None:
+        d = shown.diagnosis
+        assert d is not None
+        return words["facts_diagnosis"].format(cell=CELLS[d.cell], steps=d.steps)
+    recorded, sizes = shown.recorded, shown.recorded.sizes
+
+    def counted(name: str, n: int) -> str:
+        return words[f"{name}_one" if n == 1 else f"{name}_many"].format(n=n)
+
+    return words["facts"].format(
+        cell=CELLS[recorded.mode],
+        layers=counted("layer", sizes.layers),
+        directions=counted("direction", sizes.directions),
+        inputs=sizes.inputs,
+        hidden=sizes.hidden,
+        row=recorded.row,
+        batch=sizes.batch,
+        first=recorded.first,
+        last=recorded.first + recorded.steps - 1,
+    )
+
+
+def _letter(d: Diagnosis, language: Language) -> str:
+    text = letter(d, language)
+
+    def points(heading: str, sentences: Sequence[str]) -> str:
+        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+        return f"<h3>{escape(heading)}</h3><ul>{items}</ul>" if sentences else ""
+
+    return (
+        f'<div class="letter"><p><b>{escape(text.headline)}</b></p>'
+        f"{points(text.measured, text.findings)}{points(text.to_try, text.advice)}</div>"
+    )
+
+
+def _data(shown: Scene, words: Mapping[str, str]) -> dict[str, Any]:
+    """What the page's scripts read."""
+    return {
+        "words": words,
+        "recorded": shown.recorded and _recorded(shown.recorded),
+        "diagnosis": shown.diagnosis and _diagnosis(shown.diagnosis),
+    }
+
+
+def _recorded(recorded: Recorded) -> dict[str, Any]:
+    return {
+        "mode": recorded.mode,
+        "cell": CELLS[recorded.mode].split()[0],
+        "sizes": asdict(recorded.sizes),
+        "first": recorded.first,
+        "steps": recorded.steps,
+        "layers": [_layer(layer) for layer in recorded.layers],
+        "series": [
+            {"name": line.name, "kind": line.kind, "values": _packed(line.values)}
+            for line in recorded.series
+        ],
+        "drawing": asdict(DRAWINGS[recorded.mode]),
+    }
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    constants = layer.time_constants
+    return {
+        "layer": layer.layer,
+        "direction": layer.direction,
+        "values": {gate: _packed(values) for gate, values in layer.values.items()},
+        "received": {state: _packed(values) for state, values in layer.received.items()},
+        "constants": None if constants is None else _packed(constants),
+    }
+
+
+def _diagnosis(d: Diagnosis) -> dict[str, Any]:
+    saliency = d.saliency_by_lag
+    return {
+        "gradient_by_lag": _packed(_doubles(d.gradient_by_lag)),
+        "saliency_by_lag": None if saliency is None else _packed(_doubles(saliency)),
+        "horizon": d.horizon,
+        "horizon_share": d.horizon_share,
+        "exponents": None if d.lyapunov is None else _packed(_doubles(d.lyapunov.exponents)),
+        "time_constants": {
+            name: _packed(_doubles(values.flatten())) for name, values in d.time_constants.items()
+        },
+        "saturation": [
+            {
+                "layer": layer,
+                "gate": gate,
+                "low": float(pinned.low.mean()),
+                "high": float(pinned.high.mean()),
+            }
+            for (layer, gate), pinned in d.saturation.items()
+        ],
+    }
+
+
+def _doubles(values: Tensor) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = values.detach().cpu().double().numpy()
+    return found
+
+
+def _packed(values: NDArray[Any]) -> dict[str, Any]:
+    """Exactly, and in half the space that digits would take."""
+    plain = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    return {"bytes": values.itemsize, "data": base64.b64encode(plain.tobytes()).decode()}
+
+
+def _json(data: Any) -> str:
+    """So that nothing in it can end the script that holds it."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+
+
+def _part(name: str) -> str:
+    return files("unrolled.inspect").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _filled(template: str, words: Mapping[str, str], **parts: str) -> str:
+    """Every ``{{name}}`` of the template, by the parts and else by the words."""
+
+    def part(found: re.Match[str]) -> str:
+        name = found[1]
+        return parts[name] if name in parts else escape(words[name])
+
+    return re.sub(r"\{\{(\w+)\}\}", part, template)
