@@ -76,7 +76,7 @@ RADIUS = 12.0
 
 TOP, MIDDLE, ROW, BOTTOM = 92.0, 152.0, 226.0, 286.0
 """The state line, the products, the gates, the line along which h and x arrive."""
-WIDTH, HEIGHT, LEFT, RIGHT = 520.0, 362.0, 46.0, 474.0
+WIDTH, HEIGHT, LEFT, RIGHT = 560.0, 362.0, 66.0, 494.0
 
 
 def _up(x: float, role: str, to: float) -> Wire:
@@ -97,7 +97,7 @@ def _arrivals(gates: tuple[float, ...]) -> tuple[Wire, ...]:
 
 
 def _lstm() -> Drawing:
-    f, i, g, o, out = 118.0, 194.0, 270.0, 346.0, 408.0
+    f, i, g, o, out = 138.0, 214.0, 290.0, 366.0, 428.0
     above = RIGHT - 26
     return Drawing(
         WIDTH,
@@ -139,7 +139,7 @@ def _lstm() -> Drawing:
             Value((i - 8, MIDDLE + 34), "i", "input", "end"),
             Value((g + 10, MIDDLE + 34), "g", "candidate"),
             Value((g + 10, (TOP + MIDDLE) / 2 + 5), "i⊙g", "written"),
-            Value((o - 8, ROW - 33), "o", "output", "end"),
+            Value(((o + out - RADIUS) / 2, ROW - 34), "o", "output", "middle"),
             Value((2, BOTTOM - 12), "hₜ₋₁", "hidden_before"),
             Value((LEFT + 34, HEIGHT - 8), "xₜ", "read", "middle"),
             Value((WIDTH - 2, BOTTOM - 12), "hₜ", "hidden", "end"),
@@ -149,8 +149,8 @@ def _lstm() -> Drawing:
 
 
 def _gru() -> Drawing:
-    r, z, n, less = 118.0, 270.0, 386.0, 328.0
-    scaled = 194.0
+    r, z, n, less = 138.0, 290.0, 406.0, 348.0
+    scaled, past = 214.0, BOTTOM + 15
     above = RIGHT - 26
     return Drawing(
         WIDTH,
@@ -158,11 +158,16 @@ def _gru() -> Drawing:
         (LEFT, 62, RIGHT - LEFT, 250),
         wires=(
             Wire(((0, TOP), (z - RADIUS, TOP)), "hidden_before", arrow=True),
-            Wire(((LEFT + 14, TOP), (LEFT + 14, BOTTOM), (n + 14, BOTTOM)), "hidden_before"),
+            Wire(((LEFT + 14, TOP), (LEFT + 14, BOTTOM), (z, BOTTOM)), "hidden_before"),
             Wire(((LEFT + 38, HEIGHT - 22), (LEFT + 38, BOTTOM + 12), (LEFT + 50, BOTTOM)), "read"),
             Wire(((r, BOTTOM), (r, ROW + 17)), "hidden_before", arrow=True),
             Wire(((z, BOTTOM), (z, ROW + 17)), "hidden_before", arrow=True),
-            Wire(((n + 14, BOTTOM), (n + 14, ROW + 17)), "read", arrow=True),
+            # h meets the candidate by way of the reset gate alone, x also by itself.
+            Wire(
+                ((LEFT + 38, past), (n + 14, past), (n + 14, ROW + 17)),
+                "read",
+                arrow=True,
+            ),
             Wire(((scaled, TOP), (scaled, MIDDLE - RADIUS)), "hidden_before", arrow=True),
             Wire(((r, ROW - 17), (r, MIDDLE), (scaled - RADIUS, MIDDLE)), "reset", arrow=True),
             Wire(
@@ -211,7 +216,7 @@ def _gru() -> Drawing:
 
 
 def _rnn(activation: str) -> Drawing:
-    at, above = 260.0, RIGHT - 60
+    at, above = 280.0, RIGHT - 60
     line, bottom, height = 132.0, 200.0, 262.0
     return Drawing(
         WIDTH,
