@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from unrolled.inspect.letter_words import LETTER
-from unrolled.inspect.words import Language, phrase
+from unrolled.inspect.words import PAGE, Language, phrase
 
 if TYPE_CHECKING:
     from unrolled.inspect.diagnosis import Diagnosis
@@ -60,6 +60,9 @@ class _Say:
     def __call__(self, key: str, **places: Any) -> str:
         return phrase(LETTER, key, self.language).format(**places)
 
+    def gate(self, name: str) -> str:
+        return phrase(PAGE, f"gate_{name}", self.language)
+
     def share(self, value: float) -> str:
         if value > 10:
             return self("times", times=f"{value:,.3g}")
@@ -100,7 +103,9 @@ def _findings(d: Diagnosis, say: _Say) -> list[str]:
         if pinned.share > PINNED:
             low, high = (say.share(float(part.mean())) for part in (pinned.low, pinned.high))
             whole = say.share(pinned.share)
-            found.append(say("pinned", layer=layer, gate=gate, share=whole, low=low, high=high))
+            found.append(
+                say("pinned", layer=layer, gate=say.gate(gate), share=whole, low=low, high=high)
+            )
     found += [
         say("dead", layer=layer, n=len(units), units=_some(units))
         for layer, units in d.dead_units.items()
@@ -124,7 +129,7 @@ def _advice(d: Diagnosis, say: _Say) -> list[str]:
                 say(
                     "raise_bias",
                     horizon=d.horizon,
-                    gate="forget" if d.cell == "LSTM" else "update",
+                    gate=say.gate("forget" if d.cell == "LSTM" else "update"),
                     log=f"{math.log(max(lags, 2)):.1f}",
                     window=lags + 1,
                     median=_number(float(d.time_constants["bias"].median())),

@@ -50,7 +50,7 @@ LETTER: dict[str, tuple[str, str]] = {
     "pinned": (
         "Layer {layer}: the {gate} is pinned for {share} of the time ({low} at the bottom, {high} "
         "at the top).",
-        "第 {layer} 层：{gate} 门有 {share} 的时间饱和（低端 {low}，高端 {high}）。",
+        "第 {layer} 层：{gate}有 {share} 的时间饱和（低端 {low}，高端 {high}）。",
     ),
     "dead": (
         "Layer {layer}: {n} units never move: {units}.",
@@ -73,10 +73,10 @@ LETTER: dict[str, tuple[str, str]] = {
         "若重要的内容在 {horizon} 步以前，请用 LSTM 或 GRU：RNN 没有能保住梯度的通路。",
     ),
     "raise_bias": (
-        "If what matters lies more than {horizon} steps back, raise the {gate} gate's bias (to 1 "
+        "If what matters lies more than {horizon} steps back, raise the {gate}'s bias (to 1 "
         "or more; ln(T − 1) = {log} keeps a window of {window}): the median time constant by the "
         "biases is {median} steps.",
-        "若重要的内容在 {horizon} 步以前，请提高 {gate} 门的偏置（1 或更大；ln(T − 1) = {log} "
+        "若重要的内容在 {horizon} 步以前，请提高{gate}的偏置（1 或更大；ln(T − 1) = {log} "
         "可保住 {window} 步的窗口）：仅由偏置得到的时间常数中位数是 {median} 步。",
     ),
     "shorten": (

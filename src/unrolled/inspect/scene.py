@@ -249,7 +249,7 @@ def _series(
     read = given.input[shown, row]
     inputs = read.shape[-1]
     found = [
-        Series("input" if inputs == 1 else f"input {column}", "input", _array(read[:, column]))
+        Series("x" if inputs == 1 else f"x[{column}]", "input", _array(read[:, column]))
         for column in range(min(inputs, MOST_SERIES))
     ]
     for kind, values in (("target", target), ("prediction", _first(trace.output))):
@@ -265,7 +265,7 @@ def _series(
             continue
         outputs = steps.shape[-1]
         found += [
-            Series("output" if outputs == 1 else f"output {c}", kind, _array(steps[shown, c]))  # type: ignore[arg-type]
+            Series("y" if outputs == 1 else f"y[{c}]", kind, _array(steps[shown, c]))  # type: ignore[arg-type]
             for c in range(min(outputs, MOST_SERIES))
         ]
     return found

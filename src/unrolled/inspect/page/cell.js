@@ -52,16 +52,18 @@ function paintCell(place, drawing) {
   });
   const values = drawing.values.map(({ at: [tx, ty], symbol, role, anchor }) => {
     const number = svg("tspan", { class: "number", "data-role": role });
+    const name = svg("tspan");
     const text = svg("text", { class: `value ${role}`, x: tx, y: ty, "text-anchor": anchor });
-    text.append(`${symbol} `, number);
+    text.append(name, " ", number);
     picture.append(text);
-    return [role, number];
+    return [role, symbol, name, number];
   });
   place.replaceChildren(picture);
 
   return (valueOf, label) => {
     picture.setAttribute("aria-label", label);
     for (const [role, line] of wires) {
+      if (role === "read") continue; // in whatever units
       const size = Math.min(1, Math.abs(valueOf(role)) || 0);
       line.style.strokeWidth = (1.5 + 3.5 * size).toFixed(2);
     }
@@ -72,7 +74,10 @@ function paintCell(place, drawing) {
       fill.setAttribute("y", value > 0 ? zero - value * scale : zero);
       fill.setAttribute("height", Math.abs(value) * scale);
     }
-    for (const [role, number] of values) number.textContent = show(valueOf(role));
+    for (const [role, symbol, name, number] of values) {
+      name.textContent = turned(symbol);
+      number.textContent = show(valueOf(role));
+    }
   };
 }
 
@@ -87,7 +92,7 @@ const GROUPS = {
   GRU: [
     ["reset_gate", ["reset"]],
     ["update_gate", ["update", "hidden_before", "kept"]],
-    ["memory_gate", ["candidate", "written"]],
+    ["candidate_heading", ["candidate", "written"]],
     ["hidden_state", ["hidden"]],
   ],
   RNN: [["hidden_state", ["hidden_before", "hidden"]]],
@@ -104,9 +109,11 @@ function startCell() {
     for (const role of roles) {
       const value = node("td", { class: "number", "data-quantity": role });
       const bar = node("span", { class: `meter ${role}` });
-      const label = node("th", { scope: "row" }, say(`${kind}_${role}`));
+      const projected = role === "hidden" && recorded.sizes.output !== recorded.sizes.hidden;
+      const name = say(`${kind}_${role}${projected ? "_projected" : ""}`);
+      const label = node("th", { scope: "row" });
       body.append(node("tr", {}, label, value, node("td", { class: "track" }, bar)));
-      cells.push([role, value, bar]);
+      cells.push([role, name, label, value, bar]);
     }
   }
   const update = () => {
@@ -121,7 +128,8 @@ function startCell() {
     const sentence = say(`${kind}_sentence`, places);
     find("sentence").textContent = sentence;
     paint(valueOf, `${say("cell_label", { cell: recorded.cell })} ${sentence}`);
-    for (const [role, value, bar] of cells) {
+    for (const [role, name, label, value, bar] of cells) {
+      label.textContent = turned(name);
       const number = valueOf(role);
       value.textContent = show(number);
       const size = Math.min(1, Math.abs(number) || 0) * 50;

@@ -31,7 +31,12 @@ function roundTicks(low, high, most) {
   return ticks;
 }
 
+/** Powers of ten; where there are few of them, 2 and 5 times these as well. */
 function decades(low, high, most) {
+  if (high / low < 1000) {
+    const powers = Array.from({ length: 6 }, (_, n) => 10 ** (Math.floor(Math.log10(low)) + n));
+    return powers.flatMap((power) => [power, 2 * power, 5 * power]).filter((at) => at >= low * 0.999 && at <= high * 1.001);
+  }
   const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
   const every = Math.max(1, Math.ceil((last - first + 1) / most));
   const ticks = [];
@@ -42,7 +47,7 @@ function decades(low, high, most) {
 const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 function powerOfTen(value) {
   const power = Math.round(Math.log10(value));
-  if (Math.abs(power) < 4) return String(Number(value.toPrecision(1)));
+  if (Math.abs(power) < 3) return String(Number(value.toPrecision(1)));
   return `10${[...String(power)].map((c) => SUPERSCRIPT[c]).join("")}`;
 }
 
@@ -70,7 +75,7 @@ function drawLag(place, width) {
   picture.append(svg("line", { class: "mark", x1: left, x2: right, y1: level, y2: level }));
   picture.append(svg("line", { class: "mark strong", x1: sx(d.horizon), x2: sx(d.horizon), y1: top, y2: bottom }));
   const late = d.horizon > last / 2;
-  const at = { class: "note", x: sx(d.horizon) + (late ? -6 : 6), y: top + 12, "text-anchor": late ? "end" : "start" };
+  const at = { class: "note", x: sx(d.horizon) + (late ? -6 : 6), y: bottom - 8, "text-anchor": late ? "end" : "start" };
   picture.append(svg("text", at, say(d.horizon < last ? "horizon" : "horizon_whole", places)));
   if (saliency) line(saliency, "input");
   line(gradient, "gradient");
@@ -92,7 +97,7 @@ function drawSpectrum(place, width) {
   const { picture, sx, sy } = frame(
     width, 260, say("spectrum_label", places),
     { low: 0.3, high: exponents.length + 0.7, ticks: roundTicks(1, exponents.length, 6).filter(Number.isInteger), format: String, name: say("spectrum_axis") },
-    { low, high, ticks: roundTicks(low, high, 5), format: brief },
+    { low: low - 0.04 * (high - low), high, ticks: roundTicks(low, high, 5), format: brief },
   );
   exponents.forEach((value, index) => {
     if (!Number.isFinite(value)) return;

@@ -115,7 +115,8 @@ const series = recorded
   : [];
 
 /** What the page shows; `change` sets parts of it and tells those who listen. */
-const state = { step: 0, unit: -1, layer: layers.length - 1, order: "number" };
+const top = layers.findLastIndex((layer) => layer.direction === "forward");
+const state = { step: 0, unit: -1, layer: top, order: "number", colours: "full" };
 const listeners = [];
 function change(parts) {
   const changed = Object.keys(parts).filter((key) => state[key] !== parts[key]);
@@ -123,6 +124,9 @@ function change(parts) {
   if (changed.length) for (const listen of listeners) listen(changed);
 }
 const current = () => layers[state.layer];
+
+/** In the reverse direction the step before is the later one. */
+const turned = (text) => (current().direction === "reverse" ? text.replaceAll("ₜ₋₁", "ₜ₊₁") : text);
 
 /** x_t, of a module with one input. */
 function read(step) {

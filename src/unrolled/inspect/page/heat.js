@@ -21,13 +21,15 @@ function ramp(stops) {
   });
 }
 
-/** The range of a gate's colours: fixed for a bounded one, symmetric and as it comes for others. */
+/** The range of a gate's colours: its own where that is bounded, or as far as its values go. */
 function rangeOf(layer, gate) {
-  if (SEQUENTIAL.includes(gate)) return [0, 1];
-  let most = 0;
-  for (const value of layer.arrays[gate]) if (Number.isFinite(value)) most = Math.max(most, Math.abs(value));
+  const known = layer.arrays[gate].filter(Number.isFinite);
+  const [low, high] = [known.reduce((a, b) => Math.min(a, b), 0), known.reduce((a, b) => Math.max(a, b), 0)];
+  const most = Math.max(-low, high) || 1;
   const bounded = gate === "candidate" || (gate === "hidden" && recorded.mode !== "RNN_RELU" && most <= 1);
-  return bounded ? [-1, 1] : [-(most || 1), most || 1];
+  if (!SEQUENTIAL.includes(gate)) return bounded && state.colours === "full" ? [-1, 1] : [-most, most];
+  const least = known.reduce((a, b) => Math.min(a, b), high);
+  return state.colours === "full" || least === high ? [0, 1] : [least, high];
 }
 
 function tip(event, content) {
@@ -190,7 +192,7 @@ function startHeat() {
   find("heat").append(...maps.map((map) => map.panel), timeAxis());
   const draw = () => maps.forEach((map) => map.draw());
   listeners.push((changed) => {
-    if (changed.includes("layer") || changed.includes("order")) draw();
+    if (["layer", "order", "colours"].some((key) => changed.includes(key))) draw();
   });
   dark.addEventListener("change", draw);
   draw();

@@ -27,13 +27,15 @@ function startControls() {
   unit.addEventListener("change", () => change({ unit: Number(unit.value) }));
   layer.addEventListener("change", () => change({ layer: Number(layer.value) }));
   order.addEventListener("change", () => change({ order: order.value }));
+  const colours = find("colours");
+  colours.append(...["full", "data"].map((key) => option(key, say(`colours_${key}`))));
+  colours.addEventListener("change", () => change({ colours: colours.value }));
 
   let timer = null;
   const stop = () => {
     clearInterval(timer);
     timer = null;
     play.textContent = say("play");
-    play.setAttribute("aria-pressed", "false");
     // Spoken at every step it would never end.
     find("sentence").setAttribute("aria-live", "polite");
   };
@@ -41,7 +43,6 @@ function startControls() {
     if (state.step === last) go(0);
     find("sentence").setAttribute("aria-live", "off");
     play.textContent = say("pause");
-    play.setAttribute("aria-pressed", "true");
     timer = setInterval(() => (state.step < last ? go(state.step + 1) : stop()), 250);
   };
   play.addEventListener("click", () => (timer === null ? start() : stop()));

@@ -51,10 +51,8 @@ function drawUnrolled(width) {
       const middle = (points[0][0] + points[1][0]) / 2;
       const edge = (place === 0 && !reverse) || (place === cells - 1 && reverse);
       const space = Math.abs(points[0][0] - points[1][0]);
-      if (!edge || space > 44)
-        group.append(
-          text(middle, y - 6, show(at(`${role}_before`)), { class: `value ${role}` }),
-        );
+      const label = !edge || space > 44 ? show(at(`${role}_before`)) : role[0];
+      group.append(text(middle, y - 6, label, { class: `value ${role}` }));
     });
     group.append(
       ...arrow([[x, 172], [x, top + box[1] + 1]], "read"),
