@@ -97,8 +97,8 @@ def _arrivals(gates: tuple[float, ...]) -> tuple[Wire, ...]:
 
 
 def _lstm() -> Drawing:
-    f, i, g, o, out = 138.0, 214.0, 290.0, 366.0, 428.0
-    above = RIGHT - 26
+    f, i, g, o, out = 138.0, 214.0, 288.0, 370.0, 436.0
+    above = RIGHT - 20
     return Drawing(
         WIDTH,
         HEIGHT,

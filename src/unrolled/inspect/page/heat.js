@@ -136,7 +136,7 @@ class HeatMap {
     const stops = COLOURS[dark.matches ? "dark" : "light"][low < 0 ? "diverging" : "sequential"];
     const colours = ramp(stops);
     [canvas.width, canvas.height] = [steps, units];
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d", { willReadFrequently: true });
     const image = context.createImageData(steps, units);
     const values = layer.arrays[gate];
     this.order.forEach((unit, y) => {
