@@ -50,6 +50,12 @@ def column(rows, name):
     return np.array([float(row[name]) for row in rows])
 
 
+def test_its_sample_is_the_unseen_stretch_that_was_predicted(demo, predictions):
+    with (demo[0] / "sample.csv").open(newline="") as file:
+        sample = list(csv.DictReader(file))
+    assert sample == [{"sin": row["sin"], "cos": row["cos"]} for row in predictions]
+
+
 def test_it_writes_a_run_folder_with_metrics_predictions_and_a_picture(demo):
     assert sorted(path.name for path in demo[0].iterdir()) == [
         "config.json",
@@ -57,6 +63,7 @@ def test_it_writes_a_run_folder_with_metrics_predictions_and_a_picture(demo):
         "model.safetensors",
         "picture.png",
         "predictions.csv",
+        "sample.csv",
     ]
 
 

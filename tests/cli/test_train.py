@@ -14,7 +14,14 @@ from unrolled.model import load_run
 
 QUICK = ["--window", 6, "--hidden-size", 4, "--epochs", 2, "--threads", 1]
 COLUMNS = ["--input", "sin", "--target", "cos"]
-FILES = ["config.json", "metrics.json", "model.safetensors", "picture.png", "predictions.csv"]
+FILES = [
+    "config.json",
+    "metrics.json",
+    "model.safetensors",
+    "picture.png",
+    "predictions.csv",
+    "sample.csv",
+]
 
 
 @pytest.fixture
@@ -42,6 +49,32 @@ def test_it_writes_a_run_folder_and_says_where(unrolled, data, out):
     assert names(out.parent) == ["run", "wave.csv"]
     assert f"Wrote {out}/: look at {out}/picture.png" in outcome.out
     assert load_run(out).table.inputs == ["sin"]
+
+
+def test_the_sample_is_the_test_rows_as_they_stand_in_the_table(unrolled, data, out):
+    unrolled("train", data, *COLUMNS, "--out", out, *QUICK, "--test", 0.2)
+    assert pl.read_csv(out / "sample.csv").equals(pl.read_csv(data)[-40:])
+
+
+def test_the_sample_has_some_of_the_last_rows_of_each_series(unrolled, tmp_path, out):
+    data = tmp_path / "two.csv"
+    frame = wave_frame(5000).with_columns(who=pl.Series(["x", "y"] * 2500))
+    frame.write_csv(data)
+    flags = ["--group", "who", "--epochs", 1, "--test", 0.3]
+    unrolled("train", data, *COLUMNS, "--out", out, *QUICK, *flags)
+    sample = pl.read_csv(out / "sample.csv")
+    assert sample.columns == ["who", "sin", "cos"]
+    assert sample["who"].to_list() == ["x"] * 400 + ["y"] * 400
+    last = frame.filter(who="x")[-400:].select("who", "sin", "cos")
+    assert sample.filter(who="x").equals(last)
+
+
+def test_a_gap_in_the_test_rows_is_one_in_the_sample(unrolled, tmp_path, out):
+    data, gap = tmp_path / "holed.csv", pl.int_range(200) == 195
+    frame = wave_frame().with_columns(sin=pl.when(~gap).then(pl.col("sin")))
+    frame.write_csv(data)
+    unrolled("train", data, *COLUMNS, "--out", out, *QUICK, "--missing", "drop")
+    assert pl.read_csv(out / "sample.csv")["sin"][-5] is None
 
 
 def test_it_prints_the_network_beside_its_baselines(unrolled, data, out):

@@ -10,7 +10,7 @@ from narwhals.typing import IntoDataFrame
 
 from unrolled.errors import InputError
 from unrolled.learn.settings import TrainSettings
-from unrolled.learn.table import Array, Table, read_table
+from unrolled.learn.table import Array, Span, Table, read_table
 from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare, split
 
 PARTS = ("training", "validation", "test")
@@ -22,13 +22,15 @@ class Dataset:
 
     ``goals`` [N, O] is the target of the prediction made at each row, NaN where there is none;
     ``ends`` has for each part the rows that a window ends in and whose goal is known;
-    ``learned`` [n] are the rows that training sees.
+    ``learned`` [n] are the rows that training sees; ``test_spans`` the test part, one span for
+    each series.
     """
 
     table: Table
     goals: Array
     ends: tuple[Rows, Rows, Rows]
     learned: Rows
+    test_spans: tuple[Span, ...]
 
 
 def read_dataset(source: str | Path | IntoDataFrame, settings: TrainSettings) -> Dataset:
@@ -53,6 +55,7 @@ def read_dataset(source: str | Path | IntoDataFrame, settings: TrainSettings) ->
         goals=goals,
         ends=(train, validation, test),
         learned=_rows(parts[0], skip=int(config.difference)),
+        test_spans=tuple(spans[2]),
     )
     _check_enough(dataset, parts, settings)
     _check_goals(dataset, settings.target)

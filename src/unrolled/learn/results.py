@@ -13,7 +13,7 @@ import polars as pl
 
 from unrolled.learn.baselines import beaten_by
 from unrolled.learn.plot import Panel, draw_result
-from unrolled.learn.table import Array, Table
+from unrolled.learn.table import Array, Span, Table
 from unrolled.learn.train import Training
 from unrolled.learn.watch_files import WATCH_FILES, save_watch
 from unrolled.learn.wave import SETTLING, WaveResult
@@ -21,6 +21,10 @@ from unrolled.learn.windows import Rows
 from unrolled.model import TableConfig, replacing, save_run
 
 METRICS, PREDICTIONS, PICTURE = "metrics.json", "predictions.csv", "picture.png"
+SAMPLE = "sample.csv"
+"""Rows that training has not seen, so that ``unrolled inspect`` needs no other table."""
+SAMPLE_ROWS, SAMPLE_SERIES = 400, 8
+"""At most so many last rows, of each of at most so many series."""
 
 
 def save_wave(results: Sequence[WaveResult], folder: Path, *, overwrite: bool) -> None:
@@ -39,6 +43,7 @@ def save_wave(results: Sequence[WaveResult], folder: Path, *, overwrite: bool) -
                 "scored": np.arange(len(lstm.t)) >= SETTLING,
             }
         ).write_csv(draft / PREDICTIONS)
+        pl.DataFrame({"sin": np.sin(lstm.t), "cos": lstm.truth}).write_csv(draft / SAMPLE)
         steps = np.arange(SETTLING + 90, dtype=np.float64)
         truth, predicted = lstm.truth[: len(steps)], lstm.predicted[: len(steps)]
         label = "step of a stretch at phases that training never met"
@@ -61,6 +66,7 @@ def save_training(training: Training, folder: Path, *, overwrite: bool) -> None:
             training.table, config, training.test_rows, training.predicted, training.truth
         )
         frame.write_csv(draft / PREDICTIONS)
+        sample_frame(training.table, config, training.test_spans).write_csv(draft / SAMPLE)
         draw_result(
             draft / PICTURE,
             f"{config.targets[0] if len(config.targets) == 1 else 'Targets'} on the test rows: "
@@ -103,6 +109,28 @@ def predictions_frame(
             columns[name] = truth[:, column]
         columns[f"{name}_predicted"] = predicted[:, column]
     return pl.DataFrame(columns).fill_nan(None).sort("row")
+
+
+def sample_frame(table: Table, config: TableConfig, spans: Sequence[Span]) -> pl.DataFrame:
+    """The last of the rows ``spans``, with the columns that the network reads and predicts.
+
+    Args:
+        table: the table.
+        config: its columns.
+        spans: one for each series; of many series the longest are taken.
+    """
+    by_length = sorted(range(len(spans)), key=lambda place: spans[place][0] - spans[place][1])
+    chosen = sorted(by_length[:SAMPLE_SERIES])
+    parts = [np.arange(*spans[place])[-SAMPLE_ROWS:] for place in chosen]
+    rows = np.concatenate(parts)
+    columns: dict[str, Any] = {}
+    if config.group is not None:
+        columns[config.group] = [
+            table.groups[place] for place, part in zip(chosen, parts, strict=True) for _ in part
+        ]
+    columns |= dict(zip(config.inputs, table.inputs[rows].T, strict=True))
+    columns |= dict(zip(config.targets, table.targets[rows].T, strict=True))
+    return pl.DataFrame(columns).fill_nan(None)
 
 
 def _rows_ahead(table: Table, ends: Rows, ahead: int) -> list[int | None]:

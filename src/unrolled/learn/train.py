@@ -18,7 +18,7 @@ from unrolled.learn.features import BATCH_AT_ONCE, base, features, predict_ends
 from unrolled.learn.loop import FitSettings, History, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.settings import TrainSettings
-from unrolled.learn.table import Array, Table
+from unrolled.learn.table import Array, Span, Table
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.learn.windows import Rows, gather
 from unrolled.model import Network, NetworkConfig, Run, Scaler
@@ -30,8 +30,8 @@ class Training:
 
     ``scores`` gives for each target the network and its baselines on the test rows (None where a
     baseline does not apply). ``test_rows`` [n] are places in ``table``, with the ``truth`` [n, O]
-    and the ``predicted`` [n, O] there, in the table's units. ``watched`` is what was seen on the
-    way, with ``watch`` in the settings.
+    and the ``predicted`` [n, O] there, in the table's units; ``test_spans`` are all the rows of the
+    test part, by series. ``watched`` is what was seen on the way, with ``watch`` in the settings.
     """
 
     run: Run
@@ -44,6 +44,7 @@ class Training:
     truth: Array
     predicted: Array
     seconds: float
+    test_spans: tuple[Span, ...]
     watched: tuple[Record, ...] = ()
 
 
@@ -97,6 +98,7 @@ def train_dataset(
         truth=dataset.goals[test],
         predicted=predicted,
         seconds=time.perf_counter() - started,
+        test_spans=dataset.test_spans,
         watched=tuple(watched),
     )
 

@@ -2,7 +2,7 @@
 
 ``config.json`` says what the model is (:class:`RunConfig`), and ``model.safetensors`` holds its
 weights (``network.*``) and its scalers (``scaler.*``). What else stands in the folder (metrics,
-predictions, a picture) is for people, and nothing needs it.
+predictions, a sample, a picture) is for people, and nothing needs it.
 """
 
 from __future__ import annotations
@@ -164,19 +164,20 @@ def _move(draft: Path, folder: Path) -> None:
             made.replace(place)
 
 
-def check_free(folder: Path, *, overwrite: bool) -> None:
+def check_free(folder: Path, *, overwrite: bool, flag: str = "--out") -> None:
     """That ``folder`` may be written, to be asked before the work is done.
 
     Raises:
-        InputError: it is a file, is not empty and may not be overwritten, or has no place to be.
+        InputError: it is a file, is not empty and may not be overwritten, or has no place to be;
+            says to name another by ``flag``.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file, not a folder. Name another with --out")
+        raise InputError(f"{folder}: is a file, not a folder. Name another with {flag}")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise InputError(
-            f"{folder}: exists and is not empty. Name another with --out, or add --overwrite"
+            f"{folder}: exists and is not empty. Name another with {flag}, or add --overwrite"
         )
-    _check_place(folder)
+    _check_place(folder, flag)
 
 
 def check_free_file(path: Path, *, overwrite: bool) -> None:
@@ -189,13 +190,13 @@ def check_free_file(path: Path, *, overwrite: bool) -> None:
         raise InputError(f"{path}: is a folder, not a file. Name another with --out")
     if path.exists() and not overwrite:
         raise InputError(f"{path}: exists. Name another with --out, or add --overwrite")
-    _check_place(path)
+    _check_place(path, "--out")
 
 
-def _check_place(path: Path) -> None:
+def _check_place(path: Path, flag: str) -> None:
     place = next(parent for parent in path.absolute().parents if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
-        raise InputError(f"{path}: nothing can be written in {place}. Name another with --out")
+        raise InputError(f"{path}: nothing can be written in {place}. Name another with {flag}")
 
 
 def _fault(tensors: dict[str, Tensor], config: NetworkConfig) -> str | None:
