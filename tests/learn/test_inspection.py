@@ -204,7 +204,7 @@ def test_stretches_to_measure_on_never_cross_a_gap(monkeypatch):
 def test_the_note_speaks_chinese_as_well():
     scene = inspect_run(trained(bidirectional=True), wave_frame(), language="zh")
     assert "第 1 至 200 行" in scene.note
-    assert scene.title == "LSTM:由 sin 预测 cos"
+    assert scene.title == "LSTM：由 sin 预测 cos"
 
 
 @pytest.mark.parametrize(

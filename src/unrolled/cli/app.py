@@ -155,6 +155,49 @@ def predict(
 
 
 @app.command()
+def inspect(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="A table with the run's columns [the run's own sample.csv]."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    steps: Annotated[int, typer.Option(help="How many rows to show, 3 to 1000.")] = 200,
+    end: Annotated[
+        int | None, typer.Option(help="The last row to show, from 1 [the table's last].")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Which series, where there are several [the longest].")
+    ] = None,
+    lang: Annotated[str, typer.Option(help="The page's language: en or zh.")] = "en",
+    png: Annotated[
+        Path | None, typer.Option(help="A folder for pictures, PNG and SVG, as well.")
+    ] = None,
+    missing: Annotated[
+        str | None, typer.Option(help="error, drop or interpolate [as in training].")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace --out, and write into --png, if they exist.")
+    ] = False,
+) -> None:
+    """Show what a run's network does with each row of a table, and how far it remembers."""
+    from unrolled.cli.inspect import run_inspect
+
+    run_inspect(
+        run,
+        data,
+        out,
+        steps=steps,
+        end=end,
+        group=group,
+        lang=lang,
+        png=png,
+        missing=missing,
+        overwrite=overwrite,
+    )
+
+
+@app.command()
 def doctor(
     seconds: Annotated[float, typer.Option(min=0.0, help="How long to check.")] = 10.0,
 ) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from unrolled.inspect.words import Language
 from unrolled.model import Run
-
-Language = Literal["en", "zh"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ def title_of(run: Run, language: Language) -> str:
     cell, table = run.network.config.cell.upper(), run.table
     targets, inputs = ", ".join(table.targets), ", ".join(table.inputs)
     if language == "zh":
-        return f"{cell}:由 {inputs} 预测 {targets}"
+        return f"{cell}：由 {inputs} 预测 {targets}"
     return f"{cell}: {targets} from {inputs}"
 
 
@@ -48,6 +46,8 @@ def _english(run: Run, shown: Shown) -> list[str]:
         f"Rows {shown.first} to {shown.last} of {shown.table}{series}.",
         "The network began with a zero state and carried it through all of them; "
         f"unrolled predict begins each window of {table.window} rows with zeros.",
+        "Inputs, targets and predictions are in the table's units; the network reads and gives "
+        "them scaled.",
     ]
     if table.difference:
         found.append(
@@ -73,18 +73,19 @@ def _rows(count: int) -> str:
 
 def _chinese(run: Run, shown: Shown) -> list[str]:
     table = run.table
-    series = "" if shown.series is None else f",序列 {shown.series}"
+    series = "" if shown.series is None else f"，序列 {shown.series}"
     found = [
         f"{shown.table} 的第 {shown.first} 至 {shown.last} 行{series}。",
-        "网络从零状态开始,状态一直传到最后一行;"
-        f"而 unrolled predict 的每个窗口({table.window} 行)都从零状态开始。",
+        "网络从零状态开始，状态一直传到最后一行；"
+        f"而 unrolled predict 的每个窗口（{table.window} 行）都从零状态开始。",
+        "输入、目标与预测值用表格的单位显示；网络读入与输出的是标准化后的值。",
     ]
     if table.difference:
-        found.append("既是输入又是目标的列,读入的是它与上一行之差。")
+        found.append("既是输入又是目标的列，读入的是它与上一行之差。")
     if table.ahead:
-        found.append(f"预测值画在它所预测的那一行上,是在 {table.ahead} 行之前作出的。")
+        found.append(f"预测值画在它所预测的那一行上，是在 {table.ahead} 行之前作出的。")
     if run.network.config.bidirectional:
-        found.append("网络双向读取:每个预测都已看到其后的数据。")
+        found.append("网络双向读取：每个预测都已看到其后的数据。")
     if shown.filled:
-        found.append(f"有 {shown.filled} 行的输入缺失,由插值补上。")
+        found.append(f"有 {shown.filled} 行的输入缺失，由插值补上。")
     return found
