@@ -9,7 +9,10 @@ import pytest
 import torch
 import torch._dynamo
 
+from support_learn import quick, wave_frame
 from unrolled.learn.comparison import CompareSettings
+from unrolled.learn.results import save_training
+from unrolled.learn.train import train_table
 from unrolled.scan import native
 from unrolled.tasks import TASKS
 
@@ -17,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")
 PAGES = (
     "CONTRIBUTING.md",
-    *(f"docs/{n}.md" for n in ("compile", "design", "memory", "tasks", "train")),
+    *(f"docs/{n}.md" for n in ("compile", "design", "inspect", "memory", "tasks", "train")),
 )
 
 
@@ -52,6 +55,15 @@ def test_the_python_of_the_memory_page_runs(capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("torch.Size([60, 8, 16])")
     assert "Horizon" in printed
+
+
+def test_the_python_of_the_page_on_looking_into_a_run_runs(tmp_path, monkeypatch):
+    (code,) = code_blocks("docs/inspect.md", "python")
+    monkeypatch.chdir(tmp_path)
+    frame = wave_frame(1000)
+    save_training(train_table(frame, quick(test=0.3)), Path("demo"), overwrite=False)
+    exec(compile(code, "docs/inspect.md", "exec"), {})
+    assert len(list((tmp_path / "figures").iterdir())) == 5
 
 
 @pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
