@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -86,7 +86,9 @@ def _draw_time_constants(ax: Axes, d: Diagnosis) -> None:
         low, high = every.min(), every.max()
         bins = np.geomspace(low / 1.1, high * 1.1, BINS + 1)
         ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_formatter("{x:g}" if high < 8 * low else NullFormatter())
+        if high > 8 * low:
+            ax.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        ax.xaxis.set_minor_formatter("{x:g}" if high < 200 * low else NullFormatter())
         for (label, values), style in zip(finite.items(), ("stepfilled", "step"), strict=False):
             endless = len(kinds[label]) - len(values)
             color = GRADIENT if style == "stepfilled" else HORIZON
