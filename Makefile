@@ -15,7 +15,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas sanitize race lint bench bench-linear results clean
+.PHONY: help demo test test-isas sanitize race lint bench bench-linear stills results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,10 @@ bench: $(VENV)/.run $(VENV)/.dev ## time against torch's modules and ONNX Runtim
 
 bench-linear: $(VENV)/.run $(VENV)/.dev ## time against steps, up to a million of them; draws docs/images/linear.png
 	$(BIN)/python benchmarks/linear.py --out docs/images/linear.png
+
+stills: demo $(VENV)/.dev ## draw the READMEs' pictures of the report anew, in a Chromium
+	$(BIN)/python examples/report_still.py demo --out docs/images/report.png
+	$(BIN)/python examples/report_still.py demo --language zh --out docs/images/report.zh.png
 
 results: $(VENV)/.run $(VENV)/.dev ## train on the three real tables and write docs/results.md anew
 	$(BIN)/python examples/results.py
