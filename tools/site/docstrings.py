@@ -35,6 +35,8 @@ class Docstrings(Extension):
         shown = _shown()
         for obj in _objects(pkg):
             if obj.docstring is not None:
+                if isinstance(obj, Class):
+                    _list_fields(obj, obj.docstring)
                 _rewrite(obj.docstring, shown)
         recurrent = pkg["nn.recurrent"]
         for name in LIKE_TORCHS:
@@ -51,6 +53,25 @@ def _rewrite(docstring: Docstring, shown: dict[str, str]) -> None:
         return f"[`{text}`][{shown[last]}]" if is_ours and last in shown else f"`{text}`"
 
     docstring.value = LITERAL.sub(":", ROLE.sub(link, docstring.value))
+
+
+def _list_fields(owner: Class, docstring: Docstring) -> None:
+    """A table of a class's fields, where its docstring has none."""
+    fields = [
+        member
+        for name, member in owner.attributes.items()
+        if member.annotation is not None and not name.startswith(("_", "model_"))
+    ]
+    if "Attributes:" not in docstring.value and fields:
+        lines = [f"    {field.name}: {_default(str(field.value or ''))}" for field in fields]
+        docstring.value += "\n\nAttributes:\n" + "\n".join(lines)
+
+
+def _default(value: str) -> str:
+    given = re.match(r"Field\(default=([^,)]+)", value)
+    if given or (value and "(" not in value):
+        return f"`{given[1] if given else value}` unless given."
+    return "empty unless given." if "default_factory" in value else "—"
 
 
 def _shown() -> dict[str, str]:

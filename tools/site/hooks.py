@@ -23,6 +23,7 @@ DRAWN = re.compile(
     re.S | re.M,
 )
 SHOW = "print(__import__('drawing').picture(figure, {!r}))  # markdown-exec: hide\n"
+BREAK = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])")
 REQUEST = re.compile(
     r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*?\b(?:src|href)=[\"']?"
     r"((?:https?:)?//[^\"' >]+)"
@@ -47,6 +48,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         caption = " ".join(found["caption"].split())
         return f"{found['cell']}{SHOW.format(caption)}```\n\n*{caption}*\n{{.caption}}\n"
 
+    if page.file.src_uri.startswith("zh/"):
+        markdown = BREAK.sub("", markdown)  # a browser would show a space there
     return DRAWN.sub(shown, markdown)
 
 
