@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import json
 import logging
+import os
 import re
 import sys
 import warnings
@@ -24,6 +26,7 @@ DRAWN = re.compile(
 )
 SHOW = "print(__import__('drawing').picture(figure, {!r}))  # markdown-exec: hide\n"
 BREAK = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])")
+HAN = re.compile(r"(?<=[\u4e00-\u9fff])(?=[\u4e00-\u9fff])")
 REQUEST = re.compile(
     r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*?\b(?:src|href)=[\"']?"
     r"((?:https?:)?//[^\"' >]+)"
@@ -32,6 +35,7 @@ REQUEST = re.compile(
 
 def on_startup(**_: Any) -> None:
     """Sets up what the cells run in: a warning in one of them is an error, as in the tests."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # passes this small only lose by being shared
     sys.path.insert(0, str(Path(__file__).parent))
     import_module("drawing")
     warnings.filterwarnings("error", module=r"_code_block_")
@@ -66,7 +70,13 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
 
 
 def on_post_build(config: Any, **_: Any) -> None:
-    """Warns of whatever a page would fetch from elsewhere."""
+    """Makes Chinese to be found, and warns of whatever a page would fetch from elsewhere."""
+    # A Chinese text has no spaces: to the search each of its characters is a word.
+    path = Path(config.site_dir) / "search/search_index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    for entry in index["docs"]:
+        entry.update({key: HAN.sub("\u200b", entry[key]) for key in ("title", "text")})
+    path.write_text(json.dumps(index), encoding="utf-8")
     for path in sorted(Path(config.site_dir).rglob("*.html")):
         for address in REQUEST.findall(path.read_text(encoding="utf-8")):
             log.warning("%s would be fetched from the network: %s", path.name, address)
