@@ -15,7 +15,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas sanitize race lint bench bench-linear stills results clean
+.PHONY: help demo test test-isas sanitize race lint site bench bench-linear stills results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,10 @@ lint: $(VENV)/.run $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Warnings are errors, and a cell of the tutorial that fails is a warning.
+site: $(VENV)/.run $(VENV)/.site ## run the tutorial's code cells and build the site, into build/site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 bench: $(VENV)/.run $(VENV)/.dev ## time against torch's modules and ONNX Runtime's, memory, and what recording costs
 	$(BIN)/python benchmarks/modules.py
 	$(BIN)/python benchmarks/ort.py
@@ -99,4 +103,8 @@ $(VENV)/.run: $(VENV)/.build $(CORE)
 
 $(VENV)/.dev: $(VENV)/.build | $(VENV)/.run
 	$(LISTED) project optional-dependencies dev | $(INSTALL) -r /dev/stdin
+	@touch $@
+
+$(VENV)/.site: $(VENV)/.build | $(VENV)/.run
+	$(LISTED) project optional-dependencies site | $(INSTALL) -r /dev/stdin
 	@touch $@

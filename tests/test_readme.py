@@ -18,9 +18,9 @@ from unrolled.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")
-PAGES = (
-    "CONTRIBUTING.md",
-    *(f"docs/{n}.md" for n in ("compile", "design", "inspect", "memory", "tasks", "train")),
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"))
 )
 
 
@@ -108,7 +108,8 @@ def test_both_readmes_show_the_same_code(language):
 @pytest.mark.parametrize("name", [*READMES, *PAGES])
 def test_links_lead_somewhere(name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)#]+)\)", text)
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", prose)
     ours = [link for link in links if not link.startswith("https://")]
     missing = [link for link in ours if not ((ROOT / name).parent / link).exists()]
     assert not missing

@@ -1,0 +1,118 @@
+"""The site's pages: the same cells in both languages, a page for each command, every public name.
+
+That the cells run, and that every link and anchor leads somewhere, is checked where the site is
+built: `make site`.
+"""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import typer.main
+
+import unrolled
+import unrolled.tasks
+from unrolled.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+CHAPTERS = sorted(path.name for path in (DOCS / "tutorial").glob("*.md"))
+LANGUAGES = ("tutorial", "zh/tutorial")
+COMMANDS = sorted(typer.main.get_command(app).commands)
+TERMS = {
+    "tutorial": (
+        *("time steps", "input size", "hidden size", "hidden state", "cell state", "forget gate"),
+        *("memory (input) gate", "output gate", "vanishing and exploding gradient"),
+        "long-term dependence",
+    ),
+    "zh/tutorial": (
+        *("时间步", "输入大小", "隐藏大小", "隐藏状态", "单元状态", "遗忘门", "记忆门（输入门）"),
+        *("输出门", "梯度消失与梯度爆炸", "长期依赖"),
+    ),
+}
+
+
+def text(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def cells(page: str) -> list[tuple[str, str]]:
+    """The options and the code of the cells that run, without the comments."""
+    found = re.findall(r"^```python (exec=.*?)\n(.*?)^```$", text(page), re.M | re.S)
+    return [(options, re.sub(r"\s*# .*", "", code)) for options, code in found]
+
+
+def anchors(page: str) -> list[str]:
+    """What the headings are called in links: what they say in English, or what they name."""
+
+    def slug(heading: str) -> str:
+        return re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
+
+    without_code = re.sub(r"^```.*?^```$", "", text(page), flags=re.M | re.S)
+    headings = re.findall(r"^## (.+?)(?: \{#(.+)\})?$", without_code, flags=re.M)
+    return [name or slug(heading) for heading, name in headings]
+
+
+def test_both_tutorials_have_the_same_pages():
+    assert sorted(path.name for path in (DOCS / "zh/tutorial").glob("*.md")) == CHAPTERS
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_both_tutorials_run_the_same_cells(chapter):
+    english, chinese = (cells(f"{language}/{chapter}") for language in LANGUAGES)
+    assert [(o.replace('"zh-', '"'), code) for o, code in chinese] == english
+    assert english or chapter == "index.md"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_both_tutorials_have_the_same_sections_and_formulas(chapter):
+    english, chinese = (f"{language}/{chapter}" for language in LANGUAGES)
+    assert anchors(chinese) == anchors(english)
+    formulas = [re.findall(r"^\$\$(.+)\$\$$", text(page), re.M) for page in (english, chinese)]
+    assert formulas[0] == formulas[1]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_tutorials_words_lead_to_where_they_are_explained(language):
+    index = text(f"{language}/index.md")
+    links = dict(re.findall(r"^\| \[(.+?)\]\((.+?)\)", index, re.M))
+    assert sorted(links) == sorted(TERMS[language])
+    for target in links.values():
+        page, anchor = target.split("#")
+        assert anchor in anchors(f"{language}/{page}")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_tutorial_has_every_argument_of_torchs_lstm(language):
+    page = text(f"{language}/shapes.md")
+    of_base = list(inspect.signature(torch.nn.RNNBase.__init__).parameters)
+    for name in [*of_base[2:], "recompute_every"]:  # after self and mode
+        assert f"| `{name}` |" in page
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_how_to(command):
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    (page,) = re.findall(rf"^ +- unrolled {command}: (\S+)$", navigation, re.M)
+    assert re.search(rf"^unrolled {command}\b", text(page), re.M)
+    assert f"[`unrolled {command}`]" in text("howto/index.md")
+
+
+def test_every_public_name_is_in_the_reference():
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS / "api").glob("*.md"))
+    shown = set(re.findall(r"^::: (\S+)$", pages, re.M))
+    tables = {"unrolled.tasks.LOSSES", "unrolled.tasks.TASKS", "unrolled.tasks.Rng"}
+    public = {f"unrolled.{name}" for name in unrolled.__all__}
+    public |= {f"unrolled.tasks.{name}" for name in unrolled.tasks.__all__}
+    assert public - tables <= shown
+    listed = re.findall(r"`(\w+)`", text("api/index.md"))
+    assert set(unrolled.__all__) <= set(listed)
+
+
+@pytest.mark.parametrize("page", ["index.md", "howto/doctor.md"])
+def test_the_python_of_other_pages_runs(page, capsys):
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text(page), re.M | re.S)
+    exec(compile(code, page, "exec"), {})
+    assert capsys.readouterr().out
