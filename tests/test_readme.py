@@ -49,12 +49,14 @@ def test_the_python_of_the_training_page_runs(capsys):
     assert names["predictions"].columns == ["row", "cos", "cos_predicted"]
 
 
-def test_the_python_of_the_memory_page_runs(capsys):
+def test_the_python_of_the_memory_page_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (code,) = code_blocks("docs/memory.md", "python")
     exec(compile(code, "docs/memory.md", "exec"), {})
     printed = capsys.readouterr().out
     assert printed.startswith("torch.Size([60, 8, 16])")
     assert "Horizon" in printed
+    assert (tmp_path / "report.html").exists()
 
 
 def test_the_python_of_the_page_on_looking_into_a_run_runs(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ TERMS = {
         "long-term dependence",
     ),
     "zh/tutorial": (
-        *("时间步", "输入大小", "隐藏大小", "隐藏状态", "单元状态", "遗忘门", "记忆门（输入门）"),
+        *("时间步", "输入大小", "隐藏大小", "隐藏状态", "细胞状态", "遗忘门", "记忆门（输入门）"),
         *("输出门", "梯度消失与梯度爆炸", "长期依赖"),
     ),
 }
@@ -62,7 +62,10 @@ def test_both_tutorials_have_the_same_pages():
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_both_tutorials_run_the_same_cells(chapter):
     english, chinese = (cells(f"{language}/{chapter}") for language in LANGUAGES)
-    assert [(o.replace('"zh-', '"'), code) for o, code in chinese] == english
+    in_english = [
+        (o.replace('"zh-', '"'), code.replace(', language="zh"', "")) for o, code in chinese
+    ]
+    assert in_english == english
     assert english or chapter == "index.md"
 
 

@@ -1,4 +1,4 @@
-"""Shows the figure that a cell of the tutorial has drawn."""
+"""Shows the figure that a cell of the tutorial has drawn, or the report that it has made."""
 
 from __future__ import annotations
 
@@ -28,3 +28,9 @@ def picture(figure: Figure, alt: str) -> str:
     data = base64.b64encode(file.getvalue()).decode()
     source = f"data:image/svg+xml;base64,{data}"
     return f'<img class="figure" alt="{escape(alt, quote=True)}" src="{source}">'
+
+
+def live(report: str, title: str) -> str:
+    """The report as a page within the page; ``title`` says what is to be seen."""
+    source = escape(report, quote=True)
+    return f'<iframe class="report" title="{escape(title, quote=True)}" srcdoc="{source}"></iframe>'

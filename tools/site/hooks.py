@@ -24,7 +24,8 @@ DRAWN = re.compile(
     r'^(?P<cell>```python exec="1" html="1"[^\n]*\n.*?\n)```\n(?:\n\*(?P<caption>[^*]+)\*\n)?',
     re.S | re.M,
 )
-SHOW = "print(__import__('drawing').picture(figure, {!r}))  # markdown-exec: hide\n"
+SHOW = "print(__import__('drawing').{}, {!r}))  # markdown-exec: hide\n"
+REPORT = "unrolled.report("
 BREAK = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])")
 HAN = re.compile(r"(?<=[\u4e00-\u9fff])(?=[\u4e00-\u9fff])")
 REQUEST = re.compile(
@@ -43,14 +44,18 @@ def on_startup(**_: Any) -> None:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Has each cell that draws show its ``figure``; the caption beneath says what is to be seen."""
+    """Has each cell that draws show its ``figure``, or the ``report`` that it makes.
+
+    The caption beneath says what is to be seen.
+    """
 
     def shown(found: re.Match[str]) -> str:
         if found["caption"] is None:
             log.warning("%s: a figure has no *caption* beneath it", page.file.src_uri)
             return found[0]
         caption = " ".join(found["caption"].split())
-        return f"{found['cell']}{SHOW.format(caption)}```\n\n*{caption}*\n{{.caption}}\n"
+        made = "live(report" if REPORT in found["cell"] else "picture(figure"
+        return f"{found['cell']}{SHOW.format(made, caption)}```\n\n*{caption}*\n{{.caption}}\n"
 
     if page.file.src_uri.startswith("zh/"):
         markdown = BREAK.sub("", markdown)  # a browser would show a space there

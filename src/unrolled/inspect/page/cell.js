@@ -76,7 +76,9 @@ function paintCell(place, drawing) {
     }
     for (const [role, symbol, name, number] of values) {
       name.textContent = turned(symbol);
-      number.textContent = show(valueOf(role));
+      const value = valueOf(role);
+      // Several inputs have no one number.
+      number.textContent = role === "read" && Number.isNaN(value) ? "" : show(value);
     }
   };
 }
