@@ -1,8 +1,8 @@
 """The cells as the textbooks draw them: lines, boxes and places for values, without a painter.
 
-State lines run along the top from left to right, gates stand in a row, ⊙ and + are elementwise. The
-LSTM's is the drawing that Olah made common (Understanding LSTM Networks, 2015), with the gates of
-torch's equations; the GRU's reset gate acts on W_hn·h + b_hn, as it does in torch.
+State lines run along the top from left to right, gates stand in a row, × and + in circles are
+elementwise. The LSTM's is the drawing that Olah made common (Understanding LSTM Networks, 2015),
+with the gates of torch's equations; the GRU's reset gate acts on W_hn·h + b_hn, as it does in torch.
 
 A drawing is plain values so that it can be painted twice from one source: by the page of the
 report, where its values are live, and by matplotlib. Units are those of its own width and height, y
@@ -40,7 +40,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Operation:
-    """An elementwise operation: ⊙, +, tanh, 1 −."""
+    """An elementwise operation, in a circle: ×, +, tanh, 1 −."""
 
     center: Point
     text: str
@@ -97,8 +97,8 @@ def _arrivals(gates: tuple[float, ...]) -> tuple[Wire, ...]:
 
 
 def _lstm() -> Drawing:
-    f, i, g, o, out = 138.0, 214.0, 288.0, 370.0, 436.0
-    above = RIGHT - 20
+    f, i, g, o, out = 128.0, 202.0, 274.0, 370.0, 444.0
+    above = RIGHT - 18
     return Drawing(
         WIDTH,
         HEIGHT,
@@ -119,11 +119,11 @@ def _lstm() -> Drawing:
             Wire(((above, BOTTOM), (above, 26)), "hidden", arrow=True),
         ),
         operations=(
-            Operation((f, TOP), "⊙"),
+            Operation((f, TOP), "×"),
             Operation((g, TOP), "+"),
-            Operation((g, MIDDLE), "⊙"),
+            Operation((g, MIDDLE), "×"),
             Operation((out, TOP + 32), "tanh", wide=True),
-            Operation((out, ROW - 28), "⊙"),
+            Operation((out, ROW - 28), "×"),
         ),
         gates=(
             Gate((f, ROW), "σ", "forget"),
@@ -137,7 +137,7 @@ def _lstm() -> Drawing:
             Value((WIDTH - 2, TOP - 12), "cₜ", "cell", "end"),
             Value((f - 8, MIDDLE + 4), "f", "forget", "end"),
             Value((i - 8, MIDDLE + 34), "i", "input", "end"),
-            Value((g + 10, MIDDLE + 34), "g", "candidate"),
+            Value((g + 8, MIDDLE + 30), "g", "candidate"),
             Value((g + 10, (TOP + MIDDLE) / 2 + 5), "i⊙g", "written"),
             Value(((o + out - RADIUS) / 2, ROW - 34), "o", "output", "middle"),
             Value((2, BOTTOM - 12), "hₜ₋₁", "hidden_before"),
@@ -149,8 +149,8 @@ def _lstm() -> Drawing:
 
 
 def _gru() -> Drawing:
-    r, z, n, less = 138.0, 290.0, 406.0, 348.0
-    scaled, past = 214.0, BOTTOM + 15
+    r, z, n, less = 128.0, 268.0, 408.0, 334.0
+    scaled, past = 206.0, BOTTOM + 15
     above = RIGHT - 26
     return Drawing(
         WIDTH,
@@ -190,11 +190,11 @@ def _gru() -> Drawing:
             Wire(((above, TOP), (above, 26)), "hidden", arrow=True),
         ),
         operations=(
-            Operation((z, TOP), "⊙"),
+            Operation((z, TOP), "×"),
             Operation((n, TOP), "+"),
-            Operation((scaled, MIDDLE), "⊙"),
+            Operation((scaled, MIDDLE), "×"),
             Operation((less, MIDDLE), "1 −", wide=True),
-            Operation((n, MIDDLE), "⊙"),
+            Operation((n, MIDDLE), "×"),
         ),
         gates=(
             Gate((r, ROW), "σ", "reset"),
@@ -205,10 +205,10 @@ def _gru() -> Drawing:
             Value((2, TOP - 12), "hₜ₋₁", "hidden_before"),
             Value(((z + n) / 2, TOP - 12), "z⊙hₜ₋₁", "kept", "middle"),
             Value((WIDTH - 2, TOP - 12), "hₜ", "hidden", "end"),
-            Value((r - 8, MIDDLE + 4), "r", "reset", "end"),
-            Value((z - 8, MIDDLE + 34), "z", "update", "end"),
+            Value((r + 8, MIDDLE + 34), "r", "reset"),
+            Value((z + 8, MIDDLE + 34), "z", "update"),
             Value((n + 10, MIDDLE + 34), "n", "candidate"),
-            Value((n - 10, (TOP + MIDDLE) / 2 + 5), "(1−z)⊙n", "written", "end"),
+            Value((n - 10, (TOP + MIDDLE) / 2 + 5), "(1−z)n", "written", "end"),
             Value((LEFT + 38, HEIGHT - 8), "xₜ", "read", "middle"),
             Value((above, 18), "hₜ", "hidden", "middle"),
         ),
