@@ -2,7 +2,7 @@
 
 State lines run along the top from left to right, gates stand in a row, × and + in circles are
 elementwise. The LSTM's is the drawing that Olah made common (Understanding LSTM Networks, 2015),
-with the gates of torch's equations; the GRU's reset gate acts on W_hn·h + b_hn, as it does in torch.
+with the gates of torch's equations; the GRU's reset gate acts on W_hn·h + b_hn, as in torch.
 
 A drawing is plain values so that it can be painted twice from one source: by the page of the
 report, where its values are live, and by matplotlib. Units are those of its own width and height, y
