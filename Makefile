@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CONVERT := .venv-convert
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 CORE := CMakeLists.txt $(wildcard csrc/*.h csrc/cells/*.h csrc/*.cpp)
 
@@ -15,7 +16,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas sanitize race lint site bench bench-linear stills results clean
+.PHONY: help demo test test-isas sanitize race lint site bench bench-linear bench-convert stills results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -76,11 +77,14 @@ stills: demo $(VENV)/.dev ## draw the READMEs' pictures of the report anew, in a
 	$(BIN)/python examples/report_still.py demo --out docs/images/report.png
 	$(BIN)/python examples/report_still.py demo --language zh --out docs/images/report.zh.png
 
+bench-convert: $(CONVERT)/.run ## convert models of darts, neuralforecast and skorch, compare, time (2 GB)
+	$(CONVERT)/bin/python benchmarks/convert.py
+
 results: $(VENV)/.run $(VENV)/.dev ## train on the three real tables and write docs/results.md anew
 	$(BIN)/python examples/results.py
 
 clean: ## remove the environment and what the commands made
-	rm -rf $(VENV) build demo results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(CONVERT) build demo results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -107,4 +111,13 @@ $(VENV)/.dev: $(VENV)/.build | $(VENV)/.run
 
 $(VENV)/.site: $(VENV)/.build | $(VENV)/.run
 	$(LISTED) project optional-dependencies site | $(INSTALL) -r /dev/stdin
+	@touch $@
+
+# Other people's packages, in an environment of their own: they are gigabytes, and no part of ours. The
+# build has a directory of its own too, since the compiler's paths in it are this environment's.
+$(CONVERT)/.run: $(CORE) pyproject.toml constraints.txt benchmarks/convert-requirements.txt
+	$(PYTHON) -m venv $(CONVERT)
+	rm -rf build/convert
+	$(CONVERT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  -C build-dir=build/convert -r benchmarks/convert-requirements.txt -e .
 	@touch $@

@@ -79,6 +79,15 @@ def test_the_python_of_the_compiling_page_runs(capsys):
     assert names["output"].shape == (1, 1, 16)
 
 
+def test_the_first_python_of_the_converting_page_runs(capsys):
+    """The others need packages that are not here: ``make bench-convert`` runs them."""
+    code, *_ = code_blocks("docs/convert.md", "python")
+    exec(compile(code, "docs/convert.md", "exec"), {})
+    *report, difference = capsys.readouterr().out.splitlines()
+    assert report == ["Replaced: 1", "  encoder  LSTM", "Left: 0"]
+    assert float(difference) < 1e-5
+
+
 def test_the_python_of_the_page_on_tasks_runs():
     (code,) = code_blocks("docs/tasks.md", "python")
     names = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from unrolled.deploy.convert import Conversion, convert, revert
     from unrolled.errors import DivergedError, InputError
     from unrolled.inspect.diagnose import diagnose
     from unrolled.inspect.diagnosis import Diagnosis
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from unrolled.scan.engine import backend
 
 _HOMES = {
+    "Conversion": "unrolled.deploy.convert",
     "Diagnosis": "unrolled.inspect.diagnosis",
     "DivergedError": "unrolled.errors",
     "GRU": "unrolled.nn",
@@ -40,11 +42,13 @@ _HOMES = {
     "Trace": "unrolled.inspect.trace",
     "TrainSettings": "unrolled.learn.settings",
     "backend": "unrolled.scan.engine",
+    "convert": "unrolled.deploy.convert",
     "diagnose": "unrolled.inspect.diagnose",
     "load_run": "unrolled.model",
     "predict_table": "unrolled.learn.predict",
     "record": "unrolled.inspect.record",
     "report": "unrolled.inspect.report",
+    "revert": "unrolled.deploy.convert",
     "train_table": "unrolled.learn.train",
     "which_backend": "unrolled.nn",
 }
@@ -53,6 +57,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Conversion",
     "Diagnosis",
     "DivergedError",
     "GRUCell",
@@ -63,11 +68,13 @@ __all__ = [
     "Trace",
     "TrainSettings",
     "backend",
+    "convert",
     "diagnose",
     "load_run",
     "predict_table",
     "record",
     "report",
+    "revert",
     "train_table",
     "which_backend",
 ]

@@ -378,3 +378,15 @@ def test_the_modules_are_there_without_dynamo() -> None:
     """Importing it takes as long as importing torch."""
     code = "import sys, unrolled.nn; sys.exit('torch._dynamo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("allow_rnn", [True, False])
+@every_kind
+def test_modules_of_several_settings_one_after_the_other(kind: Kind, allow_rnn: bool) -> None:
+    """The compiler takes numbers that differ from the last time for symbols; these are settings."""
+    with torch._dynamo.config.patch(allow_rnn=allow_rnn):
+        for options in ({"num_layers": 2}, {}, {"num_layers": 3, "recompute_every": 2}):
+            module = make(kind, **options)
+            x, hx = random_input(module, requires_grad=True), random_hx(module, requires_grad=True)
+            found = gradients(torch.compile(module, backend="aot_eager"), x, hx)
+            assert_close(found, gradients(module, x, hx), 0)

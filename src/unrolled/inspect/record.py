@@ -13,14 +13,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import InputError
 from unrolled.inspect.trace import Given, Key, Trace
-from unrolled.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from unrolled.nn.checks import Lengths
+from unrolled.nn.exchange import OURS, Class, ours_for
 from unrolled.scan.recording import PassRecord, Recorder, recording
 
-OURS = (RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell)
-TORCHS: dict[type[torch.nn.Module], type[torch.nn.Module]] = {
-    getattr(torch.nn, ours.__name__): ours for ours in OURS
-}
 Loss = Callable[..., Tensor]
 
 
@@ -72,21 +68,24 @@ def record(
 @contextlib.contextmanager
 def _named(model: torch.nn.Module) -> Iterator[dict[torch.nn.Module, str]]:
     """The recurrent modules with their paths, torch's own made ours for the time being."""
-    names = {
-        module: name
-        for name, module in model.named_modules()
-        if isinstance(module, OURS) or type(module) in TORCHS
-    }
+    names: dict[torch.nn.Module, str] = {}
+    as_ours: dict[torch.nn.Module, Class] = {}
+    for name, module in model.named_modules():
+        cls = ours_for(module)
+        if not isinstance(cls, str):
+            as_ours[module] = cls
+        elif not isinstance(module, OURS):
+            continue
+        names[module] = name
     if not names:
         raise InputError(
             f"{type(model).__name__} has no RNN, LSTM, GRU or cell to record, of torch's or of "
             "unrolled's"
         )
-    was = {module: type(module) for module in names if type(module) in TORCHS}
+    was = {module: type(module) for module in as_ours}
     try:
-        for module, of_torch in was.items():
-            # Ours have no state beyond torch's, so that the class alone makes the difference.
-            module.__class__ = TORCHS[of_torch]
+        for module, cls in as_ours.items():
+            module.__class__ = cls
         yield names
     finally:
         for module, of_torch in was.items():

@@ -80,7 +80,6 @@ def _check(data: Tensor, others: Sequence[Tensor]) -> None:
         raise RuntimeError(f"the compiled core can't run this: {obstacle}")
 
 
-@cache
 def _spec(
     cell: str,
     num_layers: int,
@@ -90,6 +89,17 @@ def _spec(
     dropout: float,
     every: int,
 ) -> Spec:
+    # Where modules of several settings were compiled, torch.compile has symbols for these numbers.
+    # There is no tensor's size in them: int() and float() make them the numbers they stand for.
+    numbers = int(num_layers), float(dropout), int(every)
+    return _made_spec(cell, numbers, bias, bidirectional, projected)
+
+
+@cache
+def _made_spec(
+    cell: str, numbers: tuple[int, float, int], bias: bool, bidirectional: bool, projected: bool
+) -> Spec:
+    num_layers, dropout, every = numbers
     return Spec(CELLS[cell], num_layers, bias, bidirectional, projected, dropout, every or None)
 
 

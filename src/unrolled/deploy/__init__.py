@@ -1,0 +1,1 @@
+"""Models put to use elsewhere: other people's networks on this package's modules, and back."""
