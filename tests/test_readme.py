@@ -68,6 +68,19 @@ def test_the_python_of_the_page_on_looking_into_a_run_runs(tmp_path, monkeypatch
     assert len(list((tmp_path / "figures").iterdir())) == 5
 
 
+def test_the_python_of_the_page_on_exporting_runs(tmp_path, monkeypatch, capsys):
+    """Each block goes on from the one before."""
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in code_blocks("docs/export.md", "python"):
+        exec(compile(code, "docs/export.md", "exec"), names)
+    error, columns, window, modules = capsys.readouterr().out.splitlines()
+    assert abs(float(error)) < 30  # of a cosine that goes from -300 to 300
+    assert columns.startswith("[{'name': 'cos', 'unit': None, 'mean': ")
+    assert window == "16"
+    assert modules == "{'recurrent.l0': LSTM(1, 16)}"
+
+
 @pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
 def test_the_python_of_the_compiling_page_runs(capsys):
     """Each block goes on from the one before."""

@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from unrolled.deploy.convert import Conversion, convert, revert
+    from unrolled.deploy.onnx_export import export_onnx
+    from unrolled.deploy.onnx_import import import_onnx
     from unrolled.errors import DivergedError, InputError
     from unrolled.inspect.diagnose import diagnose
     from unrolled.inspect.diagnosis import Diagnosis
@@ -44,6 +46,8 @@ _HOMES = {
     "backend": "unrolled.scan.engine",
     "convert": "unrolled.deploy.convert",
     "diagnose": "unrolled.inspect.diagnose",
+    "export_onnx": "unrolled.deploy.onnx_export",
+    "import_onnx": "unrolled.deploy.onnx_import",
     "load_run": "unrolled.model",
     "predict_table": "unrolled.learn.predict",
     "record": "unrolled.inspect.record",
@@ -70,6 +74,8 @@ __all__ = [
     "backend",
     "convert",
     "diagnose",
+    "export_onnx",
+    "import_onnx",
     "load_run",
     "predict_table",
     "record",

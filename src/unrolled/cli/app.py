@@ -198,6 +198,50 @@ def inspect(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
+    stateful: Annotated[
+        bool, typer.Option(help="Take the states before the first step, give those after the last.")
+    ] = True,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Store weights in 8 bits, a quarter of the size.")
+    ] = False,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Store weights in 16 bits, half the size.")
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Share by which --int8 or --bf16 may raise the error [0.1]."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Table to measure on [the run's own test rows].")
+    ] = None,
+    missing: Annotated[
+        str | None, typer.Option(help="error, drop or interpolate [as in training].")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write a trained run as an ONNX file, scaling and read-out included."""
+    if int8 and bf16:
+        raise InputError("--int8 and --bf16 exclude each other. Give one of them")
+    if tolerance is not None and not (int8 or bf16):
+        raise InputError("--tolerance is for --int8 and --bf16. Add one of them, or leave it")
+    from unrolled.cli.export import run_export
+
+    run_export(
+        run,
+        out,
+        stateful=stateful,
+        storage="int8" if int8 else "bfloat16" if bf16 else "float32",
+        data=data,
+        missing=missing,
+        tolerance=tolerance,
+        overwrite=overwrite,
+    )
+
+
+@app.command()
 def doctor(
     seconds: Annotated[float, typer.Option(min=0.0, help="How long to check.")] = 10.0,
 ) -> None:

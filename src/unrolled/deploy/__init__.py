@@ -1,1 +1,1 @@
-"""Models put to use elsewhere: other people's networks on this package's modules, and back."""
+"""A model where it is used: on this package's modules, and as an ONNX file."""

@@ -13,7 +13,7 @@ from unrolled.errors import InputError
 from unrolled.learn.features import predict_ends
 from unrolled.learn.results import predictions_frame
 from unrolled.learn.table import read_table
-from unrolled.learn.windows import check_complete, goals_of, prepare
+from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare
 from unrolled.model import Run
 from unrolled.model.folder import Missing
 
@@ -39,6 +39,18 @@ def predict_table(
     Raises:
         InputError: the table can't be used as it is.
     """
+    part, ends = read_ends(run, source, missing)
+    predicted = predict_ends(run, part.table.inputs, ends)
+    truth = goals_of([part], run.table.ahead)[ends]
+    known = truth if np.isfinite(truth).any() else None
+    frame = predictions_frame(part.table, run.table, ends, predicted, known)
+    return Predictions(frame, without=len(part.table.rows) - len(ends))
+
+
+def read_ends(
+    run: Run, source: str | Path | IntoDataFrame, missing: Missing | None
+) -> tuple[Part, Rows]:
+    """A table as :func:`predict_table` reads it, and the rows that a whole window ends in."""
     config = run.table
     missing = config.missing if missing is None else missing
     table = read_table(
@@ -58,8 +70,4 @@ def predict_table(
             f"{table.name}: the longest stretch without a gap has {longest} rows, fewer than the "
             f"{config.history} that the run needs. Give more rows before the first to predict"
         )
-    predicted = predict_ends(run, part.table.inputs, ends)
-    truth = goals_of([part], config.ahead)[ends]
-    known = truth if np.isfinite(truth).any() else None
-    frame = predictions_frame(table, config, ends, predicted, known)
-    return Predictions(frame, without=len(table.rows) - len(ends))
+    return part, ends

@@ -1,0 +1,206 @@
+"""The graph of a whole model: its modules between lengths, states and a table's units."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import nn
+
+from unrolled.deploy.onnx_extra import need
+from unrolled.deploy.onnx_graph import LAST, Graph, Storage
+from unrolled.deploy.onnx_nodes import (
+    IS_EMPTY,
+    LENGTHS,
+    Ran,
+    add_end,
+    add_plain,
+    add_recurrent,
+    directions_of,
+    states_of,
+)
+from unrolled.deploy.parts import Parts
+from unrolled.model import Scaler
+
+
+class Port(NamedTuple):
+    """An input or output of the graph; an axis with a name may have any length."""
+
+    name: str
+    kind: str
+    shape: list[str | int]
+    doc: str
+
+
+class GraphBuilder:
+    """Adds a model's parts to a graph; see :func:`unrolled.deploy.onnx_export.export_onnx`."""
+
+    def __init__(self, parts: Parts, *, stateful: bool, storage: Storage) -> None:
+        self.parts, self.stateful = parts, stateful
+        self.graph = Graph(storage)
+        self.inputs: list[Port] = []
+        self.outputs: list[Port] = []
+        self._changes: list[bool] = []
+        if parts.table is not None and parts.table.difference:
+            self._changes = [name in parts.table.targets for name in parts.table.inputs]
+
+    def build(self) -> Any:
+        """The graph, as an ``onnx.GraphProto``."""
+        read = self._add_input()
+        rows, steps = self._add_row_before(read)
+        self._add_lengths(steps)
+        if self._changes:
+            read = self._add_changes(rows, steps)
+        read = self._scaled(read)
+        for name, part in self.parts.modules:
+            prefix = f"{name}." if name else ""
+            if not isinstance(part, nn.RNNBase):
+                read = add_plain(self.graph, prefix, part, read)
+                continue
+            ran = self._add_recurrent(prefix, part, read)
+            is_top = part is self.parts.recurrent[-1][1]
+            at_end = self.parts.at_end and is_top
+            read = add_end(self.graph, prefix, ran) if at_end else ran.output
+        read = self._in_units(read)
+        if self._changes:
+            read = self._add_base(steps, read)
+        self._add_output(read)
+        return self._as_graph()
+
+    def _add_input(self) -> str:
+        """What the graph reads, by time [T, B, I]."""
+        width = self.parts.inputs
+        # A graph without states can't be given the row before the first other than among them.
+        time = "rows" if self._changes and not self.stateful else "time"
+        doc = self._columns("inputs")
+        if not self.parts.batch_first:
+            self.inputs.append(Port("input", "FLOAT", [time, "batch", width], doc))
+            return "input"
+        self.inputs.append(Port("input", "FLOAT", ["batch", time, width], doc))
+        return self.graph.node("Transpose", ["input"], "by_time", perm=(1, 0, 2))
+
+    def _add_output(self, read: str) -> None:
+        width, doc = self.parts.outputs, self._columns("targets")
+        if self.parts.at_end:
+            self.graph.node("Identity", [read], "output")
+            port = Port("output", "FLOAT", ["batch", width], doc)
+        elif self.parts.batch_first:
+            self.graph.node("Transpose", [read], "output", perm=(1, 0, 2))
+            port = Port("output", "FLOAT", ["batch", "time", width], doc)
+        else:
+            self.graph.node("Identity", [read], "output")
+            port = Port("output", "FLOAT", ["time", "batch", width], doc)
+        self.outputs.insert(0, port)
+
+    def _columns(self, which: str) -> str:
+        """What stands at each step, in words; empty for a model that knows of no table."""
+        table = self.parts.table
+        return "" if table is None else f"{', '.join(getattr(table, which))}, in the table's units"
+
+    def _add_lengths(self, steps: str) -> None:
+        """Each row's number of steps, from the input ``lengths``.
+
+        An input that may be left out would need a constant to fall back on. ONNX Runtime warns of
+        those at every loading, and other runtimes take them for constants. So ``lengths`` has to be
+        given, and −1 stands for all, in one number for all rows if so wished.
+        """
+        graph, types = self.graph, need("onnx").TensorProto
+        doc = "each row's number of real steps, -1 for all; or one number for every row"
+        self.inputs.append(Port("lengths", "INT32", ["batch or 1"], doc))
+        graph.node("Shape", [steps], "shape")
+        graph.node("Gather", ["shape", graph.indices("zero", [0])], "time64")
+        graph.node("Cast", ["time64"], "time", to=types.INT32)
+        graph.node("Gather", ["shape", graph.indices("one", [1])], "batch")
+        graph.node("Equal", ["lengths", graph.constant("all", [-1], np.int32)], "is_all")
+        graph.node("Where", ["is_all", "time", "lengths"], "given_lengths")
+        graph.node("Expand", ["given_lengths", "batch"], LENGTHS)
+        graph.node("Equal", [LENGTHS, graph.constant("none", [0], np.int32)], "are_empty")
+        graph.node("Unsqueeze", ["are_empty", graph.indices("one", [1])], IS_EMPTY)
+
+    def _add_row_before(self, read: str) -> tuple[str, str]:
+        """All rows, for changes one more [T + 1, B, I], and those of the steps [T, B, I]."""
+        graph = self.graph
+        if not self._changes:
+            return read, read
+        if not self.stateful:
+            return read, graph.slice(read, "rows_after_the_first", 1, LAST)
+        shape: list[str | int] = ["batch", self.parts.inputs]
+        self.inputs.append(Port("row_0", "FLOAT", shape, "the row before the first"))
+        graph.node("Unsqueeze", ["row_0", graph.indices("zero", [0])], "row_0.step")
+        rows = graph.node("Concat", ["row_0.step", read], "all_rows", axis=0)
+        self.outputs.append(Port("row_n", "FLOAT", shape, "each row's last real one"))
+        return rows, read
+
+    def _add_changes(self, rows: str, steps: str) -> str:
+        """The columns that are both read and predicted as their change from the row before."""
+        graph = self.graph
+        before = graph.slice(rows, "rows_before", 0, -1)
+        is_change = graph.constant("is_change", self._changes, np.bool_)
+        nothing = graph.constant("nothing", 0.0)
+        taken = graph.node("Where", [is_change, before, nothing], "taken_off")
+        graph.node("Transpose", [rows], "rows_by_batch", perm=(1, 0, 2))
+        graph.node("Cast", [LENGTHS], "lengths64", to=need("onnx").TensorProto.INT64)
+        graph.node("Unsqueeze", ["lengths64", graph.indices("one", [1])], "places")
+        # Of T + 1 rows, that of a row's last real step; of one without steps, the row before.
+        graph.node("GatherND", ["rows_by_batch", "places"], "last_row", batch_dims=1)
+        if self.stateful:
+            graph.node("Identity", ["last_row"], "row_n")
+        return graph.node("Sub", [steps, taken], "changes")
+
+    def _add_base(self, steps: str, read: str) -> str:
+        """What a predicted change starts from, added to it."""
+        table = self.parts.table
+        assert table is not None
+        same = [[name == target for target in table.targets] for name in table.inputs]
+        start = "last_row" if self.parts.at_end else steps
+        base = self.graph.node("MatMul", [start, self.graph.constant("same", same)], "base")
+        return self.graph.node("Add", [read, base], "level")
+
+    def _scaled(self, read: str) -> str:
+        if (scaler := self.parts.input_scaler) is None:
+            return read
+        mean, scale = self._constants("input", scaler)
+        centred = self.graph.node("Sub", [read, mean], "input.centred")
+        return self.graph.node("Div", [centred, scale], "input.scaled")
+
+    def _in_units(self, read: str) -> str:
+        if (scaler := self.parts.target_scaler) is None:
+            return read
+        mean, scale = self._constants("target", scaler)
+        spread = self.graph.node("Mul", [read, scale], "target.spread")
+        return self.graph.node("Add", [spread, mean], "target.units")
+
+    def _constants(self, name: str, scaler: Scaler) -> tuple[str, str]:
+        mean = self.graph.constant(f"{name}.mean", scaler.mean)
+        return mean, self.graph.constant(f"{name}.scale", scaler.scale)
+
+    def _add_recurrent(self, prefix: str, part: nn.RNNBase, read: str) -> Ran:
+        """A recurrent module, with its states as inputs and outputs if the graph has any.
+
+        The states' names have the module's in front only where there are several modules.
+        """
+        of_several = prefix if len(self.parts.recurrent) > 1 else ""
+        names = {state: f"{of_several}{state}" for state in states_of(part)}
+        given = {state: f"{name}_0" for state, name in names.items()} if self.stateful else {}
+        ran = add_recurrent(self.graph, prefix, part, read, given)
+        depth = part.num_layers * directions_of(part)
+        for state in given:
+            doc = f"the {'hidden' if state == 'h' else 'cell'} state of each layer and direction"
+            shape: list[str | int] = [depth, "batch", part.hidden_size]
+            before, after = given[state], f"{names[state]}_n"
+            self.inputs.append(Port(before, "FLOAT", shape, f"{doc}, before the first step"))
+            self.outputs.append(Port(after, "FLOAT", shape, f"{doc}, after the last real step"))
+            self.graph.node("Concat", ran.last[state], after, axis=0)
+        return ran
+
+    def _as_graph(self) -> Any:
+        helper, types = need("onnx.helper"), need("onnx").TensorProto
+        ports = [
+            [
+                helper.make_tensor_value_info(name, getattr(types, kind), shape, doc)
+                for name, kind, shape, doc in some
+            ]
+            for some in (self.inputs, self.outputs)
+        ]
+        graph = self.graph
+        return helper.make_graph(graph.nodes, "unrolled", *ports, list(graph.constants.values()))

@@ -1,0 +1,113 @@
+"""``unrolled.export_onnx``: a model as the standard's RNN, LSTM and GRU nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import unrolled
+from unrolled.deploy.onnx_build import GraphBuilder
+from unrolled.deploy.onnx_extra import need
+from unrolled.deploy.onnx_graph import Storage
+from unrolled.deploy.parts import Parts, parts_of
+from unrolled.errors import InputError
+
+OPSET, FORMAT = 17, 8
+"""The oldest operator set with all that is used (LayerNormalization), and the version of the format
+that came with it, so that runtimes of some years' age read the file."""
+LARGEST = 2**31 - 1
+"""Bytes of a model in one file: protobuf counts them in 32 bits."""
+
+
+def export_onnx(model: Any, path: str | Path, stateful: bool = True) -> None:
+    """Writes a model as an ONNX file that computes the same, for any batch and number of steps.
+
+    The graph takes ``input``, [B, T, I] (or [T, B, I] for a model that is not batch-first), in
+    float32 and, of a trained run or estimator, in the table's own units; and ``lengths``, int32
+    [B], each row's number of real steps, or [1], one for every row, where −1 stands for all T. It
+    gives ``output`` [B, T, O]; of a bidirectional run, and of an estimator of whole sequences,
+    [B, O]: what is read out at the row's end.
+
+    With ``stateful`` it also takes the states before the first step, ``h_0`` [L·D, B, H] and for an
+    LSTM ``c_0``, and gives those after each row's last, ``h_n`` and ``c_n``, to be fed back; with
+    more than one recurrent module they have its name in front, as in ``0.h_0``. Without, each call
+    begins from zeros.
+
+    A run trained with ``difference`` needs the row before the first: with ``stateful`` as the state
+    ``row_0`` [B, I], which comes back as ``row_n``; without, ``input`` has T + 1 rows for T
+    predictions.
+
+    Args:
+        model: a run folder, a Run, a fitted SequenceRegressor, a Network, a recurrent module of
+            this package or of torch, or a Sequential of such with linear layers, layer norms and
+            activations; what is written is what it computes in ``eval()``.
+        path: the file to write; one that exists is replaced.
+        stateful: whether the states are inputs and outputs.
+
+    Raises:
+        InputError: ONNX can't say what the model does (a projection, a forward of one's own), or
+            the package onnx is not installed. No file is written then.
+    """
+    write(build(parts_of(model), stateful=stateful), Path(path))
+
+
+def write(model: Any, path: Path) -> None:
+    """Checks a model and writes it, whole or not at all."""
+    if model.ByteSize() > LARGEST:
+        raise InputError(
+            f"the model has {model.ByteSize():,} bytes, and an ONNX file holds {LARGEST:,}. "
+            "Export a smaller model"
+        )
+    need("onnx.checker").check_model(model, full_check=True)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder. Name a file, such as {path / 'model.onnx'}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        draft.write_bytes(model.SerializeToString())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def build(parts: Parts, *, stateful: bool, storage: Storage = "float32") -> Any:
+    """The model as an ``onnx.ModelProto``; see :func:`export_onnx` and :class:`Graph`."""
+    helper = need("onnx.helper")
+    model = helper.make_model(
+        GraphBuilder(parts, stateful=stateful, storage=storage).build(),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=FORMAT,
+        producer_name="unrolled",
+        producer_version=unrolled.__version__,
+    )
+    helper.set_model_props(model, _metadata(parts, storage))
+    return model
+
+
+def _metadata(parts: Parts, storage: Storage) -> dict[str, str]:
+    """What the file says of itself, as texts, some of them JSON."""
+    found: dict[str, str] = {"unrolled.weights": storage}
+    if (table := parts.table) is None:
+        return found
+    for kind, names, scaler in (
+        ("inputs", table.inputs, parts.input_scaler),
+        ("targets", table.targets, parts.target_scaler),
+    ):
+        columns: Sequence[dict[str, Any]] = [{"name": name, "unit": _unit(name)} for name in names]
+        if scaler is not None:
+            for column, mean, scale in zip(columns, scaler.mean, scaler.scale, strict=True):
+                column |= {"mean": float(mean), "scale": float(scale)}
+        found[f"unrolled.{kind}"] = json.dumps(columns, ensure_ascii=False)
+    for name in ("window", "ahead", "difference"):
+        found[f"unrolled.{name}"] = json.dumps(getattr(table, name))
+    return found
+
+
+def _unit(name: str) -> str | None:
+    """What stands in brackets at the end of a column's name; None if there are none."""
+    found = re.search(r"[(\[]([^()\[\]]+)[)\]]\s*$", name)
+    return found.group(1).strip() if found else None

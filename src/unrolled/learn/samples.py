@@ -1,0 +1,61 @@
+"""Windows of a table whose targets are known: what a trained run's error is measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from narwhals.typing import IntoDataFrame
+
+from unrolled.errors import InputError
+from unrolled.learn.features import predict_ends
+from unrolled.learn.predict import read_ends
+from unrolled.learn.table import Array
+from unrolled.learn.windows import goals_of
+from unrolled.model import Run
+from unrolled.model.folder import Missing
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Whole windows, in the table's units.
+
+    ``windows`` [n, W, I] are the inputs (with one row more in front for a run that reads changes),
+    ``truth`` [n, O] the targets, and ``predicted`` [n, O] what the run makes of the windows.
+    """
+
+    name: str
+    windows: Array
+    truth: Array
+    predicted: Array
+
+
+def sample_of(
+    run: Run, source: str | Path | IntoDataFrame, *, missing: Missing | None = None
+) -> Sample:
+    """Every whole window of a table whose targets are all known.
+
+    Args:
+        run: a trained run.
+        source: a CSV or Parquet file, or a data frame, with the run's columns.
+        missing: what to do about missing inputs; as in training if None.
+
+    Raises:
+        InputError: the table can't be used as it is, or no target is known.
+    """
+    part, ends = read_ends(run, source, missing)
+    goals = goals_of([part], run.table.ahead)
+    ends = ends[np.isfinite(goals[ends]).all(axis=1)]
+    if len(ends) == 0:
+        raise InputError(
+            f"{part.table.name}: no whole window has its targets "
+            f"({', '.join(run.table.targets)}) known. Give a table that has them"
+        )
+    rows = ends[:, None] + np.arange(1 - run.table.history, 1)
+    return Sample(
+        name=part.table.name,
+        windows=part.table.inputs[rows],
+        truth=goals[ends],
+        predicted=predict_ends(run, part.table.inputs, ends),
+    )
