@@ -15,13 +15,15 @@ function say(key, places = {}) {
   return DATA.words[key].replace(/\{(\w+)\}/g, (_, name) => places[name]);
 }
 
-/** Three decimals, or three digits of what is too large or too small for that. */
+/** Three decimals; of what is too small for that two digits, of what is too large three. */
 function show(value) {
   if (Number.isNaN(value)) return NONE;
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  const text = size === 0 || (size >= 0.0005 && size < 100) ? value.toFixed(3) : value.toPrecision(3);
-  return text.replace("-", "−").replace(/e([+−-])/, (_, sign) => (sign === "+" ? "e" : "e−"));
+  let text = value.toFixed(3);
+  if (size >= 100) text = value.toPrecision(3);
+  else if (size > 0 && size < 0.0005) text = value.toExponential(1);
+  return text.replaceAll("-", "−").replace("e+", "e");
 }
 
 function element(space, name, attributes, children) {
