@@ -16,7 +16,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas sanitize race lint site bench bench-linear bench-convert stills results clean
+.PHONY: help demo test test-isas sanitize race lint site bench bench-linear bench-stream bench-convert stills results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,8 +27,10 @@ demo: $(VENV)/.run ## train an Elman RNN, an LSTM and a GRU on cos from sin, int
 test: lint ## lint, types, import layers, then every test
 	$(BIN)/python -m pytest -n auto
 
-test-isas: $(VENV)/.run $(VENV)/.dev ## the parity test on every instruction set of this machine
+test-isas: $(VENV)/.run $(VENV)/.dev ## the parity tests on every instruction set of this machine
 	UNROLLED_TEST_EVERY_ISA=1 $(BIN)/python -m pytest -n auto tests/nn/test_parity.py
+	for isa in $$($(BIN)/python -c 'import unrolled._stepper as s; print(*s.isas())'); do \
+	  UNROLLED_ISA=$$isa $(BIN)/python -m pytest -q tests/deploy/test_stream.py || exit 1; done
 
 # The sanitizers' runtimes have to be loaded before Python's own libraries, and our editable install
 # has to step aside for the checked build. What torch and Python leak is not looked at. Tests of how
@@ -39,13 +41,15 @@ sanitize: $(VENV)/.run $(VENV)/.dev ## the core's tests under AddressSanitizer a
 	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) -DPython_EXECUTABLE=$(abspath $(BIN)/python)
 	$(BIN)/cmake --build $(SANITIZED)
 	rm -rf $(SANITIZED)/lib && mkdir $(SANITIZED)/lib && cp -r src/unrolled $(SANITIZED)/lib
-	cp $(SANITIZED)/_core*.so $(SANITIZED)/lib/unrolled
+	cp $(SANITIZED)/_core*.so $(SANITIZED)/_stepper*.so $(SANITIZED)/lib/unrolled
 	SKBUILD_EDITABLE_SKIP=$$(ls -d $(CURDIR)/build/cp*) PYTHONPATH=$(SANITIZED)/lib \
 	ASAN_OPTIONS=detect_leaks=0 \
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	sh -c '$(BIN)/python -c "from unrolled.scan import native; assert \"$(SANITIZED)\" in native._core.__file__" && \
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/scan tests/nn/test_lengths.py \
-	  -k "not test_memory and not test_offsets and not only_the_states and not from_outside"'
+	  tests/deploy/test_stream.py tests/deploy/test_models.py \
+	  -k "not test_memory and not takes_no_memory and not test_offsets and not only_the_states \
+	  and not from_outside"'
 
 # Without Python, torch and OpenMP, of whose threads ThreadSanitizer knows nothing.
 race: ## the core's threads under ThreadSanitizer
@@ -72,6 +76,9 @@ bench: $(VENV)/.run $(VENV)/.dev ## time against torch's modules and ONNX Runtim
 
 bench-linear: $(VENV)/.run $(VENV)/.dev ## time against steps, up to a million of them; draws docs/images/linear.png
 	$(BIN)/python benchmarks/linear.py --out docs/images/linear.png
+
+bench-stream: $(VENV)/.run $(VENV)/.dev ## time a stream's steps against torch's, and ten million of them each by itself
+	$(BIN)/python benchmarks/stream.py
 
 stills: demo $(VENV)/.dev ## draw the READMEs' pictures of the report anew, in a Chromium
 	$(BIN)/python examples/report_still.py demo --out docs/images/report.png

@@ -1,8 +1,7 @@
 // The forward scan: rows shared out to threads, each row from its first step to its last.
 #pragma once
-#include "pack.h"
+#include "block.h"
 #include "share.h"
-#include "step.h"
 
 namespace unrolled::UNROLLED_ISA {
 
@@ -120,25 +119,10 @@ struct ForwardScan {
 
     // One step of a block of units of these rows.
     void step_block(Index block, Index first, Index end) {
-        const T* biases = packed + block * P::block_size(s);
-        const T* inputs = biases + C::sums * lanes<T>;
-        const T* hiddens = inputs + s.inputs * P::columns * lanes<T>;
+        const T* weights = packed + block * P::block_size(s);
         const Index unit = block * P::width;
         for_tiles(first, end, [&]<int R>(Index row) {
-            Vec<T> sum[R][C::sums];
-            const T* input[R];
-            const T* hidden[R];
-            for (int r = 0; r < R; ++r) {
-                input[r] = rows[row + r].input;
-                hidden[r] = rows[row + r].hidden_before;
-                for (int a = 0; a < C::sums; ++a) sum[r][a] = load(biases + a * lanes<T>);
-            }
-            constexpr int columns = P::columns;
-            accumulate<T, R, columns>(sum, input, s.inputs, inputs, &C::input_sum);
-            accumulate<T, R, columns>(sum, hidden, s.state(), hiddens, &C::hidden_sum);
-#pragma GCC unroll 1
-            for (int r = 0; r < R; ++r)
-                C::forward(sum[r], rows[row + r], unit, s.hidden - unit, s.hidden);
+            step_tile<T, C, R>(s, weights, rows + row, unit, s.hidden - unit);
         });
     }
 };

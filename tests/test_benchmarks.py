@@ -110,3 +110,19 @@ def test_the_table_of_what_recording_costs(main_of, capsys):
     (found,) = rows(capsys.readouterr().out)
     recorded, plain, ratio = map(number, found[4:])
     assert ratio == pytest.approx(recorded / plain, rel=0.1, abs=0.01)
+
+
+def test_the_tables_of_streams(main_of, capsys):
+    main_of("stream")(pairs=1, steps=100, only="LSTM H32 ")
+    printed = capsys.readouterr().out
+    of_step, of_batches, in_core, in_python = rows(printed)
+    assert of_step[:1] + of_step[2:3] == ["LSTM I1 H32", "201"]
+    core, _, share, python, _, theirs, above, ratio = map(number, of_step[1:])
+    assert above == pytest.approx(python - core, abs=1)
+    assert ratio == pytest.approx(theirs / python, rel=0.01, abs=1)
+    assert share > 0
+    assert len(of_batches) == 8
+    for found in (in_core, in_python):
+        times = [number(cell) for cell in found[2:]]
+        assert times == sorted(times)
+    assert re.search(r"^start-up: to a run's first output \S+ s \(\S+ s busy\);", printed, re.M)

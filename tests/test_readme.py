@@ -9,7 +9,9 @@ import pytest
 import torch
 import torch._dynamo
 
+import unrolled
 from support_learn import quick, wave_frame
+from support_stream import make_run, write_run
 from unrolled.learn.comparison import CompareSettings
 from unrolled.learn.results import save_training
 from unrolled.learn.train import train_table
@@ -107,6 +109,17 @@ def test_the_python_of_the_page_on_tasks_runs():
     exec(compile(code, "docs/tasks.md", "exec"), names)
     shapes = [list(names[name].shape) for name in ("inputs", "target", "lengths", "mask")]
     assert str(shapes)[1:-1] in code
+
+
+def test_the_python_of_the_page_on_streams_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "run", make_run("gru", inputs=["a"], input_size=1))
+    unrolled.Stream("run").save("run.state")
+    names = {}
+    for code in code_blocks("docs/stream.md", "python"):
+        exec(compile(code, "docs/stream.md", "exec"), names)
+    assert names["y"].shape == (3,)
+    assert names["done"] == 0
 
 
 def test_the_page_on_tasks_has_every_task_and_commands_that_exist():

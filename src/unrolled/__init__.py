@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from unrolled.deploy.convert import Conversion, convert, revert
     from unrolled.deploy.onnx_export import export_onnx
     from unrolled.deploy.onnx_import import import_onnx
+    from unrolled.deploy.stream import Stream
     from unrolled.errors import DivergedError, InputError
     from unrolled.inspect.diagnose import diagnose
     from unrolled.inspect.diagnosis import Diagnosis
@@ -41,6 +42,7 @@ _HOMES = {
     "RNN": "unrolled.nn",
     "RNNCell": "unrolled.nn",
     "SequenceRegressor": "unrolled.learn.estimator",
+    "Stream": "unrolled.deploy.stream",
     "Trace": "unrolled.inspect.trace",
     "TrainSettings": "unrolled.learn.settings",
     "backend": "unrolled.scan.engine",
@@ -69,6 +71,7 @@ __all__ = [
     "LSTMCell",
     "RNNCell",
     "SequenceRegressor",
+    "Stream",
     "Trace",
     "TrainSettings",
     "backend",

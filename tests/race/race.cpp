@@ -72,7 +72,8 @@ std::vector<Numbers> run(const Case& of, int threads) {
         {weights, {input.data(), rows * inputs, inputs}, nullptr, nullptr,
          {output.data(), rows * state, state}, kept_gates, kept_cells, kept_raw,
          {d_output.data(), rows * state, state}, nullptr, nullptr, d_h0.data(),
-         null_without(C::has_cell, d_c0), {d_input.data(), rows * inputs, inputs}, false, nullptr,
+         null_without(C::has_cell, d_c0), nullptr, nullptr, nullptr,
+         {d_input.data(), rows * inputs, inputs}, false, nullptr,
          {d_ih.data(), d_hh.data(), d_bias_ih.data(), d_bias_hh.data(),
           null_without(projects, d_hr)}},
         threads);

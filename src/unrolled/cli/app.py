@@ -242,6 +242,22 @@ def export(
 
 
 @app.command()
+def stream(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    state: Annotated[
+        Path | None, typer.Option(help="Go on from this file if it exists, and save to it.")
+    ] = None,
+    save_every: Annotated[
+        int, typer.Option(min=1, help="Rows from one saving to the next; also saved at the end.")
+    ] = 1000,
+) -> None:
+    """Predict row by row: CSV or JSON lines on stdin, the predictions on stdout as they come."""
+    from unrolled.cli.stream import run_stream
+
+    run_stream(run, state=state, save_every=save_every)
+
+
+@app.command()
 def doctor(
     seconds: Annotated[float, typer.Option(min=0.0, help="How long to check.")] = 10.0,
 ) -> None:

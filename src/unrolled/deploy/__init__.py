@@ -1,1 +1,1 @@
-"""A model where it is used: on this package's modules, and as an ONNX file."""
+"""A model where it is used: on this package's modules, as an ONNX file, on a stream."""

@@ -6,7 +6,6 @@ every buffer; csrc/contract.h says what each of them is. float32 and float64 on 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from unrolled.instructions import chosen
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State
 
@@ -55,16 +55,7 @@ def isa() -> int:
     Raises:
         RuntimeError: ``UNROLLED_ISA`` names one that this machine or build does not have.
     """
-    names = isas()
-    wanted = os.environ.get("UNROLLED_ISA")
-    if not wanted:
-        return len(names) - 1
-    if wanted not in names:
-        raise RuntimeError(
-            f"UNROLLED_ISA={wanted}: this machine and build have {', '.join(names)}. "
-            "Name one of these, or unset it"
-        )
-    return names.index(wanted)
+    return chosen(isas())
 
 
 Place = tuple[int, int, int]

@@ -1,0 +1,62 @@
+// One step at a time, for streams: what the build of each instruction set gives to the stages.
+//
+// As in contract.h the core knows pointers and sizes. Here it is the stages that own the memory
+// (stages.h): rows lie `width` numbers apart, a multiple of every vector, aligned to a cache line and
+// zero past the real units, so that only whole vectors are read and written.
+#pragma once
+#include "contract.h"
+
+namespace unrolled {
+
+// One layer of a recurrent module at one step.
+template <class T>
+struct LayerStep {
+    Shape shape;
+    const T* packed;  // the weights, as StepTable::pack wrote them
+    const T* input;   // [B, I], rows input_row numbers apart
+    Index input_row;
+    const T* hidden_before;  // [B, P], rows state_row apart; not `hidden`
+    T* hidden;               // [B, P] likewise
+    Index state_row;
+    T* cell;    // [B, H], rows unit_row apart; LSTM only
+    T* raw;     // [B, H] likewise, before projection; the same as `hidden` without one
+    Index unit_row;
+};
+
+// out = in * W^T + bias.
+template <class T>
+struct LinearStep {
+    Index inputs, outputs;
+    const T* packed;  // as StepTable::pack_linear wrote them
+    const T* bias;    // [O]
+    const T* input;
+    Index input_row;
+    T* output;
+    Index output_row;
+};
+
+template <class T>
+struct StepTable {
+    // How many units the blocks of a layer hold: its own, rounded up.
+    Index (*units)(const Shape&);
+    Index (*packed_size)(const Shape&);
+    void (*pack)(const Shape&, const Weights<T>&, T* packed);
+    // Rows first ... last - 1. Each gives the same bits whatever rows are run with it, and the bits
+    // of contract.h's forward.
+    void (*step)(const LayerStep<T>&, Index first, Index last);
+
+    Index (*linear_size)(Index inputs, Index outputs);
+    void (*pack_linear)(const T* weight, Index inputs, Index outputs, T* packed);
+    void (*linear)(const LinearStep<T>&, Index first, Index last);
+
+    void (*sigmoid)(const T* x, T* y, Index count);
+    void (*tanh)(const T* x, T* y, Index count);
+};
+
+struct StepCore {
+    const char* name;  // "baseline", "avx2", "avx512"
+    StepTable<float> f32;
+    StepTable<double> f64;
+};
+
+}  // namespace unrolled

@@ -1,0 +1,349 @@
+// unrolled._stepper: a stream's stages for Python. It needs neither OpenMP nor torch, so that a stream
+// runs where there is no torch. deploy/stepping.py is the caller.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "chain.h"
+
+namespace nb = nanobind;
+
+namespace unrolled {
+
+const StepCore* step_core_baseline();
+#ifdef UNROLLED_X86
+const StepCore* step_core_avx2();
+const StepCore* step_core_avx512();
+#endif
+
+namespace {
+
+// What this machine can run, the best last.
+std::vector<const StepCore*> cores() {
+    std::vector<const StepCore*> found = {step_core_baseline()};
+#ifdef UNROLLED_X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        found.push_back(step_core_avx2());
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        found.push_back(step_core_avx512());
+#endif
+    return found;
+}
+
+const StepCore& core(int isa) {
+    static const std::vector<const StepCore*> found = cores();
+    return *found.at(static_cast<std::size_t>(isa));
+}
+
+template <class T>
+const StepTable<T>& table(const StepCore& core) {
+    if constexpr (sizeof(T) == 4) return core.f32;
+    else return core.f64;
+}
+
+// The kernels for a layer: a few units are stepped faster in vectors of half the size, in which every
+// number is the same fused sum.
+template <class T>
+const StepTable<T>& layer_table(int isa, Index hidden) {
+    const StepCore& own = core(isa);
+#ifdef UNROLLED_X86
+    if (&own == step_core_avx512() && hidden * Index(sizeof(T)) <= 32)
+        return table<T>(*step_core_avx2());
+#endif
+    return table<T>(own);
+}
+
+// A dense array of Python's, of this type and so many dimensions.
+template <class T, int... sizes>
+using Array = nb::ndarray<T, nb::shape<sizes...>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Matrix = Array<const T, -1, -1>;
+template <class T>
+using Vector = Array<const T, -1>;
+
+void insist(bool right, const char* expected) {
+    if (!right) throw std::invalid_argument(expected);
+}
+
+template <class T>
+constexpr char letter = sizeof(T) == 4 ? 'f' : 'd';
+
+// The memory of an object for the time of a call, if it is a dense array of float32 or float64.
+class View {
+   public:
+    View(nb::handle object, int more) {
+        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_ND | PyBUF_FORMAT | more)) PyErr_Clear();
+        else is_there_ = true;
+    }
+    View(const View&) = delete;
+    ~View() { if (is_there_) PyBuffer_Release(&view_); }
+
+    char type() const {
+        const char* f = is_there_ ? view_.format : nullptr;
+        return f && (f[0] == 'f' || f[0] == 'd') && f[1] == 0 ? f[0] : 0;
+    }
+    bool is_vector(Index n) const { return view_.ndim == 1 && view_.shape[0] == n; }
+    bool is_matrix(Index n, Index m) const {
+        return view_.ndim == 2 && view_.shape[0] == n && view_.shape[1] == m;
+    }
+    void* data() const { return view_.buf; }
+
+   private:
+    Py_buffer view_;
+    bool is_there_ = false;
+};
+
+template <class T, class Y>
+class Stepper {
+   public:
+    Stepper(int isa, Index batch, Index inputs)
+        : isa_(isa), table_(table<T>(core(isa))), chain_(checked(batch, "a batch"), checked(inputs, "an input")) {}
+
+    void add_recurrent(int cell, Matrix<T> ih, Matrix<T> hh, std::optional<Vector<T>> bias_ih,
+                       std::optional<Vector<T>> bias_hh, std::optional<Matrix<T>> hr) {
+        insist(cell >= 0 && cell <= 3, "a cell from 0 to 3 was expected");
+        const Index gates = cell == 2 ? 4 : cell == 3 ? 3 : 1, rows = ih.shape(0);
+        const Index hidden = rows / gates, state = hh.shape(1);
+        insist(hidden > 0 && rows == hidden * gates && Index(hh.shape(0)) == rows &&
+                   Index(ih.shape(1)) == chain_.outputs(),
+               "W_ih [G*H, I] and W_hh [G*H, P] were expected, I being what comes before");
+        insist(bias_ih.has_value() == bias_hh.has_value() &&
+                   (!bias_ih || (Index(bias_ih->shape(0)) == rows && Index(bias_hh->shape(0)) == rows)),
+               "two biases [G*H] or none were expected");
+        insist(hr ? cell == 2 && Index(hr->shape(0)) == state && Index(hr->shape(1)) == hidden
+                  : state == hidden,
+               "W_hh [G*H, H] was expected, or an LSTM's W_hh [G*H, P] and W_hr [P, H]");
+        const Shape shape = {static_cast<Cell>(cell), chain_.outputs(), hidden, hr ? state : 0};
+        const Weights<T> weights = {ih.data(), hh.data(), bias_ih ? bias_ih->data() : nullptr,
+                                    bias_hh ? bias_hh->data() : nullptr, hr ? hr->data() : nullptr};
+        chain_.add(std::make_unique<RecurrentStage<T>>(layer_table<T>(isa_, hidden), shape, weights,
+                                                        chain_.batch));
+    }
+
+    void add_linear(Matrix<T> weight, std::optional<Vector<T>> bias) {
+        const Index outputs = weight.shape(0), inputs = weight.shape(1);
+        insist(outputs > 0 && inputs == chain_.outputs() && (!bias || Index(bias->shape(0)) == outputs),
+               "a weight [O, I] and a bias [O] or none were expected, I being what comes before");
+        chain_.add(std::make_unique<LinearStage<T>>(table_, weight.data(),
+                                                    bias ? bias->data() : nullptr, inputs, outputs,
+                                                    chain_.batch));
+    }
+
+    void add_layer_norm(std::optional<Vector<T>> weight, std::optional<Vector<T>> bias,
+                        double epsilon) {
+        const Index size = chain_.outputs();
+        insist((!weight || Index(weight->shape(0)) == size) && (!bias || Index(bias->shape(0)) == size),
+               "a weight and a bias of the size of what comes before were expected");
+        chain_.add(std::make_unique<LayerNormStage<T>>(weight ? weight->data() : nullptr,
+                                                       bias ? bias->data() : nullptr, size, epsilon,
+                                                       chain_.batch));
+    }
+
+    void add_activation(int kind, double parameter) {
+        insist(kind >= 0 && kind <= static_cast<int>(Activation::gelu_tanh), "no such activation");
+        chain_.add(std::make_unique<ActivationStage<T>>(table_, static_cast<Activation>(kind),
+                                                        parameter, chain_.outputs(), chain_.batch));
+    }
+
+    void scale(std::vector<double> input_mean, std::vector<double> input_scale,
+               std::vector<double> output_mean, std::vector<double> output_scale,
+               std::vector<bool> differs, std::vector<Index> base) {
+        const std::size_t in = chain_.inputs, out = chain_.outputs();
+        insist(input_mean.size() == in && input_scale.size() == in && differs.size() == in &&
+                   output_mean.size() == out && output_scale.size() == out && base.size() == out,
+               "one number for each input and one for each output were expected");
+        for (Index column : base) insist(column < chain_.inputs, "no such column");
+        chain_.scale({std::move(input_mean), std::move(input_scale), std::move(output_mean),
+                      std::move(output_scale), std::move(differs), std::move(base)});
+    }
+
+    // The array [B, O] that a step fills where it is given none, to be copied as it is and, for one
+    // row, without its first axis.
+    void finish(Array<Y, -1, -1> y, nb::object copy, nb::object copy_of_row) {
+        insist(Index(y.shape(0)) == chain_.batch && Index(y.shape(1)) == chain_.outputs(),
+               "an array [B, O] was expected");
+        y_ = y;
+        copy_ = std::move(copy);
+        copy_of_row_ = std::move(copy_of_row);
+    }
+
+    // y of x, a float or an array [I] of a stream of one row, or [B, I]: a new array, or `out`, filled.
+    // None where x or `out` is anything else: the caller makes it one of these or says what is wrong.
+    nb::object step(nb::handle x, nb::handle out) {
+        check_free();
+        if (PyFloat_Check(x.ptr())) {
+            const double value = PyFloat_AS_DOUBLE(x.ptr());
+            return chain_.batch * chain_.inputs == 1 ? step_on(&value, out, true) : nb::none();
+        }
+        const View view(x, 0);
+        const char type = view.type();
+        if (!type) return nb::none();
+        const bool is_row = chain_.batch == 1 && view.is_vector(chain_.inputs);
+        if (!is_row && !view.is_matrix(chain_.batch, chain_.inputs)) return nb::none();
+        return type == 'f' ? step_on(static_cast<const float*>(view.data()), out, is_row)
+                           : step_on(static_cast<const double*>(view.data()), out, is_row);
+    }
+
+    void step_many(Array<const Y, -1, -1, -1> x, Array<Y, -1, -1, -1> y) {
+        run_many(x, y, [&](Index t) { step_at(x, y, t); });
+    }
+
+    // The same, and how long each step took, in nanoseconds of the machine's clock.
+    void step_timed(Array<const Y, -1, -1, -1> x, Array<Y, -1, -1, -1> y,
+                    Array<std::int64_t, -1> nanoseconds) {
+        using Clock = std::chrono::steady_clock;
+        insist(nanoseconds.shape(0) == x.shape(0), "a time for each step was expected");
+        run_many(x, y, [&](Index t) {
+            const auto start = Clock::now();
+            step_at(x, y, t);
+            const auto took = Clock::now() - start;
+            nanoseconds.data()[t] =
+                std::chrono::duration_cast<std::chrono::nanoseconds>(took).count();
+        });
+    }
+
+    std::vector<Index> widths() const {
+        std::vector<Index> all;
+        for (const auto& state : chain_.states()) all.push_back(state.count);
+        return all;
+    }
+    void read(std::size_t state, Array<T, -1, -1> to) {
+        check_free();
+        chain_.read(checked(state, to.shape(0), to.shape(1)), to.data());
+    }
+    void write(std::size_t state, Matrix<T> from) {
+        check_free();
+        chain_.write(checked(state, from.shape(0), from.shape(1)), from.data());
+    }
+    void read_rows(Array<double, -1, -1> last, Array<std::int64_t, -1> steps) {
+        check_rows(last, steps);
+        std::copy_n(chain_.last(), last.size(), last.data());
+        std::copy_n(chain_.steps(), steps.size(), steps.data());
+    }
+    void write_rows(Matrix<double> last, Vector<std::int64_t> steps) {
+        check_rows(last, steps);
+        std::copy_n(last.data(), last.size(), chain_.last());
+        std::copy_n(steps.data(), steps.size(), chain_.steps());
+    }
+    void reset(Index row) {
+        check_free();
+        if (row < 0 || row >= chain_.batch) throw nb::index_error("no such row");
+        chain_.reset(row);
+    }
+
+   private:
+    static Index checked(Index count, const char* what) {
+        if (count < 1) throw std::invalid_argument(std::string(what) + " of at least 1 was expected");
+        return count;
+    }
+    const State<T>& checked(std::size_t state, Index rows, Index count) const {
+        insist(state < chain_.states().size(), "no such state");
+        insist(rows == chain_.batch && count == chain_.states()[state].count,
+               "a state [B, its size] was expected");
+        return chain_.states()[state];
+    }
+    template <class Last, class Steps>
+    void check_rows(const Last& last, const Steps& steps) const {
+        check_free();
+        insist(Index(last.shape(0)) == chain_.batch && Index(last.shape(1)) == chain_.inputs &&
+                   Index(steps.shape(0)) == chain_.batch,
+               "a last row [B, I] and steps [B] were expected");
+    }
+    void check_free() const {
+        if (!copy_) throw std::runtime_error("this stepper was not finished");
+        if (is_busy_)
+            throw std::runtime_error(
+                "another thread is stepping this stream. Give each thread a stream of its own");
+    }
+
+    template <class X>
+    nb::object step_on(const X* x, nb::handle out, bool is_row) {
+        if (!chain_.takes(x)) return nb::none();
+        if (out.is_none()) {
+            chain_.step(x, y_.data());
+            return is_row ? copy_of_row_() : copy_();
+        }
+        const View view(out, PyBUF_WRITABLE);
+        const Index outputs = chain_.outputs();
+        if (view.type() != letter<Y> ||
+            !(is_row ? view.is_vector(outputs) : view.is_matrix(chain_.batch, outputs)))
+            return nb::none();
+        chain_.step(x, static_cast<Y*>(view.data()));
+        return nb::borrow(out);
+    }
+
+    template <class X, class OutArray>
+    void step_at(const X& x, const OutArray& y, Index t) {
+        chain_.step(x.data() + t * chain_.batch * chain_.inputs,
+                    y.data() + t * chain_.batch * chain_.outputs());
+    }
+
+    template <class X, class OutArray, class Step>
+    void run_many(const X& x, const OutArray& y, Step step) {
+        check_free();
+        insist(x.shape(0) == y.shape(0) && Index(x.shape(1)) == chain_.batch &&
+                   Index(y.shape(1)) == chain_.batch && Index(x.shape(2)) == chain_.inputs &&
+                   Index(y.shape(2)) == chain_.outputs(),
+               "x [T, B, I] and y [T, B, O] were expected");
+        is_busy_ = true;
+        {
+            nb::gil_scoped_release free;
+            for (Index t = 0; t < Index(x.shape(0)); ++t) step(t);
+        }
+        is_busy_ = false;
+    }
+
+    int isa_;
+    const StepTable<T>& table_;
+    Chain<T, Y> chain_;
+    Array<Y, -1, -1> y_;
+    nb::object copy_, copy_of_row_;
+    bool is_busy_ = false;  // read and written with the interpreter's lock held
+};
+
+template <class T, class Y>
+void bind(nb::module_& m, const char* name) {
+    using S = Stepper<T, Y>;
+    nb::class_<S>(m, name)
+        .def(nb::init<int, Index, Index>())
+        .def("add_recurrent", &S::add_recurrent, nb::arg(), nb::arg(), nb::arg(),
+             nb::arg().none(), nb::arg().none(), nb::arg().none())
+        .def("add_linear", &S::add_linear, nb::arg(), nb::arg().none())
+        .def("add_layer_norm", &S::add_layer_norm, nb::arg().none(), nb::arg().none(), nb::arg())
+        .def("add_activation", &S::add_activation)
+        .def("scale", &S::scale)
+        .def("finish", &S::finish)
+        .def("step", &S::step, nb::arg().none(), nb::arg().none())
+        .def("step_many", &S::step_many)
+        .def("step_timed", &S::step_timed)
+        .def("widths", &S::widths)
+        .def("read", &S::read)
+        .def("write", &S::write)
+        .def("read_rows", &S::read_rows)
+        .def("write_rows", &S::write_rows)
+        .def("reset", &S::reset);
+}
+
+}  // namespace
+
+NB_MODULE(_stepper, m) {
+    nb::set_leak_warnings(false);
+    m.def("isas", [] {
+        std::vector<std::string> names;
+        for (const StepCore* core : cores()) names.emplace_back(core->name);
+        return names;
+    });
+    bind<float, float>(m, "StepperF32");
+    bind<double, double>(m, "StepperF64");
+    bind<float, double>(m, "StepperF32InF64");
+}
+
+}  // namespace unrolled

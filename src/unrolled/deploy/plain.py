@@ -1,0 +1,226 @@
+"""A run folder as a plan, without torch and pydantic: config.json and model.safetensors by hand.
+
+What :func:`unrolled.load_run` refuses is refused here, in much the same words; a test holds the two
+together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+import unrolled
+from unrolled.deploy.plan import CELLS, Array, Linear, Plan, Recurrent, Scales, Weights
+from unrolled.errors import InputError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+FORMAT, FORMAT_VERSION = "unrolled-run", 1
+REVERSE = (
+    "is bidirectional, and its reverse direction reads from a sequence's last step, which a stream "
+    "has not seen"
+)
+MODES = {"rnn": "RNN_TANH", "lstm": "LSTM", "gru": "GRU"}
+"""torch's ``mode`` for each of a run's cells."""
+
+
+def read_run(folder: Path) -> Plan:
+    """The plan of a run folder.
+
+    Raises:
+        InputError: the folder or a file is missing, cut short, damaged or of another version, or
+            the network can't stream.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such run folder. Make one with: unrolled train")
+    config = _read_config(folder / CONFIG)
+    network, table = config["network"], config["table"]
+    if network["bidirectional"]:
+        raise InputError(
+            f"{folder}: can't be streamed: the network {REVERSE}. "
+            "Train without --bidirectional, or predict whole tables with: unrolled predict"
+        )
+    arrays = _read_arrays(folder / WEIGHTS)
+    if fault := _fault(arrays, network):
+        raise InputError(
+            f"{folder / WEIGHTS}: does not hold what {CONFIG} describes: {fault}. "
+            "Restore the whole folder, or train again"
+        )
+    weights = tuple(
+        Weights(*[arrays[f"network.recurrent.{name}_l{layer}"] for name in _PARTS])
+        for layer in range(network["num_layers"])
+    )
+    readout = Linear(arrays["network.readout.weight"], arrays["network.readout.bias"])
+    return Plan(
+        dtype="float32",
+        input_size=network["input_size"],
+        output_size=network["output_size"],
+        layers=(Recurrent(MODES[network["cell"]], weights), readout),
+        scales=scales_of(
+            {name.removeprefix("scaler."): array for name, array in arrays.items()},
+            table["inputs"],
+            table["targets"],
+            difference=table["difference"],
+        ),
+        inputs=tuple(table["inputs"]),
+        targets=tuple(table["targets"]),
+        group=table["group"],
+        ahead=table["ahead"],
+    )
+
+
+def scales_of(
+    scalers: Mapping[str, Array], inputs: list[str], targets: list[str], *, difference: bool
+) -> Scales:
+    """A run's scalers, ``input.mean`` and so on, with the columns that are changes."""
+    differs = tuple(difference and name in targets for name in inputs)
+    base = tuple(inputs.index(name) if difference and name in inputs else -1 for name in targets)
+    return Scales.of(scalers, differs, base)
+
+
+_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_NETWORK = {
+    "cell": str,
+    "input_size": int,
+    "hidden_size": int,
+    "output_size": int,
+    "num_layers": int,
+    "bidirectional": bool,
+    "dropout": float,
+}
+_TABLE = {
+    "inputs": list,
+    "targets": list,
+    "group": (str, type(None)),
+    "window": int,
+    "ahead": int,
+    "difference": bool,
+    "missing": str,
+}
+_DEFAULTS: dict[str, Any] = {
+    "num_layers": 1,
+    "bidirectional": False,
+    "dropout": 0.0,
+    "group": None,
+    "ahead": 0,
+    "difference": False,
+    "missing": "error",
+}
+_LEAST = {
+    "input_size": 1,
+    "hidden_size": 1,
+    "output_size": 1,
+    "num_layers": 1,
+    "window": 1,
+    "ahead": 0,
+    "dropout": 0,
+}
+"""All as in ``NetworkConfig`` and ``TableConfig``."""
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: missing. Is this a run folder? unrolled train makes one"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}. Restore the file, or train again") from error
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not whole JSON ({error}). Restore the file, or train again"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: not the config of an unrolled run (no format {FORMAT!r})")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: has format version {content.get('format_version')!r}, and this unrolled "
+            f"({unrolled.__version__}) reads {FORMAT_VERSION}. Install the unrolled that wrote it "
+            f"({content.get('unrolled_version', 'unknown')}), or train again"
+        )
+    read = {}
+    for part, fields in (("network", _NETWORK), ("table", _TABLE)):
+        given = content.get(part)
+        defaults = {name: value for name, value in _DEFAULTS.items() if name in fields}
+        read[part] = defaults | (given if isinstance(given, dict) else {})
+        for name in fields | read[part]:
+            if fault := _fault_of(read[part], name, fields):
+                raise InputError(
+                    f"{path}: {part}.{name}: {fault}. Restore the file, or train again"
+                )
+    network, table = read["network"], read["table"]
+    sizes = (network["input_size"], network["output_size"])
+    if sizes != (len(table["inputs"]), len(table["targets"])):
+        raise InputError(
+            f"{path}: the table has {len(table['inputs'])} inputs and {len(table['targets'])} "
+            f"targets, the network {sizes[0]} and {sizes[1]}. Restore the file, or train again"
+        )
+    return read
+
+
+def _fault_of(read: dict[str, Any], name: str, fields: dict[str, Any]) -> str | None:
+    if name not in fields:
+        return "there is no such setting"
+    if name not in read:
+        return "is missing"
+    value, kind = read[name], fields[name]
+    if kind is float and isinstance(value, int):
+        value = float(value)
+    if not isinstance(value, kind) or (kind in (int, float) and isinstance(read[name], bool)):
+        return f"{value!r} does not belong there"
+    if name == "cell" and value not in MODES:
+        return f"one of {', '.join(MODES)} was expected, got {value!r}"
+    if name in _LEAST and value < _LEAST[name]:
+        return f"at least {_LEAST[name]} was expected, got {value}"
+    if kind is list and not (value and all(isinstance(column, str) for column in value)):
+        return f"names of columns were expected, got {value!r}"
+    return None
+
+
+def _read_arrays(path: Path) -> dict[str, Array]:
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing. Restore the whole folder, or train again") from None
+    except (SafetensorError, OSError) as error:
+        words = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{path}: cut short or damaged ({words}). Restore the file, or train again"
+        ) from error
+
+
+def _fault(arrays: dict[str, Array], network: dict[str, Any]) -> str | None:
+    """The first difference from the names, shapes and types that the network's file has."""
+    hidden, outputs = network["hidden_size"], network["output_size"]
+    rows = CELLS[MODES[network["cell"]]] * hidden
+    expected: dict[str, tuple[tuple[int, ...], str]] = {}
+    for layer in range(network["num_layers"]):
+        inputs = hidden if layer else network["input_size"]
+        for name, shape in zip(
+            _PARTS, ((rows, inputs), (rows, hidden), (rows,), (rows,)), strict=True
+        ):
+            expected[f"network.recurrent.{name}_l{layer}"] = shape, "float32"
+    expected["network.readout.weight"] = (outputs, hidden), "float32"
+    expected["network.readout.bias"] = (outputs,), "float32"
+    for side, columns in (("input", network["input_size"]), ("target", outputs)):
+        for part in ("mean", "scale"):
+            expected[f"scaler.{side}.{part}"] = (columns,), "float64"
+    for name in expected | arrays:
+        if name not in arrays:
+            return f"{name} is missing"
+        if name not in expected:
+            return f"{name} belongs to another network"
+        held, wanted = (arrays[name].shape, arrays[name].dtype.name), expected[name]
+        if held != wanted:
+            return (
+                f"{name} is {held[1]} {list(held[0])}, {wanted[1]} {list(wanted[0])} was expected"
+            )
+        if not np.isfinite(arrays[name]).all():
+            return f"{name} is not finite"
+    return None

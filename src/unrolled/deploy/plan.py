@@ -1,0 +1,238 @@
+"""What a stream runs, as plain values: the layers with their weights, and what stands around them.
+
+NumPy alone: a plan is read from a run folder, taken from a torch module or from a saved stream, and
+whoever made it, the stream knows no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+CELLS = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
+"""How many gates each cell has, by torch's ``mode``."""
+
+ACTIVATIONS = (
+    "tanh",
+    "sigmoid",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "silu",
+    "softplus",
+    "gelu",
+    "gelu_tanh",
+)
+"""The activations between layers; ``leaky_relu``, ``elu`` and ``softplus`` have a parameter."""
+
+
+SCALERS = ("input.mean", "input.scale", "target.mean", "target.scale")
+"""A run's scalers, as its file names them after ``scaler.``."""
+
+
+class Weights(NamedTuple):
+    """One layer's, in torch's layout: ``ih`` [G·H, I], ``hh`` [G·H, P], ``hr`` [P, H]."""
+
+    ih: Array
+    hh: Array
+    bias_ih: Array | None = None
+    bias_hh: Array | None = None
+    hr: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrent:
+    """A recurrent module of one direction: ``cell`` is torch's ``mode``, ``name`` its place."""
+
+    cell: str
+    weights: tuple[Weights, ...]
+    name: str = ""
+
+    @property
+    def output_size(self) -> int:
+        """P: the size of the hidden state."""
+        return int(self.weights[-1].hh.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """y = W·x + b with ``weight`` [O, I] and ``bias`` [O] or None."""
+
+    weight: Array
+    bias: Array | None
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNorm:
+    """Over ``size`` numbers, F, as torch's; ``weight`` and ``bias`` [F] or None."""
+
+    size: int
+    weight: Array | None
+    bias: Array | None
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One of :data:`ACTIVATIONS`, with its parameter."""
+
+    kind: str
+    parameter: float = 0.0
+
+
+Layer = Recurrent | Linear | LayerNorm | Activation
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """A run's scalers, float64, and which columns are changes.
+
+    ``differs`` [I] says which input enters as its change from the row before; ``base`` [O] is the
+    input whose value is added to an output, or -1.
+    """
+
+    input_mean: Array
+    input_scale: Array
+    output_mean: Array
+    output_scale: Array
+    differs: tuple[bool, ...]
+    base: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, arrays: Mapping[str, Array], differs: Sequence[bool], base: Sequence[int]
+    ) -> Scales:
+        """With the scalers as a run's file names them: ``input.mean`` and so on."""
+        input_mean, input_scale, output_mean, output_scale = (arrays[name] for name in SCALERS)
+        return cls(input_mean, input_scale, output_mean, output_scale, tuple(differs), tuple(base))
+
+    def arrays(self) -> dict[str, Array]:
+        """The scalers by these names."""
+        of_all = (self.input_mean, self.input_scale, self.output_mean, self.output_scale)
+        return dict(zip(SCALERS, of_all, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that a stream needs to know of a model.
+
+    ``inputs`` and ``targets`` are a table's columns, ``group`` the one that told its series apart,
+    ``ahead`` how many rows later the target stands; empty, None and 0 where the model is no run.
+    """
+
+    dtype: str
+    input_size: int
+    output_size: int
+    layers: tuple[Layer, ...]
+    scales: Scales | None = None
+    inputs: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    group: str | None = None
+    ahead: int = 0
+
+    @property
+    def number(self) -> np.dtype[Any]:
+        """What the network computes in."""
+        return np.dtype(self.dtype)
+
+    @property
+    def outside(self) -> np.dtype[Any]:
+        """What comes out: float64 where scalers are around the network."""
+        return np.dtype("float64" if self.scales else self.dtype)
+
+    @property
+    def recurrent(self) -> list[Recurrent]:
+        """The recurrent modules, in their order."""
+        return [layer for layer in self.layers if isinstance(layer, Recurrent)]
+
+    @property
+    def has_differences(self) -> bool:
+        """Whether an input enters as its change from the row before."""
+        return self.scales is not None and any(self.scales.differs)
+
+
+def pack(plan: Plan) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The plan as what JSON can say, and its arrays by name."""
+    arrays: dict[str, Array] = {}
+
+    def put(prefix: str, values: dict[str, Array | None]) -> None:
+        arrays.update({f"{prefix}.{name}": v for name, v in values.items() if v is not None})
+
+    layers: list[dict[str, Any]] = []
+    for place, layer in enumerate(plan.layers):
+        match layer:
+            case Recurrent(cell, weights, name):
+                layers.append({"cell": cell, "depth": len(weights), "name": name})
+                for depth, of_layer in enumerate(weights):
+                    put(f"layers.{place}.{depth}", of_layer._asdict())
+            case Linear(weight, bias):
+                layers.append({"linear": True})
+                put(f"layers.{place}", {"weight": weight, "bias": bias})
+            case LayerNorm(size, weight, bias, epsilon):
+                layers.append({"layer_norm": size, "epsilon": epsilon})
+                put(f"layers.{place}", {"weight": weight, "bias": bias})
+            case Activation(kind, parameter):
+                layers.append({"activation": kind, "parameter": parameter})
+    described: dict[str, Any] = {
+        name: getattr(plan, name)
+        for name in ("dtype", "input_size", "output_size", "inputs", "targets", "group", "ahead")
+    }
+    if plan.scales is not None:
+        described |= {"differs": plan.scales.differs, "base": plan.scales.base}
+        put("scaler", {**plan.scales.arrays()})
+    return described | {"layers": layers}, arrays
+
+
+def unpack(described: dict[str, Any], arrays: dict[str, Array]) -> Plan:
+    """The plan that :func:`pack` took apart.
+
+    Raises:
+        KeyError, TypeError: something is missing.
+    """
+    layers: list[Layer] = []
+    for place, layer in enumerate(described["layers"]):
+        name = f"layers.{place}"
+        if "cell" in layer:
+            weights = tuple(
+                Weights(*[arrays.get(f"{name}.{depth}.{part}") for part in Weights._fields])  # type: ignore[arg-type]
+                for depth in range(layer["depth"])
+            )
+            layers.append(Recurrent(layer["cell"], weights, layer["name"]))
+        elif "linear" in layer:
+            layers.append(Linear(arrays[f"{name}.weight"], arrays.get(f"{name}.bias")))
+        elif "layer_norm" in layer:
+            of_norm = arrays.get(f"{name}.weight"), arrays.get(f"{name}.bias")
+            layers.append(LayerNorm(layer["layer_norm"], *of_norm, layer["epsilon"]))
+        else:
+            layers.append(Activation(layer["activation"], layer["parameter"]))
+    scales = None
+    if "differs" in described:
+        of_scales = {name: arrays[f"scaler.{name}"] for name in SCALERS}
+        scales = Scales.of(of_scales, described["differs"], described["base"])
+    return Plan(
+        described["dtype"],
+        described["input_size"],
+        described["output_size"],
+        tuple(layers),
+        scales,
+        tuple(described["inputs"]),
+        tuple(described["targets"]),
+        described["group"],
+        described["ahead"],
+    )
+
+
+def same(a: Plan, b: Plan) -> bool:
+    """Whether two plans say the same to the last bit."""
+    (a_described, a_arrays), (b_described, b_arrays) = pack(a), pack(b)
+    return (
+        a_described == b_described
+        and a_arrays.keys() == b_arrays.keys()
+        and all(np.array_equal(a_arrays[name], b_arrays[name]) for name in a_arrays)
+    )

@@ -1,0 +1,111 @@
+"""What takes the steps: the compiled stepper, or where it was not built, the one in NumPy.
+
+The only caller of ``unrolled._stepper``. Both have the methods of :class:`Stepper`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from unrolled.deploy.numpy_stepper import NumpyStepper
+from unrolled.deploy.plan import (
+    ACTIVATIONS,
+    CELLS,
+    Activation,
+    Array,
+    LayerNorm,
+    Linear,
+    Plan,
+    Recurrent,
+)
+from unrolled.instructions import chosen
+
+compiled: Any
+try:
+    from unrolled import _stepper as compiled
+except ImportError:  # built without a compiler
+    compiled = None
+
+
+class Stepper(Protocol):
+    """B streams with their states: what :class:`~unrolled.deploy.stream.Stream` calls."""
+
+    def step(self, x: Any, out: Any, /) -> Any:
+        """Y of one step, or None where ``x`` or ``out`` is not what the stepper takes as it is."""
+
+    def step_many(self, x: Array, y: Array, /) -> None:
+        """``x`` [T, B, I] to ``y`` [T, B, O]."""
+
+    def read(self, state: int, to: Array, /) -> None:
+        """The state of that number into ``to`` [B, its width]."""
+
+    def write(self, state: int, values: Array, /) -> None:
+        """The reverse."""
+
+    def read_rows(self, last: Array, steps: Array, /) -> None:
+        """Each row's last input [B, I], NaN if none, and the steps it has taken [B]."""
+
+    def write_rows(self, last: Array, steps: Array, /) -> None:
+        """The reverse."""
+
+    def reset(self, row: int, /) -> None:
+        """A stream's states as before its first row."""
+
+    def widths(self) -> list[int]:
+        """The width of each state, layer by layer; an LSTM's layer has hidden, then cell."""
+
+
+def backend() -> str:
+    """What takes the steps of new streams: ``native (avx512)``, for example, or ``numpy``."""
+    if compiled is None:
+        return "numpy"
+    isas = compiled.isas()
+    return f"native ({isas[chosen(isas)]})"
+
+
+def build(plan: Plan, batch: int) -> Stepper:
+    """A stepper with the plan's weights, and all its memory taken.
+
+    Raises:
+        ValueError: the weights' shapes don't fit one another.
+    """
+    number, outside = plan.number, plan.outside
+    stepper: Any
+    if compiled is None:
+        stepper = NumpyStepper(number, batch, plan.input_size)
+    else:
+        kinds: dict[tuple[str, str], Any] = {
+            ("float32", "float32"): compiled.StepperF32,
+            ("float64", "float64"): compiled.StepperF64,
+            ("float32", "float64"): compiled.StepperF32InF64,
+        }
+        kind = kinds[number.name, outside.name]
+        stepper = kind(chosen(compiled.isas()), batch, plan.input_size)
+
+    def dense(values: Array | None) -> Array | None:
+        return None if values is None else np.ascontiguousarray(values, number)
+
+    for layer in plan.layers:
+        match layer:
+            case Recurrent(cell, weights):
+                for of_layer in weights:
+                    stepper.add_recurrent(list(CELLS).index(cell), *map(dense, of_layer))
+            case Linear(weight, bias):
+                stepper.add_linear(dense(weight), dense(bias))
+            case LayerNorm(_, weight, bias, epsilon):
+                stepper.add_layer_norm(dense(weight), dense(bias), epsilon)
+            case Activation(kind, parameter):
+                stepper.add_activation(ACTIVATIONS.index(kind), parameter)
+    if plan.scales is not None:
+        s = plan.scales
+        stepper.scale(
+            *[v.tolist() for v in (s.input_mean, s.input_scale, s.output_mean, s.output_scale)],
+            list(s.differs),
+            list(s.base),
+        )
+    y = np.empty((batch, plan.output_size), outside)
+    stepper.finish(y, y.copy, y[0].copy)
+    made: Stepper = stepper
+    return made

@@ -1,0 +1,295 @@
+"""A model that reads one row at a time: what it needs is NumPy, and safetensors for a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.deploy import stepping
+from unrolled.deploy.plan import Array, Plan, same
+from unrolled.errors import InputError
+
+
+class Stream:
+    """A model at work on rows as they come, with its state carried from each row to the next.
+
+    A step gives the same bits as the model's own pass over the whole sequence, for its recurrent
+    part; a Linear sums in another order than torch and differs in the last places. Weights are
+    copied: later changes of the model are not seen. A stream belongs to one thread at a time.
+
+    Args:
+        model: a run folder (its path, or what :func:`unrolled.load_run` gives), a fitted
+            :class:`~unrolled.SequenceRegressor`, an RNN, LSTM or GRU (unrolled's or torch.nn's), or
+            a ``torch.nn.Sequential`` of such modules, Linear, LayerNorm, Dropout (in eval mode) and
+            activations, in which a recurrent module hands on its output. Rows enter and leave a run
+            and an estimator in the units of the data: the scalers are applied on both sides.
+        batch_size: B, how many streams run side by side.
+
+    Attributes:
+        batch_size: B.
+        input_size: I, the numbers in a row.
+        output_size: O, the numbers in an output.
+        inputs: the columns that a run reads, in their order; empty where the model is no run.
+        targets: the columns that a run predicts.
+        group: the column that told a run's series apart; None without one. A stream reads one.
+        ahead: how many rows after the present one the prediction is about.
+        dtype: of the outputs: the module's, or float64 for a run and an estimator.
+        backend: what takes the steps: ``native (avx512)``, for example, or ``numpy``, slower, where
+            the package was installed without a compiler.
+
+    Raises:
+        InputError: the model can't be streamed, and why: a bidirectional one would have to know
+            the rows to come.
+    """
+
+    def __init__(self, model: Any, batch_size: int = 1) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(
+                f"batch_size should be a whole number of at least 1, got {batch_size!r}"
+            )
+        self._set_up(_plan_of(model), batch_size)
+
+    def _set_up(self, plan: Plan, batch_size: int) -> None:
+        self._plan = plan
+        self._stepper = stepping.build(plan, batch_size)
+        self._run = self._stepper.step
+        self.batch_size = batch_size
+        self.input_size, self.output_size = plan.input_size, plan.output_size
+        self.inputs, self.targets = plan.inputs, plan.targets
+        self.group, self.ahead = plan.group, plan.ahead
+        self.dtype = plan.outside
+        self.backend = stepping.backend()
+
+    def step(self, x: Any, out: Array | None = None) -> Array:
+        """Takes one step.
+
+        Args:
+            x: the row [B, I]; in a stream of one also [I], and where that is one number a float.
+                A run and an estimator take finite numbers only.
+            out: where the result goes, of the result's shape and :attr:`dtype`; None for a new
+                array, which is all the memory that a step takes.
+
+        Returns:
+            The output [B, O], or [O] where ``x`` had no batch dimension. In a run that reads
+            changes (``--difference``), NaN for the first row of a stream, which has none before it.
+
+        Raises:
+            InputError: ``x`` or ``out`` is none of these. The state has not moved then.
+        """
+        y = self._run(x, out)
+        if y is None:
+            y = self._run(self._prepared(x), out)
+            if y is None:
+                self._refuse(out)
+        return y  # type: ignore[no-any-return]
+
+    def step_many(self, xs: Any) -> Array:
+        """Takes T steps in one call, the same to the last bit as one by one.
+
+        Args:
+            xs: the rows [T, B, I]; in a stream of one also [T, I], or [T] where I is 1.
+
+        Returns:
+            The outputs [T, B, O], or [T, O] where ``xs`` had no batch dimension.
+
+        Raises:
+            InputError: as in :meth:`step`; no step has been taken then.
+        """
+        given = _numbers(xs, "xs")
+        x = given[:, np.newaxis] if given.ndim == 1 and self.input_size == 1 else given
+        is_single = x.ndim == 2 and self.batch_size == 1
+        x = x[:, np.newaxis] if is_single else x
+        if x.ndim != 3 or x.shape[1:] != (self.batch_size, self.input_size):
+            raise InputError(
+                f"xs should be [T, {self.batch_size}, {self.input_size}], got {list(given.shape)}"
+            )
+        self._insist_on_finite(x)
+        y = np.empty((len(x), self.batch_size, self.output_size), self.dtype)
+        self._stepper.step_many(np.require(x, self.dtype, ["C", "A"]), y)
+        return y[:, 0] if is_single else y
+
+    def reset(self, rows: int | Sequence[int] | None = None) -> None:
+        """Puts the states of these rows, or of all, back to where a stream begins: zero.
+
+        Raises:
+            InputError: there is no such row.
+        """
+        chosen = range(self.batch_size) if rows is None else np.atleast_1d(np.asarray(rows))
+        for row in chosen:
+            if not isinstance(row, int | np.integer) or not 0 <= row < self.batch_size:
+                raise InputError(
+                    f"rows from 0 to {self.batch_size - 1} were expected, got {rows!r}"
+                )
+        for row in chosen:
+            self._stepper.reset(int(row))
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """All that a stream carries from one row to the next, as copies; it can be assigned.
+
+        ``hidden`` [L, B, P] and of an LSTM ``cell`` [L, B, H], as the module returns them; where a
+        stack has several recurrent modules each name has the module's before it (``0.hidden``).
+        ``steps`` [B]: how many rows each stream has read. ``last`` [B, I], in a run that reads
+        changes: the row before, NaN before the first.
+
+        Raises:
+            InputError: on assignment, the names or a shape are not those of this stream.
+        """
+        state: dict[str, Array] = {}
+        for name, places in self._places.items():
+            width = self._stepper.widths()[places[0]]
+            state[name] = np.empty((len(places), self.batch_size, width), self._plan.number)
+            for layer, place in zip(state[name], places, strict=True):
+                self._stepper.read(place, layer)
+        last, state["steps"] = self._rows()
+        return state | ({"last": last} if self._plan.has_differences else {})
+
+    @state.setter
+    def state(self, state: Mapping[str, Any]) -> None:
+        now = self.state
+        if now.keys() != state.keys():
+            raise InputError(
+                f"a state with {', '.join(now)} was expected, got {', '.join(state) or 'none'}. "
+                "To set a part, assign {**stream.state, name: value}"
+            )
+        new = {
+            name: np.ascontiguousarray(_numbers(state[name], name), before.dtype)
+            for name, before in now.items()
+        }
+        for name, before in now.items():
+            if new[name].shape != before.shape:
+                raise InputError(
+                    f"{name} should be {list(before.shape)}, got {list(new[name].shape)}"
+                )
+        for name, places in self._places.items():
+            for layer, place in zip(new[name], places, strict=True):
+                self._stepper.write(place, layer)
+        self._stepper.write_rows(new.get("last", self._rows()[0]), new["steps"])
+
+    def save(self, path: str | Path) -> None:
+        """Writes the model and the state to one safetensors file.
+
+        The file that was there is replaced by a whole one or not at all, whenever the process or
+        the machine stops.
+        """
+        from unrolled.deploy import stored
+
+        stored.write(Path(path), self._plan, self.state)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Stream:
+        """The stream that was saved; it goes on to the same bits as if it had never stopped.
+
+        On a machine with another instruction set the last places may differ.
+
+        Raises:
+            InputError: the file is missing, damaged, no stream's, or of another version.
+        """
+        from unrolled.deploy import stored
+
+        plan, state = stored.read(Path(path))
+        stream = cls.__new__(cls)
+        try:
+            stream._set_up(plan, len(state["steps"]))
+            stream.state = state
+        except (KeyError, TypeError, ValueError) as error:
+            words = " ".join(str(error).split())[:160]
+            raise InputError(f"{path}: damaged ({words}). Restore the file") from error
+        return stream
+
+    def is_of_same_model(self, other: Stream) -> bool:
+        """Whether both run the same model: layers, weights, scalers and columns."""
+        return same(self._plan, other._plan)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(
+            getattr(layer, "cell", getattr(layer, "kind", type(layer).__name__))
+            for layer in self._plan.layers
+        )
+        return (
+            f"Stream({layers}: {self.input_size} → {self.output_size}, "
+            f"batch_size={self.batch_size}, backend={self.backend!r})"
+        )
+
+    @property
+    def _places(self) -> dict[str, list[int]]:
+        """Which of the stepper's states each array of :attr:`state` has, layer by layer."""
+        places: dict[str, list[int]] = {}
+        count = 0
+        for module in self._plan.recurrent:
+            names = ("hidden", "cell") if module.cell == "LSTM" else ("hidden",)
+            for _ in module.weights:
+                for name in names:
+                    key = f"{module.name}.{name}" if module.name else name
+                    places.setdefault(key, []).append(count)
+                    count += 1
+        return places
+
+    def _rows(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        last = np.empty((self.batch_size, self.input_size))
+        steps = np.empty(self.batch_size, np.int64)
+        self._stepper.read_rows(last, steps)
+        return last, steps
+
+    def _prepared(self, x: Any) -> Array:
+        """``x`` as the stepper takes it."""
+        given = _numbers(x, "x")
+        row = given.reshape(1) if given.ndim == 0 else given
+        shapes: list[tuple[int, ...]] = [(self.batch_size, self.input_size)]
+        shapes += [(self.input_size,)] if self.batch_size == 1 else []
+        if row.shape not in shapes:
+            words = " or ".join(str(list(shape)) for shape in shapes)
+            raise InputError(f"x should be {words}, got {list(given.shape)}")
+        self._insist_on_finite(row)
+        return np.require(row, self.dtype, ["C", "A"])
+
+    def _insist_on_finite(self, x: Array) -> None:
+        if self._plan.scales is None or np.isfinite(x).all():
+            return
+        place = tuple(np.argwhere(~np.isfinite(x))[0].tolist())
+        name = f" ({self.inputs[place[-1]]})" if self.inputs else ""
+        raise InputError(
+            f"x{list(place)}{name} is {x[place]}: finite numbers were expected, since the state "
+            "would never be rid of another. Leave the row out, or fill in a value"
+        )
+
+    def _refuse(self, out: Any) -> None:
+        shape = [self.batch_size, self.output_size]
+        raise InputError(
+            f"out should be a dense {self.dtype} array {shape}, or {shape[1:]} where x has no "
+            f"batch dimension, got {getattr(out, 'dtype', type(out).__name__)} "
+            f"{list(getattr(out, 'shape', []))}"
+        )
+
+
+def _numbers(values: Any, name: str) -> Array:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name}: numbers were expected ({error})") from error
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{name}: real numbers were expected, got {array.dtype}")
+    return array
+
+
+def _plan_of(model: Any) -> Plan:
+    if isinstance(model, str | Path):
+        from unrolled.deploy.plain import read_run
+
+        if Path(model).is_file():
+            raise InputError(
+                f"{model}: is a file, and a run is a folder. Stream.load reads a saved stream"
+            )
+        return read_run(Path(model))
+    try:
+        from unrolled.deploy.modules import plan_of
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{type(model).__name__} can't be streamed where there is no {error.name}. "
+            "Give the path of a run folder, or Stream.load a saved stream"
+        ) from error
+    return plan_of(model)

@@ -1,0 +1,169 @@
+"""``unrolled stream`` in a process of its own: one line out for each line in, as it comes."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import unrolled as package
+from support_cli import program, run
+from support_stream import make_run, rows, write_run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_run(tmp_path / "run", make_run())
+
+
+@pytest.fixture
+def start():
+    """Starts the command and ends it in the end."""
+    processes = []
+
+    def start(*args):
+        process = subprocess.Popen(
+            program("stream", *args),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def line(row) -> str:
+    return ",".join(map(repr, row.tolist()))
+
+
+def ask(process, row) -> list[float]:
+    process.stdin.write(line(row) + "\n")
+    process.stdin.flush()
+    return [float(field) for field in process.stdout.readline().split(",")]
+
+
+X = rows(40, 2)
+
+
+@pytest.fixture
+def expected(folder):
+    return package.Stream(folder).step_many(X)
+
+
+def test_each_row_is_answered_as_it_arrives(folder, start, expected):
+    process = start(folder)
+    for row, y in zip(X, expected, strict=True):
+        np.testing.assert_array_equal(ask(process, row), y)
+    process.stdin.close()
+    assert process.wait(60) == 0
+    assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_state_and_the_next_process_goes_on(
+    number, folder, start, expected, tmp_path
+):
+    state = tmp_path / "s"
+    process = start(folder, "--state", state)
+    for row in X[:7]:
+        ask(process, row)
+    process.send_signal(number)
+    assert process.wait(60) == 0
+    assert process.stderr.read() == ""
+
+    further = start(folder, "--state", state)
+    np.testing.assert_array_equal(ask(further, X[7]), expected[7])
+    further.stdin.close()
+    assert further.wait(60) == 0
+    assert further.stderr.read() == f"unrolled: goes on from {state}, after 7 rows\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_kill_9_leaves_the_last_saved_state(folder, start, expected, tmp_path):
+    state = tmp_path / "s"
+    at = 0
+    for _ in range(3):
+        process = start(folder, "--state", state, "--save-every", 2)
+        for row, y in zip(X[at : at + 5], expected[at : at + 5], strict=True):
+            np.testing.assert_array_equal(ask(process, row), y)
+        process.kill()
+        process.wait(60)
+        reached = int(package.Stream.load(state).state["steps"][0])
+        assert at + 2 <= reached <= at + 5
+        at = reached
+
+
+def test_what_is_bad_is_told_apart_on_stderr(folder):
+    done = subprocess.run(
+        program("stream", folder),
+        input=f"a,b\n{line(X[0])}\nx,1\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[2] == "NaN,NaN,NaN"
+    assert done.stderr == "unrolled: line 3: a: a number was expected, got 'x'\n"
+
+
+def test_the_state_of_another_run_is_refused(folder, tmp_path):
+    other = make_run("gru")
+    package.Stream(other).save(tmp_path / "s")
+    outcome = run("stream", folder, "--state", tmp_path / "s")
+    assert outcome.code == 2
+    assert f"{tmp_path / 's'}: holds the state of another model than {folder}" in outcome.err
+
+
+def test_a_state_needs_a_folder_to_be_in(folder, tmp_path):
+    outcome = run("stream", folder, "--state", tmp_path / "no" / "s")
+    assert outcome.code == 2
+    assert "there is no folder" in outcome.err
+
+
+def test_there_is_no_such_run(tmp_path):
+    outcome = run("stream", tmp_path / "none")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "no such run folder. Make one with: unrolled train" in outcome.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are POSIX's")
+def test_a_reader_that_leaves_ends_it_quietly(folder, start):
+    process = start(folder)
+    ask(process, X[0])
+    process.stdout.close()
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            process.stdin.write(line(X[1]) + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            break
+    assert process.wait(60) == 1
+    assert process.stderr.read() == ""
+
+
+def test_it_imports_neither_torch_nor_the_training(folder):
+    script = (
+        "import sys; sys.stdin.close(); from unrolled.deploy.serve import open_stream; "
+        f"from pathlib import Path; import unrolled.cli.stream; open_stream(Path({str(folder)!r}), "
+        "None); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "pydantic", "polars", "sklearn"} & set(done.stdout.split())

@@ -1,0 +1,168 @@
+"""A stream on disk: stopped and resumed it is the one that never stopped, whatever stopped it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from torch import nn
+
+import unrolled
+from support_stream import make_run, rows, write_run
+
+
+def bits(array: np.ndarray) -> bytes:
+    return array.tobytes()
+
+
+@pytest.mark.parametrize("at", [0, 1, 7])
+@pytest.mark.parametrize("kind", ["stack", "run", "differences"])
+def test_resumed_it_goes_on_to_the_same_bits(kind, at, tmp_path):
+    model = {
+        "stack": nn.Sequential(
+            unrolled.LSTM(2, 9, num_layers=2, proj_size=4), nn.ELU(0.5), nn.LayerNorm(4),
+            unrolled.GRU(4, 3), nn.Linear(3, 3),
+        ).eval(),
+        "run": make_run("gru"),
+        "differences": make_run(difference=True),
+    }[kind]  # fmt: skip
+    x = rows(15, 3, 2)
+    stream = unrolled.Stream(model, 3)
+    stream.step_many(x[:at])
+    stream.save(tmp_path / "s")
+    resumed = unrolled.Stream.load(tmp_path / "s")
+    assert resumed.is_of_same_model(stream)
+    assert (repr(resumed), resumed.inputs, resumed.ahead) == (
+        repr(stream), stream.inputs, stream.ahead
+    )  # fmt: skip
+    assert bits(resumed.step_many(x[at:])) == bits(stream.step_many(x[at:]))
+    assert all(bits(resumed.state[name]) == bits(state) for name, state in stream.state.items())
+
+
+def test_saving_replaces_the_file_and_leaves_nothing_else(tmp_path):
+    stream = unrolled.Stream(unrolled.GRU(1, 4))
+    for x in (0.1, 0.2):
+        stream.step(x)
+        stream.save(tmp_path / "s")
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    assert unrolled.Stream.load(tmp_path / "s").state["steps"] == 2
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, -1])
+def test_a_file_that_is_cut_short(tmp_path, size):
+    path = tmp_path / "s"
+    unrolled.Stream(unrolled.GRU(1, 4)).save(path)
+    os.truncate(path, size if size >= 0 else path.stat().st_size - 1)
+    with pytest.raises(unrolled.InputError, match="not a whole stream"):
+        unrolled.Stream.load(path)
+
+
+def stored(tensors=None, **metadata):
+    return tensors or {"x": np.zeros(1)}, metadata
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (stored(), "not a stream's file"),
+        (stored(format="unrolled-stream", format_version="2"), "has format version 2, and this"),
+        (stored(format="unrolled-stream", format_version="1", model="{}"), "damaged"),
+    ],
+)
+def test_a_file_of_something_else(tmp_path, content, words):
+    tensors, metadata = content
+    save_file(tensors, tmp_path / "s", metadata=metadata)
+    with pytest.raises(unrolled.InputError, match=words):
+        unrolled.Stream.load(tmp_path / "s")
+
+
+@pytest.mark.parametrize("name", ["state.hidden", "state.steps", "model.layers.0.0.hh"])
+@pytest.mark.parametrize("change", ["missing", "another shape"])
+def test_a_file_whose_arrays_do_not_fit(tmp_path, name, change):
+    path = tmp_path / "s"
+    unrolled.Stream(unrolled.GRU(1, 4)).save(path)
+    tensors, metadata = load_file(path), _metadata(path)
+    tensors[name] = np.zeros((2, 3, 4), tensors[name].dtype)
+    if change == "missing":
+        del tensors[name]
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(unrolled.InputError, match="damaged"):
+        unrolled.Stream.load(path)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length])["__metadata__"]
+
+
+def test_there_is_no_file(tmp_path):
+    with pytest.raises(unrolled.InputError, match=r"no such file\. Stream\.save makes one"):
+        unrolled.Stream.load(tmp_path / "s")
+
+
+# A process of its own, with one thread and without torch, so that it may fork: a child reads the
+# rows from the last saved state on, saves every few, and is killed, wherever it is just then.
+LIVES = """
+import io, os, random, signal, sys, time
+from pathlib import Path
+from unrolled.deploy.serve import open_stream, serve
+from unrolled.deploy.stream import Stream
+run, state, folder, seed = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+lines = (folder / "rows.csv").read_bytes().splitlines(keepends=True)
+random.seed(int(seed))
+kills = life = 0
+done = False
+while not done:
+    begin = int(Stream.load(state).state["steps"][0]) if state.exists() else 0
+    output = folder / f"{life:04}.{begin}"
+    child = os.fork()
+    if child == 0:
+        with output.open("wb") as out:
+            stream, _ = open_stream(run, state)
+            assert int(stream.state["steps"][0]) == begin
+            source = io.BytesIO(b"".join(lines[begin:]))
+            serve(stream, source, out, print, state=state, save_every=3)
+        os._exit(0)
+    if kills < 200:
+        time.sleep(random.uniform(0, 0.02))
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    kills += os.WIFSIGNALED(status)
+    done = not os.WIFSIGNALED(status) and kills >= 200
+    life += 1
+    if not done and not os.WIFSIGNALED(status):  # it was through before it was killed: once more
+        state.unlink()
+print(kills)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forked")
+def test_killed_200_times_at_random_points_it_ends_in_the_same_bits(tmp_path, seed):
+    run = write_run(tmp_path / "run", make_run(num_layers=2, difference=True))
+    x = rows(5000, 2)
+    state, outputs = tmp_path / "state", tmp_path / "outputs"
+    outputs.mkdir()
+    (outputs / "rows.csv").write_text("".join(f"{a!r},{b!r}\n" for a, b in x.tolist()))
+    done = subprocess.run(
+        [sys.executable, "-c", LIVES, run, state, outputs, str(seed)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "200\n"
+
+    stream = unrolled.Stream(run)
+    expected = stream.step_many(x)
+    ended = unrolled.Stream.load(state).state
+    assert all(bits(ended[name]) == bits(array) for name, array in stream.state.items())
+    for path in outputs.glob("*.[0-9]*"):
+        begin = int(path.name.split(".")[1])
+        whole = path.read_text().split("\n")[:-1]  # the last line may be cut
+        given = np.array([line.split(",") for line in whole], float).reshape(-1, 3)
+        np.testing.assert_array_equal(given, expected[begin : begin + len(given)])

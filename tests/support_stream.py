@@ -1,0 +1,61 @@
+"""What the tests of streams share: runs, modules of every kind, stacks, and rows for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import unrolled
+from unrolled.model import Network, NetworkConfig, Run, Scaler, TableConfig, save_run
+
+KINDS = {
+    "RNN": ("RNN", {}),
+    "RNN-relu": ("RNN", {"nonlinearity": "relu"}),
+    "LSTM": ("LSTM", {}),
+    "LSTM-projected": ("LSTM", {"proj_size": 3}),
+    "GRU": ("GRU", {}),
+}
+NUMBERS = {"float32": torch.float32, "float64": torch.float64}
+
+
+def make_run(cell: str = "lstm", *, num_layers: int = 1, input_size: int = 2, **table: Any) -> Run:
+    """A run with random weights and scalers, always the same: two inputs, three targets."""
+    sizes = {"input_size": input_size, "hidden_size": 5, "output_size": 3}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Network(NetworkConfig(cell=cell, num_layers=num_layers, **sizes))
+    names = {"inputs": ["a", "b"], "targets": ["b", "y", "z"], "window": 4}
+    rng = np.random.default_rng(0)
+    scalers = [Scaler(rng.normal(size=n), rng.uniform(0.1, 9.0, size=n)) for n in (input_size, 3)]
+    return Run(network.eval(), TableConfig(**names | table), *scalers)
+
+
+def write_run(folder: Path, run: Run) -> Path:
+    folder.mkdir(exist_ok=True)
+    save_run(run, folder)
+    return folder
+
+
+def rows(count: int, *shape: int, dtype: type = np.float64) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(count, *shape)).astype(dtype)
+
+
+def through(stack: nn.Module, x: Tensor) -> np.ndarray:
+    """The stack over whole sequences [T, B, I], a recurrent module handing on its output."""
+    with torch.no_grad():
+        for module in stack.children():
+            x = module(x)
+            x = x[0] if isinstance(x, tuple) else x
+    return x.numpy()
+
+
+def module(kind: str, hidden=7, layers=1, dtype=torch.float32, inputs=3, **options) -> nn.RNNBase:
+    name, of_kind = KINDS[kind]
+    made = getattr(unrolled, name)(
+        inputs, hidden, num_layers=layers, dtype=dtype, **of_kind, **options
+    )
+    return made.eval()
