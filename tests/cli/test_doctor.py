@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from unrolled.cli import doctor
+from unrolled.deploy import stepping
 from unrolled.scan import native
 
 needs_core = pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
@@ -19,6 +20,7 @@ def test_it_says_what_runs_and_that_it_is_right(capsys):
     printed = capsys.readouterr().out
     assert native.isas()[native.isa()] in printed
     assert "random passes agree with the reference" in printed
+    assert stepping.backend() in printed
 
 
 @needs_core

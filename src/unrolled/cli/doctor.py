@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from unrolled.cli.display import notes, screen
+from unrolled.deploy import stepping
 from unrolled.nn.selfcheck import checks, describe
 from unrolled.scan import native
 
@@ -15,6 +16,7 @@ def run_doctor(seconds: float) -> None:
     table = Table(show_header=False)
     for name, value in describe().items():
         table.add_row(name, value)
+    table.add_row("a stream's steps", stepping.backend())
     screen.print(table)
     if not native.is_built():
         screen.print("There is nothing to check: every pass runs on the reference.")
