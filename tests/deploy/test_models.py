@@ -25,6 +25,11 @@ class Stack(nn.Sequential):
         return 2 * super().forward(input)
 
 
+def patched(model):
+    model.forward = lambda *_: None
+    return model
+
+
 def hooked(model):
     model.register_forward_hook(lambda *_: None)
     return model
@@ -61,6 +66,16 @@ def test_containers_are_one_row_of_modules():
     with torch.no_grad():
         expected = head(network(torch.from_numpy(x).transpose(0, 1))[0]).transpose(0, 1)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_module_in_two_places_runs_twice():
+    twice, bend = unrolled.GRU(3, 3), nn.Tanh()
+    stack = nn.Sequential(twice, bend, nn.Linear(3, 3), twice, bend)
+    x = rows(8, 1, 3, dtype="float32")
+    stream = unrolled.Stream(stack)
+    expected = through(stack, torch.from_numpy(x))
+    np.testing.assert_allclose(stream.step_many(x), expected, rtol=1e-5, atol=1e-6)
+    assert list(stream.state) == ["0.hidden", "3.hidden", "steps"]
 
 
 def test_weights_are_what_they_are_in_use():
@@ -127,6 +142,7 @@ def test_the_activations_are_torchs(activation, number):
         (lambda: nn.Sequential(nn.GRU(2, 3), nn.Softmax(-1)), r"'1' \(Softmax\): one of RNN"),
         (lambda: nn.LSTMCell(2, 3), "LSTMCell: one of RNN, LSTM, GRU"),
         (lambda: Doubled(2, 3), "Doubled: has a forward of its own"),
+        (lambda: patched(unrolled.GRU(2, 3)), "GRU: has a forward of its own"),
         (lambda: hooked(unrolled.GRU(2, 3)), "GRU: has forward hooks"),
         (lambda: unrolled.SequenceRegressor(), "SequenceRegressor is not fitted. Call its fit"),
         (lambda: "nowhere/at/all", "no such run folder. Make one with: unrolled train"),

@@ -222,6 +222,16 @@ def test_containers_are_one_row_of_modules(exported):
         assert_close(found, [head(output), last])
 
 
+def test_a_module_in_two_places_runs_twice(exported):
+    twice, bend = unrolled.GRU(3, 3, batch_first=True), nn.Tanh()
+    module = nn.Sequential(twice, bend, nn.Linear(3, 3), twice, bend)
+    x, (first, second) = torch.randn(BATCH, STEPS, 3), torch.randn(2, 1, BATCH, 3)
+    with torch.no_grad():
+        expected = through(module, x, None, [first, second])
+    found = exported(module)(x, **{"0.h_0": first, "3.h_0": second})
+    assert_close(found, list(expected))
+
+
 class Own(unrolled.LSTM):
     def forward(self, x, hx=None, lengths=None):
         return super().forward(2 * x, hx, lengths)

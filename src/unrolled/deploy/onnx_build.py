@@ -64,7 +64,7 @@ class GraphBuilder:
                 read = add_plain(self.graph, prefix, part, read)
                 continue
             ran = self._add_recurrent(prefix, part, read)
-            is_top = part is self.parts.recurrent[-1][1]
+            is_top = name == self.parts.recurrent[-1][0]
             at_end = self.parts.at_end and is_top
             read = add_end(self.graph, prefix, ran) if at_end else ran.output
         read = self._in_units(read)

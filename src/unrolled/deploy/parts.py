@@ -29,7 +29,10 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (
 )
 CONTAINERS: tuple[type[nn.Module], ...] = (nn.Sequential, nn.ModuleList, Network)
 """Their modules run one after the other."""
-KINDS = (*RECURRENT, nn.Linear, nn.LayerNorm, *ACTIVATIONS, nn.Dropout, nn.Identity, *CONTAINERS)
+KINDS: tuple[type[nn.Module], ...] = (
+    *(*RECURRENT, nn.Linear, nn.LayerNorm, *ACTIVATIONS),
+    *(nn.Dropout, nn.Identity, *CONTAINERS),
+)
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,10 @@ def _children(container: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     if isinstance(container, Network):
         yield from (("recurrent", container.recurrent), ("readout", container.readout))
     else:
-        yield from container.named_children()
+        # named_children leaves out a module that stands in a second place.
+        for name, child in container._modules.items():
+            if child is not None:
+                yield name, child
 
 
 def _check(name: str, module: nn.Module) -> None:
@@ -164,7 +170,7 @@ def _check(name: str, module: nn.Module) -> None:
             f"{called(name, module)}: one of {', '.join(known)} was expected. Replace it, put the "
             "modules that it is made of into a torch.nn.Sequential, or leave it outside"
         )
-    if _forward_of(type(module)) is not _forward_of(kind):
+    if getattr(module.forward, "__func__", None) is not kind.forward:
         raise InputError(
             f"{called(name, module)}: has a forward of its own, and what it computes can't be read "
             "from its weights. Put the modules that it is made of into a torch.nn.Sequential"
@@ -208,7 +214,3 @@ def _width_made(module: nn.Module) -> int | None:
     if isinstance(module, nn.Linear):
         return module.out_features
     return None
-
-
-def _forward_of(kind: type[nn.Module]) -> Any:
-    return kind.forward
