@@ -44,10 +44,10 @@ def rows(count: int, *shape: int, dtype: type = np.float64) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(count, *shape)).astype(dtype)
 
 
-def through(stack: nn.Module, x: Tensor) -> np.ndarray:
+def through(stack: nn.Sequential, x: Tensor) -> np.ndarray:
     """The stack over whole sequences [T, B, I], a recurrent module handing on its output."""
     with torch.no_grad():
-        for module in stack.children():
+        for module in stack:
             x = module(x)
             x = x[0] if isinstance(x, tuple) else x
     return x.numpy()

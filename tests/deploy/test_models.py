@@ -5,9 +5,11 @@ import polars as pl
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import unrolled
 from support_stream import NUMBERS, make_run, module, rows, through, write_run
+from unrolled.model import Network, NetworkConfig
 
 both = pytest.mark.usefixtures("stepper")
 
@@ -16,6 +18,16 @@ class Doubled(unrolled.GRU):
     def forward(self, *args):
         output, last = super().forward(*args)
         return 2 * output, last
+
+
+class Stack(nn.Sequential):
+    def forward(self, input):
+        return 2 * super().forward(input)
+
+
+def patched(model):
+    model.forward = lambda *_: None
+    return model
 
 
 def hooked(model):
@@ -43,6 +55,37 @@ def test_a_stack_of_all_that_can_stream(number):
         stream.step_many(x), through(stack, torch.from_numpy(x)), rtol=tolerance, atol=tolerance
     )
     assert list(stream.state) == ["2.hidden", "2.cell", "5.hidden", "steps"]
+
+
+def test_containers_are_one_row_of_modules():
+    config = NetworkConfig(cell="gru", input_size=3, hidden_size=4, output_size=2)
+    network, head = Network(config), nn.Linear(2, 5)
+    network.aside = nn.Linear(4, 9)  # forward does not call it
+    x = rows(8, 1, 3, dtype="float32")
+    y = unrolled.Stream(nn.ModuleList([nn.Sequential(network), head])).step_many(x)
+    with torch.no_grad():
+        expected = head(network(torch.from_numpy(x).transpose(0, 1))[0]).transpose(0, 1)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_module_in_two_places_runs_twice():
+    twice, bend = unrolled.GRU(3, 3), nn.Tanh()
+    stack = nn.Sequential(twice, bend, nn.Linear(3, 3), twice, bend)
+    x = rows(8, 1, 3, dtype="float32")
+    stream = unrolled.Stream(stack)
+    expected = through(stack, torch.from_numpy(x))
+    np.testing.assert_allclose(stream.step_many(x), expected, rtol=1e-5, atol=1e-6)
+    assert list(stream.state) == ["0.hidden", "3.hidden", "steps"]
+
+
+def test_weights_are_what_they_are_in_use():
+    """Parametrized weights are computed, and what streams is the result."""
+    recurrent = parametrizations.weight_norm(nn.GRU(3, 4), "weight_hh_l0")
+    stack = nn.Sequential(recurrent, parametrizations.weight_norm(nn.Linear(4, 2)))
+    x = rows(8, 1, 3, dtype="float32")
+    expected = through(stack, torch.from_numpy(x))
+    y = unrolled.Stream(stack).step_many(x)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
 
 
 @both
@@ -82,17 +125,28 @@ def test_the_activations_are_torchs(activation, number):
     [
         (lambda: unrolled.LSTM(2, 3, bidirectional=True), "bidirectional, and its reverse"),
         (lambda: unrolled.LSTM(2, 3, 2, dropout=0.5), r"in training mode.*Call model\.eval\(\)"),
-        (lambda: nn.Sequential(nn.GRU(2, 3), nn.Dropout(0.5)), "Dropout with dropout=0.5"),
+        (lambda: nn.Sequential(nn.GRU(2, 3), nn.Dropout(0.5)), r"'1' \(Dropout\) with dropout=0.5"),
+        (
+            lambda: nn.Sequential(nn.GRU(2, 3), nn.Softplus(threshold=5)),
+            r"'1' \(Softplus\): has threshold=5, and .* 20",
+        ),
+        (
+            lambda: nn.Sequential(nn.GRU(2, 3), nn.Linear(3, 1).double()),
+            "one type, float32 or float64, were expected, got float32, float64",
+        ),
+        (lambda: Stack(nn.GRU(2, 3)), "Stack: has a forward of its own"),
+        (lambda: nn.Sequential(nn.LayerNorm(2), nn.GRU(3, 3)), r"\(GRU\): reads 3 numbers .* 2"),
         (lambda: nn.GRU(2, 3).bfloat16(), r"got bfloat16\. Convert them with model\.float\(\)"),
-        (lambda: nn.Linear(2, 3), "Linear has no recurrent module"),
-        (lambda: nn.Sequential(nn.GRU(2, 3), nn.Linear(4, 1)), "Linear reads 4 numbers, and what"),
-        (lambda: nn.Sequential(nn.GRU(2, 3), nn.Softmax(-1)), "1: Softmax can't be streamed"),
-        (lambda: nn.LSTMCell(2, 3), "LSTMCell has no recurrent module"),
-        (lambda: Doubled(2, 3), r"the model \(Doubled\) has a forward of its own"),
-        (lambda: hooked(unrolled.GRU(2, 3)), "has forward hooks, which a stream would not run"),
+        (lambda: nn.Linear(2, 3), "the model has no RNN, LSTM or GRU"),
+        (lambda: nn.Sequential(nn.GRU(2, 3), nn.Linear(4, 1)), r"\(Linear\): reads 4 numbers"),
+        (lambda: nn.Sequential(nn.GRU(2, 3), nn.Softmax(-1)), r"'1' \(Softmax\): one of RNN"),
+        (lambda: nn.LSTMCell(2, 3), "LSTMCell: one of RNN, LSTM, GRU"),
+        (lambda: Doubled(2, 3), "Doubled: has a forward of its own"),
+        (lambda: patched(unrolled.GRU(2, 3)), "GRU: has a forward of its own"),
+        (lambda: hooked(unrolled.GRU(2, 3)), "GRU: has forward hooks"),
         (lambda: unrolled.SequenceRegressor(), "SequenceRegressor is not fitted. Call its fit"),
         (lambda: "nowhere/at/all", "no such run folder. Make one with: unrolled train"),
-        (lambda: 7, "int can't be streamed. A run folder, a run"),
+        (lambda: 7, "a run folder, a Run, .* was expected, got int"),
     ],
 )
 def test_what_can_not_stream_is_refused_with_the_reason(make, words):

@@ -212,6 +212,26 @@ def test_a_network_is_read_out_at_every_step(exported, cell, bidirectional):
     assert_close(exported(network)(x, **named(hx)), run(network, x, hx))
 
 
+def test_containers_are_one_row_of_modules(exported):
+    network = Network(NetworkConfig(cell="gru", input_size=2, hidden_size=5, output_size=3))
+    head = nn.Linear(3, 4)
+    x, hx = random_input(network.recurrent), random_hx(network.recurrent)
+    found = exported(nn.ModuleList([nn.Sequential(network), head]))(x, **named(hx))
+    output, last = run(network, x, hx)
+    with torch.no_grad():
+        assert_close(found, [head(output), last])
+
+
+def test_a_module_in_two_places_runs_twice(exported):
+    twice, bend = unrolled.GRU(3, 3, batch_first=True), nn.Tanh()
+    module = nn.Sequential(twice, bend, nn.Linear(3, 3), twice, bend)
+    x, (first, second) = torch.randn(BATCH, STEPS, 3), torch.randn(2, 1, BATCH, 3)
+    with torch.no_grad():
+        expected = through(module, x, None, [first, second])
+    found = exported(module)(x, **{"0.h_0": first, "3.h_0": second})
+    assert_close(found, list(expected))
+
+
 class Own(unrolled.LSTM):
     def forward(self, x, hx=None, lengths=None):
         return super().forward(2 * x, hx, lengths)
@@ -240,6 +260,10 @@ REFUSED = {
         lambda: nn.Sequential(unrolled.RNN(2, 3), nn.Conv1d(3, 3, 1)),
         r"module '1' \(Conv1d\): one of RNN, LSTM, GRU, Linear",
     ),
+    "no node": (
+        lambda: nn.Sequential(unrolled.RNN(2, 3), nn.GELU()),
+        r"module '1' \(GELU\): of activations one of Tanh, Sigmoid, ReLU, LeakyReLU, ELU was",
+    ),
     "a cell": (lambda: unrolled.GRUCell(2, 3), "GRUCell: one of RNN"),
     "nothing recurrent": (lambda: nn.Sequential(nn.Linear(2, 3)), "has no RNN, LSTM or GRU"),
     "mixed layouts": (mixed, "module '1' has batch_first=True, module '0' False"),
@@ -252,7 +276,7 @@ REFUSED = {
         r"normalises over \[4, 3\]",
     ),
     "no model": (lambda: 3, "was expected, got int"),
-    "not fitted": (unrolled.SequenceRegressor, "Call fit first"),
+    "not fitted": (unrolled.SequenceRegressor, "is not fitted. Call its fit first"),
     "no folder": (lambda: "nowhere", "nowhere: no such run folder"),
 }
 

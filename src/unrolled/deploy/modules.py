@@ -1,4 +1,4 @@
-"""A torch model as a plan: recurrent modules, stacks, a trained network, an estimator, a run."""
+"""A torch model as a plan: what a stream makes of its parts, and which of them it can't run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-import unrolled.nn
+from unrolled.deploy.parts import Parts, called, parts_of
 from unrolled.deploy.plain import REVERSE, scales_of
 from unrolled.deploy.plan import (
     Activation,
@@ -22,44 +22,27 @@ from unrolled.deploy.plan import (
     Weights,
 )
 from unrolled.errors import InputError
-from unrolled.model import Network, Run, Scaler
-
-EXPECTED = (
-    "A run folder, a run, a fitted SequenceRegressor, an RNN, LSTM or GRU, or a "
-    "torch.nn.Sequential of these with Linear, LayerNorm, Dropout and activations was expected"
-)
-
-KINDS: tuple[type[nn.Module], ...] = (
-    *(unrolled.nn.RNN, unrolled.nn.LSTM, unrolled.nn.GRU, nn.RNN, nn.LSTM, nn.GRU),
-    *(nn.Linear, nn.LayerNorm, nn.Dropout, nn.Identity, nn.Tanh, nn.Sigmoid, nn.ReLU),
-    *(nn.LeakyReLU, nn.ELU, nn.SiLU, nn.Softplus, nn.GELU, Network),
-)
-"""What a stream can be made of, ours before the classes of torch that they are made from."""
 
 
 def plan_of(model: Any) -> Plan:
     """The plan of a model in memory; its weights are copied.
 
+    Args:
+        model: as in :func:`~unrolled.deploy.parts.parts_of`.
+
     Raises:
         InputError: it is none that can stream, for the reason that is given.
     """
-    if isinstance(model, Run):
-        return _plan_of_run(model)
-    if isinstance(model, nn.Module):
-        return _plan(model, "")
-    if hasattr(model, "network_"):
-        return _plan_of_estimator(model)
-    if hasattr(model, "fit") and hasattr(model, "predict"):
-        raise InputError(f"{type(model).__name__} is not fitted. Call its fit first")
-    raise InputError(f"{type(model).__name__} can't be streamed. {EXPECTED}")
-
-
-def _plan_of_run(run: Run) -> Plan:
-    table = run.table
-    scalers = _scalers(run.input_scaler, run.target_scaler)
-    return Plan(
-        **_network(run.network),
-        scales=scales_of(scalers, table.inputs, table.targets, difference=table.difference),
+    parts = parts_of(model)
+    dtype = _dtype(parts)
+    layers = list(_layers(parts))
+    if len(parts.recurrent) == 1:  # its states need no place
+        layers = [replace(x, name="") if isinstance(x, Recurrent) else x for x in layers]
+    plan = Plan(dtype, parts.inputs, parts.outputs, tuple(layers), _scales(parts))
+    if (table := parts.table) is None:
+        return plan
+    return replace(
+        plan,
         inputs=tuple(table.inputs),
         targets=tuple(table.targets),
         group=table.group,
@@ -67,124 +50,55 @@ def _plan_of_run(run: Run) -> Plan:
     )
 
 
-def _plan_of_estimator(estimator: Any) -> Plan:
-    network: Network = estimator.network_
-    sizes = network.config.input_size, network.config.output_size
-    scalers = _scalers(estimator.input_scaler_, estimator.target_scaler_)
-    scales = Scales.of(scalers, (False,) * sizes[0], (-1,) * sizes[1])
-    return Plan(**_network(network), scales=scales)
-
-
-def _scalers(input_scaler: Scaler, target_scaler: Scaler) -> dict[str, Array]:
-    sides = {"input": input_scaler, "target": target_scaler}
-    return {
-        f"{side}.{part}": getattr(scaler, part).copy()
-        for side, scaler in sides.items()
-        for part in ("mean", "scale")
+def _dtype(parts: Parts) -> str:
+    numbers = {
+        str(weight.dtype).removeprefix("torch.")
+        for _, module in parts.modules
+        for weight in module.parameters()
     }
-
-
-def _network(network: Network) -> dict[str, Any]:
-    """What scalers stand around, in a run and in an estimator."""
-    plan = _plan(network, "")
-    return {name: getattr(plan, name) for name in ("dtype", "input_size", "output_size", "layers")}
-
-
-def _plan(module: nn.Module, name: str) -> Plan:
-    if not any(isinstance(part, nn.RNNBase) for part in module.modules()):
-        raise InputError(f"{type(module).__name__} has no recurrent module. {EXPECTED}")
-    numbers = {str(p.dtype).removeprefix("torch.") for p in module.parameters()}
     if len(numbers) != 1 or not numbers <= {"float32", "float64"}:
         raise InputError(
             f"weights of one type, float32 or float64, were expected, got "
             f"{', '.join(sorted(numbers))}. Convert them with model.float() or model.double()"
         )
-    layers = list(_layers(module, name))
-    inputs, size = None, None
-    for layer in layers:
-        read = _input_size(layer)
-        if None not in (read, size) and read != size:
-            kind = type(layer).__name__
-            raise InputError(
-                f"a {kind} reads {read} numbers, and what stands before it gives {size}"
-            )
-        inputs = read if inputs is None else inputs
-        size = _output_size(layer) or size
-    assert inputs is not None
-    assert size is not None
-    if sum(isinstance(layer, Recurrent) for layer in layers) == 1:  # its states need no place
-        layers = [replace(x, name="") if isinstance(x, Recurrent) else x for x in layers]
-    return Plan(numbers.pop(), inputs, size, tuple(layers))
+    return numbers.pop()
 
 
-def _input_size(layer: Layer) -> int | None:
-    """How many numbers a layer reads; None of any number."""
-    match layer:
-        case Recurrent(_, weights):
-            return int(weights[0].ih.shape[1])
-        case Linear(weight, _):
-            return int(weight.shape[1])
-        case LayerNorm(size):
-            return size
-        case Activation():
-            return None
+def _scales(parts: Parts) -> Scales | None:
+    if parts.input_scaler is None or parts.target_scaler is None:
+        return None
+    scalers: dict[str, Array] = {
+        f"{side}.{part}": getattr(scaler, part).copy()
+        for side, scaler in (("input", parts.input_scaler), ("target", parts.target_scaler))
+        for part in ("mean", "scale")
+    }
+    if (table := parts.table) is None:
+        return Scales.of(scalers, (False,) * parts.inputs, (-1,) * parts.outputs)
+    return scales_of(scalers, table.inputs, table.targets, difference=table.difference)
 
 
-def _output_size(layer: Layer) -> int | None:
-    """How many numbers come out; None for as many as went in."""
-    match layer:
-        case Recurrent():
-            return layer.output_size
-        case Linear(weight, _):
-            return int(weight.shape[0])
-        case LayerNorm() | Activation():
-            return None
+def _layers(parts: Parts) -> Iterator[Layer]:
+    for name, module in parts.modules:
+        if isinstance(module, nn.RNNBase):
+            yield _recurrent(name, module)
+        elif isinstance(module, nn.Linear):
+            yield Linear(_array(module.weight), _array_or_none(module.bias))
+        elif isinstance(module, nn.LayerNorm):
+            affine = _array_or_none(module.weight), _array_or_none(module.bias)
+            yield LayerNorm(module.normalized_shape[0], *affine, module.eps)
+        elif isinstance(module, nn.Dropout):
+            _insist_on_eval(name, module, module.p)
+        else:
+            yield _activation(name, module)
 
 
-def _layers(module: nn.Module, name: str) -> Iterator[Layer]:
-    _insist_on_nothing_more(module, name)
-    if isinstance(module, nn.RNNBase):
-        yield _recurrent(module, name)
-    elif isinstance(module, Network | nn.Sequential | nn.ModuleList):
-        for key, child in module.named_children():
-            yield from _layers(child, f"{name}.{key}" if name else key)
-    elif isinstance(module, nn.Linear):
-        yield Linear(_array(module.weight), _array_or_none(module.bias))
-    elif isinstance(module, nn.LayerNorm):
-        if len(module.normalized_shape) != 1:
-            raise InputError(
-                f"a LayerNorm over one dimension was expected, got {list(module.normalized_shape)}"
-            )
-        affine = _array_or_none(module.weight), _array_or_none(module.bias)
-        yield LayerNorm(module.normalized_shape[0], *affine, module.eps)
-    elif isinstance(module, nn.Identity):
-        return
-    elif isinstance(module, nn.Dropout):
-        _insist_on_eval(module, module.p)
-    else:
-        yield _activation(module, name)
-
-
-def _insist_on_nothing_more(module: nn.Module, name: str) -> None:
-    """That a module computes what its weights say, and no code of its own."""
-    where = f"{name or 'the model'} ({type(module).__name__})"
-    if module._forward_hooks or module._forward_pre_hooks:
-        raise InputError(f"{where} has forward hooks, which a stream would not run. Remove them")
-    kind = next((kind for kind in KINDS if isinstance(module, kind)), None)
-    if kind is not None and type(module).forward is not kind.forward:
-        raise InputError(
-            f"{where} has a forward of its own, which a stream can't read from its weights. "
-            "Put the modules that it is made of into a torch.nn.Sequential"
-        )
-
-
-def _recurrent(module: nn.RNNBase, name: str) -> Recurrent:
+def _recurrent(name: str, module: nn.RNNBase) -> Recurrent:
     if module.bidirectional:
         raise InputError(
-            f"can't be streamed: {name or 'the ' + type(module).__name__} {REVERSE}. "
+            f"can't be streamed: {called(name, module)} {REVERSE}. "
             "Use a model with bidirectional=False"
         )
-    _insist_on_eval(module, module.dropout if module.num_layers > 1 else 0.0)
+    _insist_on_eval(name, module, module.dropout if module.num_layers > 1 else 0.0)
     weights = tuple(
         Weights(
             _array(getattr(module, f"weight_ih_l{layer}")),
@@ -199,15 +113,15 @@ def _recurrent(module: nn.RNNBase, name: str) -> Recurrent:
     return Recurrent(module.mode, weights, name)
 
 
-def _insist_on_eval(module: nn.Module, dropout: float) -> None:
+def _insist_on_eval(name: str, module: nn.Module, dropout: float) -> None:
     if module.training and dropout > 0:
         raise InputError(
-            f"a {type(module).__name__} with dropout={dropout:g} is in training mode, in which it "
+            f"{called(name, module)} with dropout={dropout:g} is in training mode, in which it "
             "zeroes numbers at random. Call model.eval() first"
         )
 
 
-def _activation(module: nn.Module, name: str) -> Activation:
+def _activation(name: str, module: nn.Module) -> Activation:
     match module:
         case nn.Tanh():
             return Activation("tanh")
@@ -223,10 +137,14 @@ def _activation(module: nn.Module, name: str) -> Activation:
             return Activation("silu")
         case nn.Softplus() if module.threshold == 20:
             return Activation("softplus", float(module.beta))
+        case nn.Softplus():
+            raise InputError(
+                f"{called(name, module)}: has threshold={module.threshold:g}, and a stream's has "
+                "torch's default, 20. Leave it at that"
+            )
         case nn.GELU():
             return Activation("gelu" if module.approximate == "none" else "gelu_tanh")
-    where = f"{name}: " if name else ""
-    raise InputError(f"{where}{type(module).__name__} can't be streamed. {EXPECTED}")
+    raise InputError(f"{called(name, module)} can't be streamed. Leave it outside")
 
 
 def _array(tensor: Tensor) -> Array:

@@ -33,10 +33,14 @@ class Port(NamedTuple):
 
 
 class GraphBuilder:
-    """Adds a model's parts to a graph; see :func:`unrolled.deploy.onnx_export.export_onnx`."""
+    """Adds a model's parts to a graph; see :func:`unrolled.deploy.onnx_export.export_onnx`.
+
+    The parts are ones that :func:`unrolled.deploy.onnx_check.check` lets pass.
+    """
 
     def __init__(self, parts: Parts, *, stateful: bool, storage: Storage) -> None:
         self.parts, self.stateful = parts, stateful
+        self.batch_first = parts.recurrent[0][1].batch_first
         self.graph = Graph(storage)
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
@@ -53,12 +57,14 @@ class GraphBuilder:
             read = self._add_changes(rows, steps)
         read = self._scaled(read)
         for name, part in self.parts.modules:
+            if isinstance(part, nn.Dropout):  # what is written is what eval() computes
+                continue
             prefix = f"{name}." if name else ""
             if not isinstance(part, nn.RNNBase):
                 read = add_plain(self.graph, prefix, part, read)
                 continue
             ran = self._add_recurrent(prefix, part, read)
-            is_top = part is self.parts.recurrent[-1][1]
+            is_top = name == self.parts.recurrent[-1][0]
             at_end = self.parts.at_end and is_top
             read = add_end(self.graph, prefix, ran) if at_end else ran.output
         read = self._in_units(read)
@@ -73,7 +79,7 @@ class GraphBuilder:
         # A graph without states can't be given the row before the first other than among them.
         time = "rows" if self._changes and not self.stateful else "time"
         doc = self._columns("inputs")
-        if not self.parts.batch_first:
+        if not self.batch_first:
             self.inputs.append(Port("input", "FLOAT", [time, "batch", width], doc))
             return "input"
         self.inputs.append(Port("input", "FLOAT", ["batch", time, width], doc))
@@ -84,7 +90,7 @@ class GraphBuilder:
         if self.parts.at_end:
             self.graph.node("Identity", [read], "output")
             port = Port("output", "FLOAT", ["batch", width], doc)
-        elif self.parts.batch_first:
+        elif self.batch_first:
             self.graph.node("Transpose", [read], "output", perm=(1, 0, 2))
             port = Port("output", "FLOAT", ["batch", "time", width], doc)
         else:

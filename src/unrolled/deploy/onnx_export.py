@@ -11,6 +11,7 @@ from typing import Any
 
 import unrolled
 from unrolled.deploy.onnx_build import GraphBuilder
+from unrolled.deploy.onnx_check import check
 from unrolled.deploy.onnx_extra import need
 from unrolled.deploy.onnx_graph import Storage
 from unrolled.deploy.parts import Parts, parts_of
@@ -75,7 +76,12 @@ def write(model: Any, path: Path) -> None:
 
 
 def build(parts: Parts, *, stateful: bool, storage: Storage = "float32") -> Any:
-    """The model as an ``onnx.ModelProto``; see :func:`export_onnx` and :class:`Graph`."""
+    """The model as an ``onnx.ModelProto``; see :func:`export_onnx` and :class:`Graph`.
+
+    Raises:
+        InputError: ONNX can't say what a part does, or the package onnx is not installed.
+    """
+    check(parts)
     helper = need("onnx.helper")
     model = helper.make_model(
         GraphBuilder(parts, stateful=stateful, storage=storage).build(),

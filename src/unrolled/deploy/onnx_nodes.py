@@ -13,6 +13,14 @@ from unrolled.deploy.onnx_graph import Graph
 from unrolled.scan import CELLS
 
 STATES = {"hidden": "h", "cell": "c"}
+OPERATORS: dict[type[nn.Module], str] = {
+    nn.Tanh: "Tanh",
+    nn.Sigmoid: "Sigmoid",
+    nn.ReLU: "Relu",
+    nn.LeakyReLU: "LeakyRelu",
+    nn.ELU: "Elu",
+}
+"""Of the activations, those that the operator set in use has."""
 LENGTHS, IS_EMPTY = "sequence_lens", "is_empty"
 """Values that the recurrent nodes read: each row's steps [B], and whether it has none [B, 1]."""
 
@@ -107,16 +115,13 @@ def add_plain(graph: Graph, prefix: str, part: nn.Module, read: str) -> str:
         if bias is not None:
             given.append(graph.constant(f"{prefix}bias", bias))
         return graph.node("LayerNormalization", given, output, axis=-1, epsilon=float(part.eps))
+    more: dict[str, Any] = {}
     if isinstance(part, nn.LeakyReLU):
-        return graph.node("LeakyRelu", [read], output, alpha=float(part.negative_slope))
-    if isinstance(part, nn.ELU):
-        return graph.node("Elu", [read], output, alpha=float(part.alpha))
-    operator = next(
-        operator
-        for kind, operator in ((nn.Tanh, "Tanh"), (nn.Sigmoid, "Sigmoid"), (nn.ReLU, "Relu"))
-        if isinstance(part, kind)
-    )
-    return graph.node(operator, [read], output)
+        more["alpha"] = float(part.negative_slope)
+    elif isinstance(part, nn.ELU):
+        more["alpha"] = float(part.alpha)
+    operator = next(operator for kind, operator in OPERATORS.items() if isinstance(part, kind))
+    return graph.node(operator, [read], output, **more)
 
 
 def _of_layer(graph: Graph, states: str, part: nn.RNNBase, layer: int, name: str) -> str:

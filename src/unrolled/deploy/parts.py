@@ -1,4 +1,8 @@
-"""A model as the parts that compute its output, in their order: what leaves torch is made of."""
+"""A model as the parts that compute its output, in their order: what leaves torch is made of.
+
+What a model is made of is said here, and what can't be read from weights is refused. What only one
+destination can't do, an ONNX file or a stream, that destination refuses on the parts.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
@@ -19,10 +22,17 @@ RECURRENT: tuple[type[nn.RNNBase], ...] = (
     *(unrolled.nn.RNN, unrolled.nn.LSTM, unrolled.nn.GRU),
     *(nn.RNN, nn.LSTM, nn.GRU),
 )
-ACTIVATIONS: tuple[type[nn.Module], ...] = (nn.Tanh, nn.Sigmoid, nn.ReLU, nn.LeakyReLU, nn.ELU)
-LEFT_OUT: tuple[type[nn.Module], ...] = (nn.Identity, nn.Dropout)
-"""They do nothing outside training."""
-KINDS = (*RECURRENT, nn.Linear, nn.LayerNorm, *ACTIVATIONS, *LEFT_OUT)
+"""Ours before the classes of torch that they are made from."""
+ACTIVATIONS: tuple[type[nn.Module], ...] = (
+    *(nn.Tanh, nn.Sigmoid, nn.ReLU, nn.LeakyReLU, nn.ELU),
+    *(nn.SiLU, nn.Softplus, nn.GELU),
+)
+CONTAINERS: tuple[type[nn.Module], ...] = (nn.Sequential, nn.ModuleList, Network)
+"""Their modules run one after the other."""
+KINDS: tuple[type[nn.Module], ...] = (
+    *(*RECURRENT, nn.Linear, nn.LayerNorm, *ACTIVATIONS),
+    *(nn.Dropout, nn.Identity, *CONTAINERS),
+)
 
 
 @dataclass(frozen=True)
@@ -30,9 +40,9 @@ class Parts:
     """What a model computes: scaling, its modules one after the other, scaling back.
 
     Attributes:
-        modules: recurrent modules, linear layers, layer norms and activations, by their name in
-            the model (as in its ``state_dict``; "" for a model that is a single module).
-        batch_first: whether the model takes [B, T, I] rather than [T, B, I].
+        modules: recurrent modules, of which at least one, linear layers, layer norms, activations
+            and dropout, by their name in the model (as in its ``state_dict``; "" for a model that
+            is a single module). Each reads as many numbers as the one before it gives.
         at_end: whether only each row's last state is read out, [B, O], as by
             :meth:`~unrolled.model.Network.final`.
         input_scaler: of what the model reads, if it has one.
@@ -41,7 +51,6 @@ class Parts:
     """
 
     modules: tuple[tuple[str, nn.Module], ...]
-    batch_first: bool
     at_end: bool = False
     input_scaler: Scaler | None = None
     target_scaler: Scaler | None = None
@@ -55,13 +64,13 @@ class Parts:
     @property
     def inputs(self) -> int:
         """I, the numbers that stand at each step of the input."""
-        widths = [width_read(part) for _, part in self.modules]
+        widths = [_width_read(part) for _, part in self.modules]
         return next(width for width in widths if width is not None)
 
     @property
     def outputs(self) -> int:
         """O, the numbers that stand at each step of the output."""
-        widths = [width_made(part) for _, part in self.modules]
+        widths = [_width_made(part) for _, part in self.modules]
         return next(width for width in reversed(widths) if width is not None)
 
 
@@ -71,128 +80,123 @@ def parts_of(model: Any) -> Parts:
     Args:
         model: a run folder's path, a :class:`~unrolled.model.Run`, a fitted
             :class:`~unrolled.SequenceRegressor`, a :class:`~unrolled.model.Network`, a recurrent
-            module of this package or of torch, or a :class:`torch.nn.Sequential` of recurrent
-            modules, linear layers, layer norms, activations and dropout, in which each recurrent
-            module's output, without its states, goes to the next.
+            module of this package or of torch, or a :class:`torch.nn.Sequential` or ``ModuleList``
+            of recurrent modules, linear layers, layer norms, activations, dropout and further such
+            containers, in which each recurrent module's output, without its states, goes to the
+            next.
 
     Raises:
-        InputError: the model has a part that is none of these, or is not fitted.
+        InputError: the model has a part that is none of these, or whose weights do not say what
+            it computes; or it is not fitted.
     """
     if isinstance(model, str | Path):
         model = load_run(model)
     if isinstance(model, Run):
         # What a bidirectional network was trained for is the end of a window, where the reverse
         # direction has read it all; at the steps before, its output was never scored.
-        return _of_network(
+        return _parts(
             model.network,
             at_end=model.network.config.bidirectional,
             input_scaler=model.input_scaler,
             target_scaler=model.target_scaler,
             table=model.table,
         )
-    if isinstance(model, Network):
-        return _of_network(model)
     if isinstance(model, nn.Module):
-        return _parts(list(_flattened(model, "")))
+        return _parts(model)
     if isinstance(network := getattr(model, "network_", None), Network):
-        return _of_network(
+        return _parts(
             network,
             at_end=model.target_ == "sequence",
             input_scaler=model.input_scaler_,
             target_scaler=model.target_scaler_,
         )
     if hasattr(model, "fit") and hasattr(model, "predict"):
-        raise InputError(
-            f"{type(model).__name__}: a fitted SequenceRegressor was expected, this one has no "
-            "network_. Call fit first"
-        )
+        raise InputError(f"{type(model).__name__} is not fitted. Call its fit first")
     raise InputError(
         "a run folder, a Run, a fitted SequenceRegressor, a Network, an RNN, LSTM or GRU, or a "
-        f"Sequential of them with linear layers was expected, got {type(model).__name__}"
+        "torch.nn.Sequential of these with Linear, LayerNorm, Dropout and activations was "
+        f"expected, got {type(model).__name__}"
     )
 
 
-def _of_network(network: Network, **more: Any) -> Parts:
-    if type(network).forward is not Network.forward:
-        raise InputError(_own_forward("", network))
-    _refuse_hooks("", network)
-    modules = [("recurrent", network.recurrent), ("readout", network.readout)]
-    return _parts([pair for name, part in modules for pair in _flattened(part, name)], **more)
+def called(name: str, module: nn.Module) -> str:
+    """A part in an error's words."""
+    kind = type_before_parametrizations(module).__name__
+    return f"module {name!r} ({kind})" if name else kind
 
 
-def _parts(modules: list[tuple[str, nn.Module]], **more: Any) -> Parts:
-    recurrent = [(name, part) for name, part in modules if isinstance(part, nn.RNNBase)]
-    if not recurrent:
+def _parts(model: nn.Module, **more: Any) -> Parts:
+    modules = tuple(_flattened(model, ""))
+    if not any(isinstance(part, nn.RNNBase) for _, part in modules):
         raise InputError(
-            "the model has no RNN, LSTM or GRU. What has none, torch.onnx.export writes as well"
+            "the model has no RNN, LSTM or GRU. What has none keeps no state, and torch alone runs "
+            "and exports it"
         )
-    first_name, first = recurrent[0]
-    for name, part in recurrent:
-        if part.batch_first != first.batch_first:
-            raise InputError(
-                f"module {name!r} has batch_first={part.batch_first}, module {first_name!r} "
-                f"{first.batch_first}. Make all of them alike"
-            )
     _check_widths(modules)
-    return Parts(tuple(modules), first.batch_first, **more)
+    return Parts(modules, **more)
 
 
 def _flattened(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    """The modules of a Sequential in Sequentials, checked; what does nothing is left out."""
-    _refuse_hooks(name, module)
-    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
-        for child_name, child in module.named_children():
+    """The modules in a container and in those within it, checked; an Identity is left out."""
+    _check(name, module)
+    if isinstance(module, CONTAINERS):
+        for child_name, child in _children(module):
             yield from _flattened(child, f"{name}.{child_name}" if name else child_name)
-        return
-    _check_kind(name, module)
-    for weight, values in module.named_parameters():
-        if values.dtype != torch.float32:
-            raise InputError(
-                f"{_called(name, module)}: {weight} is {values.dtype}, and float32 was expected, "
-                "which is what ONNX Runtime's RNN, LSTM and GRU compute in. Convert it: "
-                "model.float()"
-            )
-    if not isinstance(module, LEFT_OUT):
+    elif not isinstance(module, nn.Identity):
         yield name, module
 
 
-def _check_kind(name: str, module: nn.Module) -> None:
+def _children(container: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    if isinstance(container, Network):
+        yield from (("recurrent", container.recurrent), ("readout", container.readout))
+    else:
+        # named_children leaves out a module that stands in a second place.
+        for name, child in container._modules.items():
+            if child is not None:
+                yield name, child
+
+
+def _check(name: str, module: nn.Module) -> None:
+    """That a module is of a known kind, and computes what its weights say."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise InputError(
+            f"{called(name, module)}: has forward hooks, and what they compute can't be read from "
+            "its weights. Remove them"
+        )
     kind = next((kind for kind in KINDS if isinstance(module, kind)), None)
     if kind is None:
         known = dict.fromkeys(kind.__name__ for kind in KINDS)
         raise InputError(
-            f"{_called(name, module)}: one of {', '.join(known)} was expected. Replace it, or "
-            "leave it outside and export the rest"
+            f"{called(name, module)}: one of {', '.join(known)} was expected. Replace it, put the "
+            "modules that it is made of into a torch.nn.Sequential, or leave it outside"
         )
-    if _forward_of(type(module)) is not _forward_of(kind):
-        raise InputError(_own_forward(name, module))
+    if getattr(module.forward, "__func__", None) is not kind.forward:
+        raise InputError(
+            f"{called(name, module)}: has a forward of its own, and what it computes can't be read "
+            "from its weights. Put the modules that it is made of into a torch.nn.Sequential"
+        )
     if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) > 1:
         raise InputError(
-            f"{_called(name, module)}: normalises over {list(module.normalized_shape)}, and the "
+            f"{called(name, module)}: normalises over {list(module.normalized_shape)}, and the "
             "numbers of one step were expected. Give it one size"
         )
-    if isinstance(module, nn.RNNBase) and module.proj_size:
-        raise InputError(
-            f"{_called(name, module)}: has a projection (proj_size={module.proj_size}), for which "
-            "ONNX's LSTM has no input. Train one with proj_size=0, or leave it in torch: "
-            "torch.export takes it"
-        )
 
 
-def _check_widths(modules: list[tuple[str, nn.Module]]) -> None:
+def _check_widths(modules: tuple[tuple[str, nn.Module], ...]) -> None:
     width = None
     for name, part in modules:
-        read = width_read(part)
+        read = _width_read(part)
         if None not in (width, read) and read != width:
             raise InputError(
-                f"{_called(name, part)}: reads {read} numbers at each step, and what stands before "
+                f"{called(name, part)}: reads {read} numbers at each step, and what stands before "
                 f"it gives {width}. Correct its size"
             )
-        made = width_made(part)
-        width = made if made is not None else width
+        made = _width_made(part)
+        given = read if made is None else made
+        width = width if given is None else given
 
 
-def width_read(module: nn.Module) -> int | None:
+def _width_read(module: nn.Module) -> int | None:
     """How many numbers it reads at each step; None for any number."""
     if isinstance(module, nn.RNNBase):
         return module.input_size
@@ -203,34 +207,10 @@ def width_read(module: nn.Module) -> int | None:
     return None
 
 
-def width_made(module: nn.Module) -> int | None:
+def _width_made(module: nn.Module) -> int | None:
     """How many numbers it gives at each step; None for as many as it reads."""
     if isinstance(module, nn.RNNBase):
-        return module.hidden_size * (2 if module.bidirectional else 1)
+        return (module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1)
     if isinstance(module, nn.Linear):
         return module.out_features
     return None
-
-
-def _forward_of(kind: type[nn.Module]) -> Any:
-    return kind.forward
-
-
-def _refuse_hooks(name: str, module: nn.Module) -> None:
-    if module._forward_hooks or module._forward_pre_hooks:
-        raise InputError(
-            f"{_called(name, module)}: has forward hooks, and what they compute can't be written. "
-            "Remove them"
-        )
-
-
-def _own_forward(name: str, module: nn.Module) -> str:
-    return (
-        f"{_called(name, module)}: has a forward of its own, and what it computes can't be read "
-        "from its weights. Export the modules that it is made of"
-    )
-
-
-def _called(name: str, module: nn.Module) -> str:
-    kind = type_before_parametrizations(module).__name__
-    return f"module {name!r} ({kind})" if name else kind

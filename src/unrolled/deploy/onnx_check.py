@@ -1,0 +1,49 @@
+"""What ONNX can't say of a model, or what its runtimes can't run."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from unrolled.deploy.onnx_nodes import OPERATORS
+from unrolled.deploy.parts import ACTIVATIONS, Parts, called
+from unrolled.errors import InputError
+
+
+def check(parts: Parts) -> None:
+    """That every part has a node, and that all take their steps along the same axis.
+
+    Raises:
+        InputError: one has none, or the layouts are mixed.
+    """
+    for name, part in parts.modules:
+        _check_part(name, part)
+    first_name, first = parts.recurrent[0]
+    for name, recurrent in parts.recurrent:
+        if recurrent.batch_first != first.batch_first:
+            raise InputError(
+                f"module {name!r} has batch_first={recurrent.batch_first}, module {first_name!r} "
+                f"{first.batch_first}. Make all of them alike"
+            )
+
+
+def _check_part(name: str, part: nn.Module) -> None:
+    for weight, values in part.named_parameters():
+        if values.dtype != torch.float32:
+            raise InputError(
+                f"{called(name, part)}: {weight} is {values.dtype}, and float32 was expected, "
+                "which is what ONNX Runtime's RNN, LSTM and GRU compute in. Convert it: "
+                "model.float()"
+            )
+    if isinstance(part, nn.RNNBase) and part.proj_size:
+        raise InputError(
+            f"{called(name, part)}: has a projection (proj_size={part.proj_size}), for which "
+            "ONNX's LSTM has no input. Train one with proj_size=0, or leave it in torch: "
+            "torch.export takes it"
+        )
+    if isinstance(part, ACTIVATIONS) and not isinstance(part, tuple(OPERATORS)):
+        known = ", ".join(kind.__name__ for kind in OPERATORS)
+        raise InputError(
+            f"{called(name, part)}: of activations one of {known} was expected, which ONNX has "
+            "operators for. Replace it, or leave it outside and export the rest"
+        )
