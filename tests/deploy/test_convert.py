@@ -5,16 +5,26 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-from abc import ABC
 
 import pytest
 import torch
 from torch import nn
-from torch.distributed.fsdp import FSDPModule
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled
+from support_convert import (
+    BATCH,
+    HIDDEN,
+    INPUTS,
+    STEPS,
+    Initialised,
+    Scaled,
+    Seq2Seq,
+    batch,
+    outputs_and_gradients,
+    parametrized,
+)
 from support_nn import (
     Kind,
     assert_close,
@@ -22,93 +32,7 @@ from support_nn import (
     every_module,
     random_hx,
     random_input,
-    tensors,
 )
-
-INPUTS, HIDDEN, STEPS, BATCH = 2, 6, 7, 3
-
-
-class Seq2Seq(nn.Module):
-    """A model as people write it: an encoder, a decoder's cell, and what is not recurrent."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.LSTM(INPUTS, HIDDEN, 2, batch_first=True, dropout=0.3)
-        self.decoder = nn.ModuleDict({"cell": nn.GRUCell(HIDDEN, HIDDEN)})
-        self.head = nn.Linear(HIDDEN, 1)
-
-    def forward(self, x):
-        output, _ = self.encoder(x)
-        return self.head(self.decoder["cell"](output[:, -1]))
-
-
-class Initialised(nn.LSTM):
-    """A subclass that leaves the pass to torch."""
-
-    def reset_parameters(self):
-        super().reset_parameters()
-        self.bias_hh_l0.data.fill_(1.0)
-
-    def half(self):
-        return self.hidden_size // 2
-
-
-class Scaled(nn.GRU):
-    """One that does not."""
-
-    def forward(self, input, hx=None):
-        output, last = super().forward(input, hx)
-        return 2 * output, last
-
-
-class Lenient(nn.LSTM):
-    """Nor this one: torch's forward calls what is changed here."""
-
-    def check_forward_args(self, input, hidden, batch_sizes):
-        pass
-
-
-class Mixed(ABC, nn.RNN):
-    pass
-
-
-class Running(nn.GRU):
-    """One whose own names are among those that our modules use."""
-
-    def _run(self):
-        return "running"
-
-
-class Lazy(nn.modules.lazy.LazyModuleMixin, nn.GRU):
-    pass
-
-
-def batch():
-    return torch.randn(BATCH, STEPS, INPUTS)
-
-
-def sharded():
-    """With the class that FSDP2's ``fully_shard`` gives to a module."""
-    module = nn.LSTM(INPUTS, HIDDEN)
-    module.__class__ = type("FSDPLSTM", (FSDPModule, nn.LSTM), {})
-    return module
-
-
-def with_attribute(name):
-    module = nn.LSTM(INPUTS, HIDDEN)
-    setattr(module, name, "the user's")
-    return module
-
-
-def parametrized(module, name="weight_hh_l0"):
-    return parametrizations.weight_norm(module, name)
-
-
-def outputs_and_gradients(module, x, hx=None):
-    """In the order in which the parameters are registered."""
-    found = tensors(module(x) if hx is None else module(x, hx))
-    total = sum(output.square().sum() for output in found)
-    return found + list(torch.autograd.grad(total, list(module.parameters())))
 
 
 @every_module
@@ -321,119 +245,6 @@ def test_the_older_norms_which_are_hooks(normed):
     expected = outputs_and_gradients(module, x)
     unrolled.convert(module)
     assert_close(outputs_and_gradients(module, x), expected, 1e-10)
-
-
-# Subclasses
-
-
-def test_a_subclass_that_leaves_the_pass_to_torch_is_replaced_and_stays_one():
-    module = Initialised(INPUTS, HIDDEN)
-    x = torch.randn(STEPS, BATCH, INPUTS)
-    expected = outputs_and_gradients(module, x)
-    assert unrolled.convert(module).replaced == {"": "Initialised"}
-    assert isinstance(module, Initialised)
-    assert isinstance(module, unrolled.LSTM)
-    assert unrolled.which_backend(module, x)
-    assert module.half() == HIDDEN // 2
-    assert repr(module) == repr(Initialised(INPUTS, HIDDEN))
-    assert_close(outputs_and_gradients(module, x), expected)
-    unrolled.revert(module)
-    assert type(module) is Initialised
-
-
-def test_a_parametrized_subclass():
-    module = parametrized(Initialised(INPUTS, HIDDEN))
-    unrolled.convert(module)
-    assert isinstance(module, Initialised)
-    assert isinstance(module, unrolled.LSTM)
-    unrolled.revert(module)
-    assert parametrize.type_before_parametrizations(module) is Initialised
-
-
-def test_a_subclass_with_a_metaclass():
-    module = Mixed(INPUTS, HIDDEN)
-    unrolled.convert(module)
-    assert isinstance(module, unrolled.RNN)
-    assert isinstance(module, Mixed)
-
-
-@pytest.mark.parametrize(
-    ("module", "reason"),
-    [
-        (Scaled(INPUTS, HIDDEN), "its class Scaled has a forward of its own"),
-        (parametrized(Scaled(INPUTS, HIDDEN)), "its class Scaled has a forward of its own"),
-        (Lenient(INPUTS, HIDDEN), "its class Lenient has a check_forward_args of its own"),
-        (unrolled.LSTM(INPUTS, HIDDEN), "LSTM is unrolled's already"),
-        (Running(INPUTS, HIDDEN), "it has an attribute _run, which unrolled's GRU uses"),
-        (with_attribute("recompute_every"), "it has an attribute recompute_every, which"),
-        (sharded(), "its class FSDPLSTM is also torch's FSDPModule, which goes by the class"),
-        (nn.RNNBase("LSTM", INPUTS, HIDDEN), "its class RNNBase is none of torch.nn's RNN, LSTM,"),
-    ],
-    ids=[
-        *("forward", "parametrized", "of forward's", "ours"),
-        *("name in the class", "name in the instance", "sharded", "base"),
-    ],
-)
-def test_what_is_left_alone(module, reason):
-    cls, before = type(module), dict(vars(module))
-    found = unrolled.convert(nn.Sequential(module))
-    assert not found.replaced
-    assert found.left["0"].startswith(reason)
-    assert type(module) is cls
-    assert vars(module) == before
-
-
-@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
-def test_a_lazy_module_is_left():
-    """It exchanges its class itself, at its first call."""
-    found = unrolled.convert(Lazy(INPUTS, HIDDEN))
-    assert found.left == {
-        "": "its class Lazy is also torch's LazyModuleMixin, which goes by the class"
-    }
-
-
-def test_a_class_that_can_not_be_extended_is_left():
-    class Final(nn.LSTM):
-        def __init_subclass__(cls):
-            raise TypeError("Final is final")
-
-    found = unrolled.convert(Final(INPUTS, HIDDEN))
-    assert found.left == {"": "its class Final can't be extended: Final is final"}
-
-
-def test_a_subclass_with_slots():
-    class Slotted(nn.LSTM):
-        __slots__ = ("note",)
-
-    module = Slotted(INPUTS, HIDDEN)
-    unrolled.convert(module)
-    unrolled.revert(module)
-    assert type(module) is Slotted
-
-
-def test_a_forward_replaced_on_the_instance_is_left():
-    """As libraries do that move weights between devices: what runs is no longer the class's."""
-    module = nn.LSTM(INPUTS, HIDDEN)
-    module.forward = module.forward
-    found = unrolled.convert(module)
-    assert "its forward was replaced on the instance" in found.left[""]
-    assert type(module) is nn.LSTM
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_what_torch_jit_compiled_is_left():
-    model = torch.jit.script(nn.Sequential(nn.LSTM(INPUTS, HIDDEN)))
-    found = unrolled.convert(model)
-    assert found.left == {"0": "torch.jit has compiled this LSTM; convert before that"}
-
-
-@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
-def test_what_is_quantised_is_left():
-    model = torch.ao.quantization.quantize_dynamic(Seq2Seq(), {nn.LSTM, nn.GRUCell})
-    found = unrolled.convert(model)
-    assert list(found.left) == ["encoder", "decoder.cell"]
-    assert found.left["encoder"].startswith("a quantised LSTM of torch.ao")
 
 
 # Where modules stand

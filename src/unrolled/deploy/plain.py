@@ -6,7 +6,6 @@ together.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-import unrolled
 from unrolled.deploy.plan import CELLS, Array, Linear, Plan, Recurrent, Scales, Weights
 from unrolled.errors import InputError
+from unrolled.runfile import CONFIG, WEIGHTS, read_config
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-FORMAT, FORMAT_VERSION = "unrolled-run", 1
 REVERSE = (
     "is bidirectional, and its reverse direction reads from a sequence's last step, which a stream "
     "has not seen"
@@ -124,26 +121,7 @@ _LEAST = {
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: missing. Is this a run folder? unrolled train makes one"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}. Restore the file, or train again") from error
-    except ValueError as error:
-        raise InputError(
-            f"{path}: not whole JSON ({error}). Restore the file, or train again"
-        ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path}: not the config of an unrolled run (no format {FORMAT!r})")
-    if content.get("format_version") != FORMAT_VERSION:
-        raise InputError(
-            f"{path}: has format version {content.get('format_version')!r}, and this unrolled "
-            f"({unrolled.__version__}) reads {FORMAT_VERSION}. Install the unrolled that wrote it "
-            f"({content.get('unrolled_version', 'unknown')}), or train again"
-        )
+    content = read_config(path)
     read = {}
     for part, fields in (("network", _NETWORK), ("table", _TABLE)):
         given = content.get(part)

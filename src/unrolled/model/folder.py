@@ -7,7 +7,6 @@ predictions, a sample, a picture) is for people, and nothing needs it.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,11 +26,8 @@ import unrolled
 from unrolled.errors import InputError
 from unrolled.model.network import Network, NetworkConfig
 from unrolled.model.scaler import Scaler
+from unrolled.runfile import CONFIG, FORMAT, FORMAT_VERSION, WEIGHTS, read_config
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-FORMAT: Literal["unrolled-run"] = "unrolled-run"
-FORMAT_VERSION: Literal[1] = 1
 SCALERS = ("input", "target")
 
 Missing = Literal["error", "drop", "interpolate"]
@@ -224,26 +220,7 @@ def _fault(tensors: dict[str, Tensor], config: NetworkConfig) -> str | None:
 
 
 def _read_config(path: Path) -> RunConfig:
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: missing. Is this a run folder? unrolled train makes one"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}. Restore the file, or train again") from error
-    except ValueError as error:
-        raise InputError(
-            f"{path}: not whole JSON ({error}). Restore the file, or train again"
-        ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path}: not the config of an unrolled run (no format {FORMAT!r})")
-    if content.get("format_version") != FORMAT_VERSION:
-        raise InputError(
-            f"{path}: has format version {content.get('format_version')!r}, and this unrolled "
-            f"({unrolled.__version__}) reads {FORMAT_VERSION}. Install the unrolled that wrote it "
-            f"({content.get('unrolled_version', 'unknown')}), or train again"
-        )
+    content = read_config(path)
     try:
         return RunConfig.model_validate(content)
     except ValidationError as error:
