@@ -17,23 +17,22 @@ if not distributed.is_available() or not distributed.is_gloo_available():
     pytest.skip("torch was built without gloo", allow_module_level=True)
 
 
+def gradients(module, x, lengths):
+    """Of the module, or of the one that it is in: with ``lengths`` and without."""
+    module.zero_grad()
+    loss = module(x)[0].sum() + module(x, lengths=lengths)[0].square().sum()
+    loss.backward()
+    return [weight.grad.clone() for weight in module.parameters()]
+
+
 @every_kind
 def test_one_process(kind: Kind, tmp_path: Path) -> None:
     """The gradients of the module by itself; ``lengths`` goes through."""
     module, _ = kind.pair(num_layers=2)
     x, lengths = random_input(module), [4, 1, 2]
-    support_distributed.join(tmp_path, 0, 1)
-    try:
-        parallel = DistributedDataParallel(module)
-        results = []
-        for function in (parallel, module):
-            module.zero_grad()
-            loss = function(x)[0].sum() + function(x, lengths=lengths)[0].square().sum()
-            loss.backward()
-            results.append([weight.grad.clone() for weight in module.parameters()])
-        assert_close(results[0], results[1], 0)
-    finally:
-        distributed.destroy_process_group()
+    with support_distributed.joined(tmp_path, 0, 1):
+        found = gradients(DistributedDataParallel(module), x, lengths)
+    assert_close(found, gradients(module, x, lengths), 0)
 
 
 def test_two_processes_have_the_gradients_of_all_rows(tmp_path: Path) -> None:
