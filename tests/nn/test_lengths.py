@@ -210,8 +210,9 @@ def test_derivatives_with_lengths(kind: Kind) -> None:
         given = states if module.mode == "LSTM" else states[0]
         return tuple(tensors(module(x, given, LENGTHS)))
 
-    assert torch.autograd.gradcheck(function, (x, *tensors(hx)))
-    assert torch.autograd.gradgradcheck(function, (x, *tensors(hx)), fast_mode=True)
+    # Steps this small, for which double precision has the digits, hardly ever meet relu's kink.
+    assert torch.autograd.gradcheck(function, (x, *tensors(hx)), eps=1e-8)
+    assert torch.autograd.gradgradcheck(function, (x, *tensors(hx)), eps=1e-8, fast_mode=True)
 
 
 # --- Work.

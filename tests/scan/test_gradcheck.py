@@ -36,4 +36,5 @@ def test_derivatives_by_input_states_and_weights(kind: Kind, options, lengths, e
         return tuple(tensors(functional_call(module, given, (x, state, lengths))))
 
     with unrolled.backend("native"):
-        assert gradcheck(function, (x, *hx, *weights), fast_mode=True)
+        # Steps this small, for which double precision has the digits, hardly ever meet relu's kink.
+        assert gradcheck(function, (x, *hx, *weights), eps=1e-8, fast_mode=True)
