@@ -52,7 +52,7 @@ const StepTable<T>& table(const StepCore& core) {
 // The kernels for a layer: a few units are stepped faster in vectors of half the size, in which every
 // number is the same fused sum.
 template <class T>
-const StepTable<T>& layer_table(int isa, Index hidden) {
+const StepTable<T>& layer_table(int isa, [[maybe_unused]] Index hidden) {
     const StepCore& own = core(isa);
 #ifdef UNROLLED_X86
     if (&own == step_core_avx512() && hidden * Index(sizeof(T)) <= 32)
