@@ -16,7 +16,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas sanitize race lint site bench bench-linear bench-stream bench-convert stills results clean
+.PHONY: help demo test test-isas sanitize race lint site bench bench-linear bench-stream bench-convert bench-export stills results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -79,6 +79,9 @@ bench-linear: $(VENV)/.run $(VENV)/.dev ## time against steps, up to a million o
 
 bench-stream: $(VENV)/.run $(VENV)/.dev ## time a stream's steps against torch's, and ten million of them each by itself
 	$(BIN)/python benchmarks/stream.py
+
+bench-export: $(VENV)/.run $(VENV)/.dev ## time exported files in ONNX Runtime, and what 8 bits lose
+	$(BIN)/python benchmarks/export.py
 
 stills: demo $(VENV)/.dev ## draw the READMEs' pictures of the report anew, in a Chromium
 	$(BIN)/python examples/report_still.py demo --out docs/images/report.png

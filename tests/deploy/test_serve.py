@@ -2,12 +2,14 @@
 
 import io
 import json
+import os
+import signal
 
 import pytest
 
 import unrolled
 from support_stream import make_run, rows
-from unrolled.deploy.serve import serve
+from unrolled.deploy.serve import Waiting, serve
 
 
 def answer(text: str | bytes, run=None) -> tuple[list[str], list[str]]:
@@ -169,3 +171,21 @@ def test_the_state_is_saved_every_so_many_rows_and_at_the_end_and_never_ahead(tm
     assert out.saved == [0, 0, 0, 3, 3, 3, 3, 6, 6]
     assert unrolled.Stream.load(tmp_path / "s").state["steps"] == 8
     assert len(out.getvalue().splitlines()) == 9
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_a_second_signal_finds_the_end_under_way():
+    class Impatient(io.BytesIO):
+        was_let_be = False
+
+        def readline(self, *_):
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+                self.was_let_be = True
+
+    source, waiting = Impatient(), Waiting()
+    with waiting.signals():
+        assert waiting.line(source) == b""
+    assert source.was_let_be

@@ -29,6 +29,7 @@ class Waiting:
     def _on_signal(self, *_: object) -> None:
         self.is_stopped = True
         if self._waits:
+            self._waits = False  # a second signal finds the end under way
             raise _Stopped
 
     @contextmanager
