@@ -1,9 +1,9 @@
-// sigmoid and tanh on vectors: by polynomial and one division, right to 2 units in the last place in
-// float and 4 in double over the whole range, with NaN and the infinities where they belong.
+// sigmoid and tanh on vectors: by polynomial and one division, right to 2 units in the last place
+// in float and 4 in double over the whole range, with NaN and the infinities where they belong.
 //
 // They stand in every step beside products of a few vectors, so they are as short as that precision
-// allows: a multiple n of ln 2 (or of ln 2 / 2) is taken from x, a polynomial gives exp of the rest,
-// and 2^n goes into the quotient as it is, without building exp(x).
+// allows: a multiple n of ln 2 (or of ln 2 / 2) is taken from x, a polynomial gives exp of the
+// rest, and 2^n goes into the quotient as it is, without building exp(x).
 #pragma once
 #include "simd.h"
 
@@ -22,10 +22,11 @@ struct Exp<float> {
     // ln 2 in two parts, so that n * ln2_high is exact for every n that occurs.
     static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
 
-    // Sigmoid's numerator: at 1 the worst roundings, those just above a power of two, fall together.
+    // Sigmoid's numerator: at 1 the worst roundings, those just above a power of two, fall
+    // together.
     static constexpr float c = 1.25f;
     // c (exp(-r) - 1) / r on |r| <= ln 2 / 2: exp(-r) to 2e-8 of it.
-    static constexpr float exp_minus_1[] = {c * -1.0f,        c * 0.49999875f,  c * -0.16666543f,
+    static constexpr float exp_minus_1[] = {c * -1.0f,       c * 0.49999875f,   c * -0.16666543f,
                                             c * 0.04170034f, c * -0.008366256f, c * 0.0011894088f};
     // From `least` sigmoid is below half the least number; from `most` it is 1 to the last bit.
     static constexpr float least = -104.0f, most = 20.0f;
@@ -64,15 +65,9 @@ struct Exp<double> {
 
     // As above: 4e-17 at most.
     static constexpr double one_minus_exp[] = {
-        1.000000000000001,
-        -0.6666666666666635,
-        0.33333333333261406,
-        -0.13333333333423283,
-        0.04444444458100782,
-        -0.012698412620164587,
-        0.003174592675035012,
-        -0.0007054696330980263,
-        0.00014144531415882935,
+        1.000000000000001,      -0.6666666666666635,    0.33333333333261406,
+        -0.13333333333423283,   0.04444444458100782,    -0.012698412620164587,
+        0.003174592675035012,   -0.0007054696330980263, 0.00014144531415882935,
         -2.565506539098733e-05,
     };
     static constexpr double far = 20.0;
@@ -101,9 +96,9 @@ UNROLLED_INLINE Vec<T> polynomial(Vec<T> x, Vec<T> x2, const T (&c)[count]) {
     return sum;
 }
 
-// With exp(-x) = 2^-n exp(-r) and f = exp(-r) - 1: c / (c + 2^-n c f + 2^-n c), where summed in this
-// order 1 + f is not rounded by itself. Where x is far below 0, 2^-n would pass the greatest number
-// before the result passes the least: so above and below it is all by 2^-room.
+// With exp(-x) = 2^-n exp(-r) and f = exp(-r) - 1: c / (c + 2^-n c f + 2^-n c), where summed in
+// this order 1 + f is not rounded by itself. Where x is far below 0, 2^-n would pass the greatest
+// number before the result passes the least: so above and below it is all by 2^-room.
 template <class T>
 UNROLLED_INLINE Vec<T> sigmoid(Vec<T> x) {
     using E = Exp<T>;

@@ -24,18 +24,18 @@ struct BackwardScan {
     const Index capacity;  // slots of a block
     // Packed: hh for the step before, hr for what was projected, ih for the input's gradient.
     T *hh, *hr, *ih;
-    BackRow<T>* rows;      // [B]
-    T* d_raw;              // [B, H], with a projection
-    const T* h0;           // g's, or zeros
+    BackRow<T>* rows;  // [B]
+    T* d_raw;          // [B, H], with a projection
+    const T* h0;       // g's, or zeros
     const T* c0;
-    T* d_h;                // [B, P], [B, H]: the loss by the states as the scan goes back
+    T* d_h;  // [B, P], [B, H]: the loss by the states as the scan goes back
     T* d_c;
     Block<T> blocks[2];
     std::atomic<Index> next_task[2];
 
     BackwardScan(const Shape& s, const Layout& layout, const Backward<T>& g)
-        : s(s), layout(layout), g(g), sums(s), summed(g.sums), capacity(most_slots(layout)), h0(g.h0), c0(g.c0),
-          d_h(g.d_h0), d_c(g.d_c0), next_task{0, 0} {}
+        : s(s), layout(layout), g(g), sums(s), summed(g.sums), capacity(most_slots(layout)),
+          h0(g.h0), c0(g.c0), d_h(g.d_h0), d_c(g.d_c0), next_task{0, 0} {}
 
     static bool run(const Shape& s, const Layout& layout, const Backward<T>& g, int threads) {
         BackwardScan scan(s, layout, g);
@@ -43,7 +43,7 @@ struct BackwardScan {
     }
 
    private:
-    // --- memory -----------------------------------------------------------------------------------
+    // --- memory ---------------------------------------------------------------------------------
 
     static Index most_slots(const Layout& layout) {
         const Index slots = layout.slots() < block_slots ? layout.slots() : block_slots;
@@ -58,8 +58,8 @@ struct BackwardScan {
         return Scratch::with(
             [&](Scratch& scratch) {
                 hh = scratch.take<T>(packed_product_size<T>(C::gates * s.hidden, s.state()));
-                hr = scratch.take<T>(
-                    s.projection ? packed_product_size<T>(s.projection, s.hidden) : 0);
+                hr = scratch.take<T>(s.projection ? packed_product_size<T>(s.projection, s.hidden)
+                                                  : 0);
                 ih = scratch.take<T>(
                     g.d_input.data ? packed_product_size<T>(C::gates * s.hidden, s.inputs) : 0);
                 rows = scratch.take<BackRow<T>>(layout.rows);
@@ -90,7 +90,8 @@ struct BackwardScan {
         pack_product<T>({g.weights.hh, gates, s.state(), false, 0}, hh, threads);
         if (s.projection)  // d raw = hr^T * d h
             pack_product<T>({g.weights.hr, s.projection, s.hidden, false, 0}, hr, threads);
-        const Index turn = Sums<T, C>::differ ? gates - s.hidden : 0;  // as the cell leaves its gates
+        // In the order in which the cell leaves its gates.
+        const Index turn = Sums<T, C>::differ ? gates - s.hidden : 0;
         if (g.d_input.data)
             pack_product<T>({g.weights.ih, gates, s.inputs, false, turn}, ih, threads);
     }
@@ -114,7 +115,7 @@ struct BackwardScan {
         else zero(to, count);
     }
 
-    // --- the order of the work --------------------------------------------------------------------
+    // --- the order of the work ------------------------------------------------------------------
 
     void share(int threads, T* panels) {
         Index bounds[most_threads + 1];
@@ -136,10 +137,11 @@ struct BackwardScan {
         }
     }
 
-    // While one block's products are shared out, the block that the scan comes to next is scanned by
-    // who has rows in it. The results do not depend on who does what.
+    // While one block's products are shared out, the block that the scan comes to next is scanned
+    // by who has rows in it. The results do not depend on who does what.
     void at_once(Index first, Index last, T* panel, int thread, int all) {
-        // The same numbers on every thread, and on each its own: no thread reads what another writes.
+        // The same numbers on every thread, and on each its own: no thread reads what another
+        // writes.
         Block<T> own[2] = {blocks[0], blocks[1]};
         Index end = layout.end - layout.begin;
         for (int turn = 0;; turn ^= 1) {
@@ -185,15 +187,14 @@ struct BackwardScan {
         if (task < of_sums) return sums.run(s, task, block, summed, panel);
         const Index first = (task - of_sums) * rows_of_task, last = first + rows_of_task;
         product<T>(
-            ih, C::gates * s.hidden, s.inputs, first,
-            last < block.slots ? last : block.slots,
+            ih, C::gates * s.hidden, s.inputs, first, last < block.slots ? last : block.slots,
             [&](Index slot) -> const T* {
                 return block.d_gates + slot * C::derivatives * s.hidden;
             },
             [&](Index slot) { return block.d_input[slot]; }, g.adds_to_input);
     }
 
-    // --- the scan ---------------------------------------------------------------------------------
+    // --- the scan -------------------------------------------------------------------------------
 
     void scan(const Block<T>& block, Index first, Index last) {
         const Order order{layout};

@@ -6,7 +6,8 @@
 
 namespace unrolled::UNROLLED_ISA {
 
-// `packed` are the weights of this block, `left` its units from `unit` on that have a place in rows.
+// `packed` are the weights of this block, `left` its units from `unit` on that have a place in
+// rows.
 template <class T, class C, int R>
 UNROLLED_INLINE void step_tile(const Shape& s, const T* packed, const Row<T>* rows, Index unit,
                                Index left) {

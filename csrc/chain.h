@@ -1,5 +1,5 @@
-// A stream's stages, run a step at a time. T is what the network computes in, Y what comes in and out:
-// the same, or double where a run folder's scalers are around it.
+// A stream's stages, run a step at a time. T is what the network computes in, Y what comes in and
+// out: the same, or double where a run folder's scalers are around it.
 #pragma once
 #include <memory>
 #include <stdexcept>
@@ -12,8 +12,8 @@ template <class T, class Y>
 class Chain {
    public:
     Chain(Index batch, Index inputs)
-        : batch(batch), inputs(inputs), input_(batch * row_of<T>(inputs)),
-          values_(batch * inputs), last_(batch * inputs), steps_(batch, 0), outputs_(inputs) {
+        : batch(batch), inputs(inputs), input_(batch * row_of<T>(inputs)), values_(batch * inputs),
+          last_(batch * inputs), steps_(batch, 0), outputs_(inputs) {
         std::fill(last_.get(), last_.get() + last_.count(), missing);
     }
 
@@ -64,7 +64,7 @@ class Chain {
         for (Index b = 0; b < batch; ++b)
             std::copy_n(from + b * state.count, state.count, state.places[1 - now_].at(b));
     }
-    double* last() { return last_.get(); }        // [B, I], NaN before a stream's first row
+    double* last() { return last_.get(); }           // [B, I], NaN before a stream's first row
     std::int64_t* steps() { return steps_.data(); }  // [B]
 
     void reset(Index b) {
@@ -115,7 +115,8 @@ class Chain {
         for (Index i = 0; i < inputs; ++i) {
             const double value = values_.get()[b * inputs + i];
             const double feature = s.differs[i] ? value - last_.get()[b * inputs + i] : value;
-            input_.get()[b * row_of<T>(inputs) + i] = T((feature - s.input_mean[i]) / s.input_scale[i]);
+            input_.get()[b * row_of<T>(inputs) + i] =
+                T((feature - s.input_mean[i]) / s.input_scale[i]);
         }
     }
 

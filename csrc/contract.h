@@ -29,7 +29,7 @@ struct Shape {
 struct Layout {
     Index steps;           // T, at least 1
     Index rows;            // B
-    const Index* offsets;  // [T]: the sum of the sizes before t; null where every row has every step
+    const Index* offsets;  // [T]: the sum of the sizes before t; null where all rows have all steps
     const Index* sizes;    // [T], falling, at most B; null likewise
     bool reverse;          // whether the scan goes from each row's last step to its first
     Index begin, end;      // the steps begin ... end - 1 are run: all of them, or a stretch
@@ -41,8 +41,8 @@ struct Layout {
     Index slots() const { return slot(end - 1) + size(end - 1); }
 };
 
-// A matrix over N: the numbers of step t of row b begin at at(layout, t, b) and lie side by side. Where
-// the layout is ragged `step` is not used.
+// A matrix over N: the numbers of step t of row b begin at at(layout, t, b) and lie side by side.
+// Where the layout is ragged `step` is not used.
 template <class T>
 struct Matrix {
     T* data;  // where step 0 of row 0 is, or would be if it were there
@@ -74,11 +74,11 @@ struct Forward {
     Matrix<T> output;       // P numbers each
     T* h_n;                 // [B, P] after the last step that is run
     T* c_n;                 // [B, H], LSTM only, else null
-    T* gates;  // [K, S*H], null where nothing is kept (inference) or S is 0:
-               //   LSTM input, forget, candidate, output, activated;
-               //   GRU reset, update, candidate, activated, and W_hn*h + b_hn
-    T* cells;  // [K, H], LSTM: the cell states; null where nothing is kept
-    T* raw;    // [K, H], the hidden state before projection; null without projection or in inference
+    T* gates;               // [K, S*H], null where nothing is kept (inference) or S is 0:
+                            //   LSTM input, forget, candidate, output, activated;
+                            //   GRU reset, update, candidate, activated, and W_hn*h + b_hn
+    T* cells;               // [K, H], LSTM: the cell states; null where nothing is kept
+    T* raw;  // [K, H], the hidden state before projection; null without projection or in inference
 };
 
 // The gradients of the weights, as Weights has them; null for what the layer lacks.
@@ -95,22 +95,22 @@ template <class T>
 struct Backward {
     Weights<T> weights;
     Matrix<const T> input;
-    const T* h0;              // as in the forward pass
+    const T* h0;  // as in the forward pass
     const T* c0;
-    Matrix<const T> output;   // as the forward pass left it
-    const T* gates;           // as kept
+    Matrix<const T> output;  // as the forward pass left it
+    const T* gates;          // as kept
     const T* cells;
     const T* raw;
-    Matrix<const T> d_output; // P numbers each, data null for zero
-    const T* d_h_n;           // [B, P] or null for zero; may be d_h0
-    const T* d_c_n;           // [B, H] or null for zero; may be d_c0
-    T* d_h0;                  // [B, P], or null if not wanted
-    T* d_c0;                  // [B, H], LSTM only, else null; null if not wanted
-    T* carried_h;  // [K, P], [K, H], or null if not wanted: what the loss says of the states of each
-    T* carried_c;  //   step as they are handed on to the next, as d_h0 and d_c0 do of the first
-    T* total_h;    // [K, P], or null: of the hidden state handed on and given out, carried_h + d_output
-    Matrix<T> d_input;        // I numbers each, data null if not wanted
-    bool adds_to_input;       // whether d_input has another direction's share already
+    Matrix<const T> d_output;  // P numbers each, data null for zero
+    const T* d_h_n;            // [B, P] or null for zero; may be d_h0
+    const T* d_c_n;            // [B, H] or null for zero; may be d_c0
+    T* d_h0;                   // [B, P], or null if not wanted
+    T* d_c0;                   // [B, H], LSTM only, else null; null if not wanted
+    T* carried_h;  // [K, P], [K, H], or null if not wanted: the loss by each step's states,
+    T* carried_c;  //   as they are handed on to the next; d_h0 and d_c0 are the first's
+    T* total_h;    // [K, P], or null: of the hidden state handed on and given out, with d_output
+    Matrix<T> d_input;   // I numbers each, data null if not wanted
+    bool adds_to_input;  // whether d_input has another direction's share already
     T* sums;  // [sums_size], zero before a pass's first call: the weights' gradients as they grow;
               //   null where one call runs all steps. Every number is a sum over the steps in the
               //   order of the backward scan, whatever stretches they are run in and on however

@@ -10,14 +10,14 @@ namespace UNROLLED_ISA {
 
 template <class T>
 bool forward(const Shape& s, const Layout& layout, const Forward<T>& f, int threads) {
-    return with_cell<T>(
-        s, [&]<class C>() { return ForwardScan<T, C>::run(s, layout, f, threads); });
+    return with_cell<T>(s,
+                        [&]<class C>() { return ForwardScan<T, C>::run(s, layout, f, threads); });
 }
 
 template <class T>
 bool backward(const Shape& s, const Layout& layout, const Backward<T>& g, int threads) {
-    return with_cell<T>(
-        s, [&]<class C>() { return BackwardScan<T, C>::run(s, layout, g, threads); });
+    return with_cell<T>(s,
+                        [&]<class C>() { return BackwardScan<T, C>::run(s, layout, g, threads); });
 }
 
 template <class T>

@@ -11,10 +11,10 @@ struct ForwardScan {
     const Shape& s;
     const Layout& layout;
     const Forward<T>& f;
-    T* packed;            // the weights as the kernels read them
-    Row<T>* rows;         // [B]
-    T* raw;               // [B, H], where it is not kept
-    const T* h0;          // f's, or zeros
+    T* packed;     // the weights as the kernels read them
+    Row<T>* rows;  // [B]
+    T* raw;        // [B, H], where it is not kept
+    const T* h0;   // f's, or zeros
     const T* c0;
 
     static bool run(const Shape& s, const Layout& layout, const Forward<T>& f, int threads) {
@@ -48,7 +48,8 @@ struct ForwardScan {
         threads = affordable((size + projection_size(s)) * packing, threads);
         P::write(s, f.weights, packed, threads);
         if (s.projection)  // h = hr * raw
-            pack_product<T>({f.weights.hr, s.hidden, s.projection, true, 0}, packed + size, threads);
+            pack_product<T>({f.weights.hr, s.hidden, s.projection, true, 0}, packed + size,
+                            threads);
     }
 
     void share(int threads) {

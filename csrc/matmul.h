@@ -12,8 +12,8 @@ constexpr int tile_rows = UNROLLED_BYTES == 64 ? 6 : 3;
 
 // acc[r][map(c)] += sum over k of rows[r][k] * w[k * C + c], for C vectors of weights a step of k.
 template <class T, int R, int C, int A, class Map>
-UNROLLED_INLINE void accumulate(Vec<T> (&acc)[R][A], const T* const* rows, Index k_end,
-                                const T* w, Map map) {
+UNROLLED_INLINE void accumulate(Vec<T> (&acc)[R][A], const T* const* rows, Index k_end, const T* w,
+                                Map map) {
     const T* in[R];
     for (int r = 0; r < R; ++r) in[r] = rows[r];
     for (Index k = 0; k < k_end; ++k) {
@@ -27,7 +27,8 @@ UNROLLED_INLINE void accumulate(Vec<T> (&acc)[R][A], const T* const* rows, Index
     }
 }
 
-// acc[r][c] += sum over k of rows[k][r] * w[k * C + c]: the same with the rows' numbers side by side.
+// acc[r][c] += sum over k of rows[k][r] * w[k * C + c]: the same with the rows' numbers side by
+// side.
 template <class T, int R, int C>
 UNROLLED_INLINE void accumulate_across(Vec<T> (&acc)[R][C], const T* const* rows, Index r_begin,
                                        Index k_end, const T* w) {
@@ -86,7 +87,8 @@ Index packed_product_size(Index k, Index columns) {
     return panels<T>(columns) * panel_width<T>(columns) * k;
 }
 
-// W as it lies in memory, [K, M] or transposed, its rows turned round so that row `turn` comes first.
+// W as it lies in memory, [K, M] or transposed, its rows turned round so that row `turn` comes
+// first.
 template <class T>
 struct Source {
     const T* w;
@@ -137,15 +139,17 @@ UNROLLED_INLINE void product_tile(const T* panel, Index k_end, Index left, const
     Vec<T> acc[R][C];
     for (int r = 0; r < R; ++r)
         for (int c = 0; c < C; ++c)
-            acc[r][c] = add && left > c * lanes<T> ? load(out[r] + c * lanes<T>, left - c * lanes<T>)
-                                                   : Vec<T>{};
+            acc[r][c] = add && left > c * lanes<T>
+                            ? load(out[r] + c * lanes<T>, left - c * lanes<T>)
+                            : Vec<T>{};
     accumulate<T, R, C>(acc, in, k_end, panel, [](int c) { return c; });
     for (int r = 0; r < R; ++r)
         for (int c = 0; c < C; ++c)
             if (left > c * lanes<T>) store(out[r] + c * lanes<T>, acc[r][c], left - c * lanes<T>);
 }
 
-// Rows first ... last - 1: out(row) (+)= in(row) * W. The pointers come from two functions of the row.
+// Rows first ... last - 1: out(row) (+)= in(row) * W. The pointers come from two functions of the
+// row.
 template <class T, class In, class Out>
 void product(const T* packed, Index k_end, Index columns, Index first, Index last, In in, Out out,
              bool add) {

@@ -91,9 +91,16 @@ struct Pass {
     void forward(const Layout& layout, const Five& weights, Place input, Address h0, Address c0,
                  Place output, Address h_n, Address c_n, Address gates, Address cells, Address raw,
                  int threads) const {
-        const Forward<T> f = {of<Weights<T>, const T>(weights), matrix<const T>(input), at<T>(h0),
-                              at<T>(c0), matrix<T>(output), at<T>(h_n), at<T>(c_n), at<T>(gates),
-                              at<T>(cells), at<T>(raw)};
+        const Forward<T> f = {of<Weights<T>, const T>(weights),
+                              matrix<const T>(input),
+                              at<T>(h0),
+                              at<T>(c0),
+                              matrix<T>(output),
+                              at<T>(h_n),
+                              at<T>(c_n),
+                              at<T>(gates),
+                              at<T>(cells),
+                              at<T>(raw)};
         run([&] { return table<T>(isa).forward(shape, layout, f, threads); });
     }
 
@@ -102,13 +109,26 @@ struct Pass {
                   Address d_h_n, Address d_c_n, Address d_h0, Address d_c0, const Three& carried,
                   Place d_input, bool adds_to_input, Address sums, const Five& gradients,
                   int threads) const {
-        const Backward<T> g = {of<Weights<T>, const T>(weights), matrix<const T>(input), at<T>(h0),
-                               at<T>(c0), matrix<const T>(output), at<T>(gates), at<T>(cells),
-                               at<T>(raw), matrix<const T>(d_output), at<T>(d_h_n), at<T>(d_c_n),
-                               at<T>(d_h0), at<T>(d_c0), at<T>(std::get<0>(carried)),
-                               at<T>(std::get<1>(carried)), at<T>(std::get<2>(carried)),
-                               matrix<T>(d_input), adds_to_input,
-                               at<T>(sums), of<Gradients<T>, T>(gradients)};
+        const Backward<T> g = {of<Weights<T>, const T>(weights),
+                               matrix<const T>(input),
+                               at<T>(h0),
+                               at<T>(c0),
+                               matrix<const T>(output),
+                               at<T>(gates),
+                               at<T>(cells),
+                               at<T>(raw),
+                               matrix<const T>(d_output),
+                               at<T>(d_h_n),
+                               at<T>(d_c_n),
+                               at<T>(d_h0),
+                               at<T>(d_c0),
+                               at<T>(std::get<0>(carried)),
+                               at<T>(std::get<1>(carried)),
+                               at<T>(std::get<2>(carried)),
+                               matrix<T>(d_input),
+                               adds_to_input,
+                               at<T>(sums),
+                               of<Gradients<T>, T>(gradients)};
         run([&] { return table<T>(isa).backward(shape, layout, g, threads); });
     }
 
@@ -164,8 +184,8 @@ NB_MODULE(_core, m) {
     nb::class_<Layout>(m, "Layout")
         .def("__init__", [](Layout* self, Index steps, Index rows, Address offsets, Address sizes,
                             bool reverse, Index begin, Index end) {
-            new (self) Layout{steps,   rows,  at<const Index>(offsets), at<const Index>(sizes),
-                              reverse, begin, end};
+            new (self) Layout{
+                steps, rows, at<const Index>(offsets), at<const Index>(sizes), reverse, begin, end};
         });
     bind_pass<float>(m, "PassF32");
     bind_pass<double>(m, "PassF64");

@@ -7,7 +7,7 @@ namespace unrolled::UNROLLED_ISA {
 
 template <class T, class C>
 struct Packed {
-    static constexpr Index width = C::unit_vectors * lanes<T>;            // units in a block
+    static constexpr Index width = C::unit_vectors * lanes<T>;  // units in a block
     static constexpr Index columns = C::unit_vectors > 1 ? C::unit_vectors : C::gates;
 
     static Index blocks(const Shape& s) { return (s.hidden + width - 1) / width; }
@@ -57,8 +57,8 @@ struct Packed {
                 if (left < lanes<T>)
                     for (Index i = 0; i < some; ++i) store(here + i * step, Vec<T>{});
                 if (left > 0)
-                    copy_transposed(w + (gate(c) * s.hidden + u) * k_end + k, k_end, left, some, here,
-                                    step);
+                    copy_transposed(w + (gate(c) * s.hidden + u) * k_end + k, k_end, left, some,
+                                    here, step);
             }
         }
     }

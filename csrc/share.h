@@ -29,7 +29,8 @@ void for_all(Index count, int threads, F f) {
     });
 }
 
-// Cuts the rows into shares of about equal numbers of steps: share i is bounds[i] ... bounds[i + 1] - 1.
+// Cuts the rows into shares of about equal numbers of steps: share i is bounds[i] ... bounds[i + 1]
+// - 1.
 inline void cut(const Layout& layout, int shares, Index* bounds) {
     const Index steps = layout.slots();
     // Row b has as many steps as there are sizes above b; walk the rows from the longest down.

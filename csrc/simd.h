@@ -1,7 +1,8 @@
 // A vector of as many numbers as one register of this build holds, in the compiler's own terms.
 //
 // The build gives UNROLLED_ISA (a namespace of its own: the linker merges inline functions of equal
-// names, and an old machine would then run new instructions) and UNROLLED_BYTES (a register's size).
+// names, and an old machine would then run new instructions) and UNROLLED_BYTES (a register's
+// size).
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -25,7 +26,7 @@ struct Simd<float> {
     using Bits = std::int32_t;
     typedef float V __attribute__((vector_size(UNROLLED_BYTES), aligned(4), may_alias));
     typedef std::int32_t I __attribute__((vector_size(UNROLLED_BYTES), aligned(4), may_alias));
-    typedef float R __attribute__((vector_size(UNROLLED_BYTES)));         // in a register
+    typedef float R __attribute__((vector_size(UNROLLED_BYTES)));  // in a register
     typedef std::int32_t RI __attribute__((vector_size(UNROLLED_BYTES)));
 };
 
@@ -76,8 +77,8 @@ UNROLLED_INLINE Vec<T> all(T x) {
     return x - Vec<T>{};
 }
 
-// Rows of a square of numbers become its columns, in log2(lanes) rounds in each of which the rows of
-// the upper and of the lower half are interleaved pair by pair.
+// Rows of a square of numbers become its columns, in log2(lanes) rounds in each of which the rows
+// of the upper and of the lower half are interleaved pair by pair.
 template <class T, int... i>
 UNROLLED_INLINE void transpose(Vec<T> (&v)[sizeof...(i)], std::integer_sequence<int, i...>) {
     constexpr int n = sizeof...(i);
@@ -102,8 +103,8 @@ UNROLLED_INLINE void copy_transposed(const T* from, Index ld_from, Index rows, I
     transpose<T>(v, std::make_integer_sequence<int, n>());
     for (Index c = 0; c < n && c < columns; ++c) store(to + c * ld_to, v[c], rows);
 }
-// x, or the limit that it lies beyond; NaN stays NaN. On x86 that is one instruction, which gives its
-// second operand where one is NaN; of a comparison GCC makes two or three.
+// x, or the limit that it lies beyond; NaN stays NaN. On x86 that is one instruction, which gives
+// its second operand where one is NaN; of a comparison GCC makes two or three.
 #ifdef __SSE2__
 #if UNROLLED_BYTES == 64  // by way of maskz: of the plain one's own header GCC 12 warns
 #define UNROLLED_MM(name, ...) _mm512_maskz_##name(-1, __VA_ARGS__)

@@ -27,7 +27,9 @@ class Buffer {
         std::swap(count_, other.count_);
         return *this;
     }
-    ~Buffer() { if (data_) ::operator delete(data_, line); }
+    ~Buffer() {
+        if (data_) ::operator delete(data_, line);
+    }
     T* get() const { return data_; }
     Index count() const { return count_; }
 
@@ -75,15 +77,13 @@ class RecurrentStage final : public Stage<T> {
    public:
     RecurrentStage(const StepTable<T>& table, const Shape& shape, const Weights<T>& weights,
                    Index batch)
-        : Stage<T>(shape.state()),
-          step_(table.step),
-          packed_(table.packed_size(shape)),
+        : Stage<T>(shape.state()), step_(table.step), packed_(table.packed_size(shape)),
           unit_row_(row_of<T>(table.units(shape))),
           state_row_(shape.projection ? row_of<T>(shape.projection) : unit_row_),
           cell_(shape.cell == Cell::lstm ? batch * unit_row_ : 0),
           raw_(shape.projection ? batch * unit_row_ : 0),
-          layer_{shape, packed_.get(), nullptr, 0, nullptr, nullptr, state_row_,
-                 cell_.get(), nullptr, unit_row_} {
+          layer_{shape,   packed_.get(), nullptr,     0,       nullptr,
+                 nullptr, state_row_,    cell_.get(), nullptr, unit_row_} {
         table.pack(shape, weights, packed_.get());
         for (Buffer<T>& place : hidden_) place = Buffer<T>(batch * state_row_);
     }
@@ -99,8 +99,8 @@ class RecurrentStage final : public Stage<T> {
     }
 
     std::vector<State<T>> states() const override {
-        std::vector<State<T>> all = {{{{hidden_[0].get(), state_row_}, {hidden_[1].get(), state_row_}},
-                                      this->outputs}};
+        std::vector<State<T>> all = {
+            {{{hidden_[0].get(), state_row_}, {hidden_[1].get(), state_row_}}, this->outputs}};
         const Rows<T> cell = {cell_.get(), unit_row_};
         if (cell.data) all.push_back({{cell, cell}, layer_.shape.hidden});
         return all;
@@ -119,13 +119,10 @@ class LinearStage final : public Stage<T> {
    public:
     LinearStage(const StepTable<T>& table, const T* weight, const T* bias, Index inputs,
                 Index outputs, Index batch)
-        : Stage<T>(outputs),
-          run_(table.linear),
-          packed_(table.linear_size(inputs, outputs)),
-          bias_(outputs),
-          output_(batch * row_of<T>(outputs)),
-          linear_{inputs, outputs, packed_.get(), bias_.get(), nullptr, 0, output_.get(),
-                  row_of<T>(outputs)} {
+        : Stage<T>(outputs), run_(table.linear), packed_(table.linear_size(inputs, outputs)),
+          bias_(outputs), output_(batch * row_of<T>(outputs)),
+          linear_{inputs,  outputs, packed_.get(), bias_.get(),
+                  nullptr, 0,       output_.get(), row_of<T>(outputs)} {
         table.pack_linear(weight, inputs, outputs, packed_.get());
         if (bias) std::copy(bias, bias + outputs, bias_.get());
     }
@@ -195,7 +192,8 @@ class ActivationStage final : public Stage<T> {
     }
 
    private:
-    // Over whole vectors: what stands past the real numbers comes to something, and nobody reads it.
+    // Over whole vectors: what stands past the real numbers comes to something, and nobody reads
+    // it.
     void apply(const T* x, T* y, Index row) const {
         if (kind_ == Activation::tanh) return table_.tanh(x, y, row);
         if (kind_ == Activation::sigmoid) return table_.sigmoid(x, y, row);
@@ -210,7 +208,8 @@ class ActivationStage final : public Stage<T> {
             case Activation::elu: return x > 0 ? x : a * std::expm1(x);
             case Activation::silu: return x / (1 + std::exp(-x));
             case Activation::softplus: return x * a > 20 ? x : std::log1p(std::exp(x * a)) / a;
-            case Activation::gelu: return x * T(0.5) * (1 + std::erf(x * T(0.70710678118654752440)));
+            case Activation::gelu:
+                return x * T(0.5) * (1 + std::erf(x * T(0.70710678118654752440)));
             default:
                 return x * T(0.5) *
                        (1 + std::tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
@@ -223,8 +222,9 @@ class ActivationStage final : public Stage<T> {
     Buffer<T> output_;
 };
 
-// What a run folder adds around the network: its scalers, and changes in place of values. In double,
-// without fused operations, in the order in which NumPy does it: the same bits as `predict`.
+// What a run folder adds around the network: its scalers, and changes in place of values. In
+// double, without fused operations, in the order in which NumPy does it: the same bits as
+// `predict`.
 struct Scaling {
     std::vector<double> input_mean, input_scale;    // [I]
     std::vector<double> output_mean, output_scale;  // [O]

@@ -22,10 +22,10 @@ struct BackRow {
     const T* cell;
     const T* hidden;  // the cell's output; Elman only
     const T* gates;
-    T* d_hidden;     // the loss by the cell's output
-    T* d_cell;       // LSTM only
+    T* d_hidden;  // the loss by the cell's output
+    T* d_cell;    // LSTM only
     T* d_gates;
-    T* d_output;     // the loss by the projected state; else the same as d_hidden
+    T* d_output;  // the loss by the projected state; else the same as d_hidden
 };
 
 }  // namespace unrolled::UNROLLED_ISA

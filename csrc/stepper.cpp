@@ -10,9 +10,8 @@ namespace UNROLLED_ISA {
 
 template <class T>
 Index units(const Shape& s) {
-    return with_cell<T>(s, [&]<class C>() {
-        return Packed<T, C>::blocks(s) * Packed<T, C>::width;
-    });
+    return with_cell<T>(s,
+                        [&]<class C>() { return Packed<T, C>::blocks(s) * Packed<T, C>::width; });
 }
 
 template <class T>
@@ -93,9 +92,9 @@ void all_tanh(const T* x, T* y, Index count) {
 }
 
 template <class T>
-constexpr StepTable<T> step_table = {units<T>,       packed_size<T>, pack<T>,
-                                     step<T>,        linear_size<T>, pack_linear<T>,
-                                     linear<T>,      all_sigmoid<T>, all_tanh<T>};
+constexpr StepTable<T> step_table = {units<T>,  packed_size<T>, pack<T>,
+                                     step<T>,   linear_size<T>, pack_linear<T>,
+                                     linear<T>, all_sigmoid<T>, all_tanh<T>};
 
 #define UNROLLED_TEXT_OF(x) #x
 #define UNROLLED_TEXT(x) UNROLLED_TEXT_OF(x)

@@ -1,8 +1,8 @@
 // One step at a time, for streams: what the build of each instruction set gives to the stages.
 //
 // As in contract.h the core knows pointers and sizes. Here it is the stages that own the memory
-// (stages.h): rows lie `width` numbers apart, a multiple of every vector, aligned to a cache line and
-// zero past the real units, so that only whole vectors are read and written.
+// (stages.h): rows lie `width` numbers apart, a multiple of every vector, aligned to a cache line
+// and zero past the real units, so that only whole vectors are read and written.
 #pragma once
 #include "contract.h"
 
@@ -18,8 +18,8 @@ struct LayerStep {
     const T* hidden_before;  // [B, P], rows state_row apart; not `hidden`
     T* hidden;               // [B, P] likewise
     Index state_row;
-    T* cell;    // [B, H], rows unit_row apart; LSTM only
-    T* raw;     // [B, H] likewise, before projection; the same as `hidden` without one
+    T* cell;  // [B, H], rows unit_row apart; LSTM only
+    T* raw;   // [B, H] likewise, before projection; the same as `hidden` without one
     Index unit_row;
 };
 

@@ -1,5 +1,5 @@
-// unrolled._stepper: a stream's stages for Python. It needs neither OpenMP nor torch, so that a stream
-// runs where there is no torch. deploy/stepping.py is the caller.
+// unrolled._stepper: a stream's stages for Python. It needs neither OpenMP nor torch, so that a
+// stream runs where there is no torch. deploy/stepping.py is the caller.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -49,8 +49,8 @@ const StepTable<T>& table(const StepCore& core) {
     else return core.f64;
 }
 
-// The kernels for a layer: a few units are stepped faster in vectors of half the size, in which every
-// number is the same fused sum.
+// The kernels for a layer: a few units are stepped faster in vectors of half the size, in which
+// every number is the same fused sum.
 template <class T>
 const StepTable<T>& layer_table(int isa, [[maybe_unused]] Index hidden) {
     const StepCore& own = core(isa);
@@ -84,7 +84,9 @@ class View {
         else is_there_ = true;
     }
     View(const View&) = delete;
-    ~View() { if (is_there_) PyBuffer_Release(&view_); }
+    ~View() {
+        if (is_there_) PyBuffer_Release(&view_);
+    }
 
     char type() const {
         const char* f = is_there_ ? view_.format : nullptr;
@@ -105,7 +107,8 @@ template <class T, class Y>
 class Stepper {
    public:
     Stepper(int isa, Index batch, Index inputs)
-        : isa_(isa), table_(table<T>(core(isa))), chain_(checked(batch, "a batch"), checked(inputs, "an input")) {}
+        : isa_(isa), table_(table<T>(core(isa))),
+          chain_(checked(batch, "a batch"), checked(inputs, "an input")) {}
 
     void add_recurrent(int cell, Matrix<T> ih, Matrix<T> hh, std::optional<Vector<T>> bias_ih,
                        std::optional<Vector<T>> bias_hh, std::optional<Matrix<T>> hr) {
@@ -116,7 +119,8 @@ class Stepper {
                    Index(ih.shape(1)) == chain_.outputs(),
                "W_ih [G*H, I] and W_hh [G*H, P] were expected, I being what comes before");
         insist(bias_ih.has_value() == bias_hh.has_value() &&
-                   (!bias_ih || (Index(bias_ih->shape(0)) == rows && Index(bias_hh->shape(0)) == rows)),
+                   (!bias_ih ||
+                    (Index(bias_ih->shape(0)) == rows && Index(bias_hh->shape(0)) == rows)),
                "two biases [G*H] or none were expected");
         insist(hr ? cell == 2 && Index(hr->shape(0)) == state && Index(hr->shape(1)) == hidden
                   : state == hidden,
@@ -125,22 +129,23 @@ class Stepper {
         const Weights<T> weights = {ih.data(), hh.data(), bias_ih ? bias_ih->data() : nullptr,
                                     bias_hh ? bias_hh->data() : nullptr, hr ? hr->data() : nullptr};
         chain_.add(std::make_unique<RecurrentStage<T>>(layer_table<T>(isa_, hidden), shape, weights,
-                                                        chain_.batch));
+                                                       chain_.batch));
     }
 
     void add_linear(Matrix<T> weight, std::optional<Vector<T>> bias) {
         const Index outputs = weight.shape(0), inputs = weight.shape(1);
-        insist(outputs > 0 && inputs == chain_.outputs() && (!bias || Index(bias->shape(0)) == outputs),
+        insist(outputs > 0 && inputs == chain_.outputs() &&
+                   (!bias || Index(bias->shape(0)) == outputs),
                "a weight [O, I] and a bias [O] or none were expected, I being what comes before");
-        chain_.add(std::make_unique<LinearStage<T>>(table_, weight.data(),
-                                                    bias ? bias->data() : nullptr, inputs, outputs,
-                                                    chain_.batch));
+        chain_.add(std::make_unique<LinearStage<T>>(
+            table_, weight.data(), bias ? bias->data() : nullptr, inputs, outputs, chain_.batch));
     }
 
     void add_layer_norm(std::optional<Vector<T>> weight, std::optional<Vector<T>> bias,
                         double epsilon) {
         const Index size = chain_.outputs();
-        insist((!weight || Index(weight->shape(0)) == size) && (!bias || Index(bias->shape(0)) == size),
+        insist((!weight || Index(weight->shape(0)) == size) &&
+                   (!bias || Index(bias->shape(0)) == size),
                "a weight and a bias of the size of what comes before were expected");
         chain_.add(std::make_unique<LayerNormStage<T>>(weight ? weight->data() : nullptr,
                                                        bias ? bias->data() : nullptr, size, epsilon,
@@ -175,8 +180,9 @@ class Stepper {
         copy_of_row_ = std::move(copy_of_row);
     }
 
-    // y of x, a float or an array [I] of a stream of one row, or [B, I]: a new array, or `out`, filled.
-    // None where x or `out` is anything else: the caller makes it one of these or says what is wrong.
+    // y of x, a float or an array [I] of a stream of one row, or [B, I]: a new array, or `out`,
+    // filled. None where x or `out` is anything else: the caller makes it one of these or says what
+    // is wrong.
     nb::object step(nb::handle x, nb::handle out) {
         check_free();
         if (PyFloat_Check(x.ptr())) {
@@ -241,7 +247,8 @@ class Stepper {
 
    private:
     static Index checked(Index count, const char* what) {
-        if (count < 1) throw std::invalid_argument(std::string(what) + " of at least 1 was expected");
+        if (count < 1)
+            throw std::invalid_argument(std::string(what) + " of at least 1 was expected");
         return count;
     }
     const State<T>& checked(std::size_t state, Index rows, Index count) const {
@@ -314,8 +321,8 @@ void bind(nb::module_& m, const char* name) {
     using S = Stepper<T, Y>;
     nb::class_<S>(m, name)
         .def(nb::init<int, Index, Index>())
-        .def("add_recurrent", &S::add_recurrent, nb::arg(), nb::arg(), nb::arg(),
-             nb::arg().none(), nb::arg().none(), nb::arg().none())
+        .def("add_recurrent", &S::add_recurrent, nb::arg(), nb::arg(), nb::arg(), nb::arg().none(),
+             nb::arg().none(), nb::arg().none())
         .def("add_linear", &S::add_linear, nb::arg(), nb::arg().none())
         .def("add_layer_norm", &S::add_layer_norm, nb::arg().none(), nb::arg().none(), nb::arg())
         .def("add_activation", &S::add_activation)

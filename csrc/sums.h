@@ -1,5 +1,5 @@
-// The weights' gradients: sums over the steps of products of what a step read with what the loss says
-// of its gates.
+// The weights' gradients: sums over the steps of products of what a step read with what the loss
+// says of its gates.
 //
 // A block is a number of (step, row) pairs, slots, in the order of the backward scan. Every number
 // is summed slot after slot, from block to block, so that it is the same however the scan is cut.
@@ -12,19 +12,19 @@ namespace unrolled::UNROLLED_ISA {
 
 template <class T>
 struct Block {
-    Index begin, end;   // steps of the scan
+    Index begin, end;  // steps of the scan
     Index slots;
-    bool closes;        // whether the running sums go over into the totals after it
-    const T** input;    // [slots], what each slot read
+    bool closes;      // whether the running sums go over into the totals after it
+    const T** input;  // [slots], what each slot read
     const T** hidden;
-    const T** raw;      // [slots], with a projection
+    const T** raw;  // [slots], with a projection
     const T** d_projected;
-    T** d_input;        // [slots], if wanted
-    T* d_gates;         // [slots, derivatives * H]
+    T** d_input;  // [slots], if wanted
+    T* d_gates;   // [slots, derivatives * H]
 };
 
-// Sums over so many slots one after the other lose up to half as many units in the last place; beyond
-// that they are added up apart.
+// Sums over so many slots one after the other lose up to half as many units in the last place;
+// beyond that they are added up apart.
 constexpr Index longest_sum = 4096;
 
 // What is summed: `count` numbers that a slot read, times `width` of what comes from its gates.
@@ -39,8 +39,8 @@ struct Sums {
     static constexpr int input = 0, hidden = 1, bias_ih = 2, bias_hh = 3, projection = 4, parts = 5;
     // Whether the input's share of the gates is another than the hidden state's.
     static constexpr bool differ = C::recurrent_derivatives > 0;
-    // So many slots' share of a panel are copied at a time: it stays in the cache, however many slots
-    // a block has, and is small beside a block, however many threads there are.
+    // So many slots' share of a panel are copied at a time: it stays in the cache, however many
+    // slots a block has, and is small beside a block, however many threads there are.
     static constexpr Index panel_slots = 256, panel_size = panel_slots * 4 * lanes<T>;
     Part part[parts];
     Index size = 0;
@@ -80,8 +80,9 @@ struct Sums {
             run_panel({hidden, bias_hh}, task - of_gates,
                       gates(C::recurrent_derivatives * s.hidden), block, sums, panel);
         } else {
-            run_panel({projection}, task - (differ ? 2 : 1) * of_gates,
-                      [&](Index slot) { return block.raw[slot]; }, block, sums, panel);
+            run_panel(
+                {projection}, task - (differ ? 2 : 1) * of_gates,
+                [&](Index slot) { return block.raw[slot]; }, block, sums, panel);
         }
     }
 
@@ -105,8 +106,8 @@ struct Sums {
     }
 
     template <class From>
-    void run_panel(std::initializer_list<int> of, Index number, From from,
-                   const Block<T>& block, T* sums, T* panel) const {
+    void run_panel(std::initializer_list<int> of, Index number, From from, const Block<T>& block,
+                   T* sums, T* panel) const {
         const Index columns = part[*of.begin()].width;
         with_vectors<T>(columns, [&]<int V>() {
             const Index width = V * lanes<T>, left = columns - number * width;
@@ -117,10 +118,10 @@ struct Sums {
                 for (Index slot = 0; slot < slots; ++slot)
                     for (int v = 0; v < V; ++v)
                         store(panel + slot * width + v * lanes<T>,
-                              left > v * lanes<T> ? load(from(first + slot) + number * width +
-                                                             v * lanes<T>,
-                                                         left - v * lanes<T>)
-                                                  : Vec<T>{});
+                              left > v * lanes<T>
+                                  ? load(from(first + slot) + number * width + v * lanes<T>,
+                                         left - v * lanes<T>)
+                                  : Vec<T>{});
                 for (const int p : of)
                     add_products<V>(read(p, block, first), part[p].count, slots, panel,
                                     sums + part[p].offset + number * width * part[p].count,
@@ -190,8 +191,7 @@ struct Sums {
         const Index width = panel_width<T>(of.width);
         for (Index column = 0; column < of.width; column += width)
             for (Index j = 0; j < of.count; ++j)
-                copy(to + j * of.width + column,
-                     sums + of.offset + column * of.count + j * width,
+                copy(to + j * of.width + column, sums + of.offset + column * of.count + j * width,
                      of.width - column < width ? of.width - column : width);
     }
 };

@@ -30,13 +30,14 @@ struct Gru {
         }
     }
 
-    // d_gates: the candidate's input share, reset, update, the candidate's hidden share. What of the
-    // hidden state's gradient passes by the gates is left in d_hidden.
+    // d_gates: the candidate's input share, reset, update, the candidate's hidden share. What of
+    // the hidden state's gradient passes by the gates is left in d_hidden.
     UNROLLED_INLINE static void backward(const BackRow<T>& row, Index unit, Index left,
                                          Index hidden) {
         const T* from = row.gates + unit;
         const Vec<T> r = load(from, left), z = load(from + hidden, left),
-                     n = load(from + 2 * hidden, left), hidden_share = load(from + 3 * hidden, left);
+                     n = load(from + 2 * hidden, left),
+                     hidden_share = load(from + 3 * hidden, left);
         const Vec<T> dh = load(row.d_hidden + unit, left);
         const Vec<T> before = load(row.hidden_before + unit, left);
         const Vec<T> dn = dh * (T(1) - z) * (T(1) - n * n);

@@ -1,5 +1,5 @@
-// One layer there and back on one thread and on several, under ThreadSanitizer (make race): no thread
-// may touch what another is writing, and the numbers have to be the same to the last bit.
+// One layer there and back on one thread and on several, under ThreadSanitizer (make race): no
+// thread may touch what another is writing, and the numbers have to be the same to the last bit.
 #define UNROLLED_POOL "../tests/race/threads.h"
 #include <cstdio>
 #include <random>
@@ -45,8 +45,13 @@ std::vector<Numbers> run(const Case& of, int threads) {
         offsets[t] = pairs;
         pairs += sizes[t] = of.ragged ? rows - t * rows / of.steps : rows;
     }
-    const Layout layout{of.steps,   rows, of.ragged ? offsets.data() : nullptr,
-                        of.ragged ? sizes.data() : nullptr, of.reverse, 0, of.steps};
+    const Layout layout{of.steps,
+                        rows,
+                        of.ragged ? offsets.data() : nullptr,
+                        of.ragged ? sizes.data() : nullptr,
+                        of.reverse,
+                        0,
+                        of.steps};
 
     Numbers ih = random(gates * inputs), hh = random(gates * state), bias_ih = random(gates),
             bias_hh = random(gates), hr = random(of.projection * hidden),
@@ -58,25 +63,44 @@ std::vector<Numbers> run(const Case& of, int threads) {
     float* kept_gates = null_without(C::kept > 0, kept);
     float* kept_cells = null_without(C::has_cell, cells);
     float* kept_raw = null_without(projects, raw);
-    ForwardScan<float, C>::run(
-        s, layout,
-        {weights, {input.data(), rows * inputs, inputs}, nullptr, nullptr,
-         {output.data(), rows * state, state}, h_n.data(), null_without(C::has_cell, c_n),
-         kept_gates, kept_cells, kept_raw},
-        threads);
+    ForwardScan<float, C>::run(s, layout,
+                               {weights,
+                                {input.data(), rows * inputs, inputs},
+                                nullptr,
+                                nullptr,
+                                {output.data(), rows * state, state},
+                                h_n.data(),
+                                null_without(C::has_cell, c_n),
+                                kept_gates,
+                                kept_cells,
+                                kept_raw},
+                               threads);
 
     Numbers d_input(pairs * inputs), d_h0(rows * state), d_c0(rows * hidden), d_ih(gates * inputs),
         d_hh(gates * state), d_bias_ih(gates), d_bias_hh(gates), d_hr(of.projection * hidden);
-    BackwardScan<float, C>::run(
-        s, layout,
-        {weights, {input.data(), rows * inputs, inputs}, nullptr, nullptr,
-         {output.data(), rows * state, state}, kept_gates, kept_cells, kept_raw,
-         {d_output.data(), rows * state, state}, nullptr, nullptr, d_h0.data(),
-         null_without(C::has_cell, d_c0), nullptr, nullptr, nullptr,
-         {d_input.data(), rows * inputs, inputs}, false, nullptr,
-         {d_ih.data(), d_hh.data(), d_bias_ih.data(), d_bias_hh.data(),
-          null_without(projects, d_hr)}},
-        threads);
+    BackwardScan<float, C>::run(s, layout,
+                                {weights,
+                                 {input.data(), rows * inputs, inputs},
+                                 nullptr,
+                                 nullptr,
+                                 {output.data(), rows * state, state},
+                                 kept_gates,
+                                 kept_cells,
+                                 kept_raw,
+                                 {d_output.data(), rows * state, state},
+                                 nullptr,
+                                 nullptr,
+                                 d_h0.data(),
+                                 null_without(C::has_cell, d_c0),
+                                 nullptr,
+                                 nullptr,
+                                 nullptr,
+                                 {d_input.data(), rows * inputs, inputs},
+                                 false,
+                                 nullptr,
+                                 {d_ih.data(), d_hh.data(), d_bias_ih.data(), d_bias_hh.data(),
+                                  null_without(projects, d_hr)}},
+                                threads);
     return {output, h_n, c_n, d_input, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh, d_hr};
 }
 

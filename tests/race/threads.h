@@ -1,5 +1,5 @@
-// In place of csrc/pool.h: the standard library's threads. ThreadSanitizer sees how they wait for each
-// other; of the OpenMP runtime, which is not built with it, it does not.
+// In place of csrc/pool.h: the standard library's threads. ThreadSanitizer sees how they wait for
+// each other; of the OpenMP runtime, which is not built with it, it does not.
 #pragma once
 #include <barrier>
 #include <thread>
