@@ -18,7 +18,7 @@ from unrolled.nn.checks import (
     is_well_formed,
     refuse_what_crashes_torch,
 )
-from unrolled.scan import CELLS, Sequences, Spec, State
+from unrolled.scan import CELLS, Sequences, Spec, State, fitting
 
 
 class _Recurrent(torch.nn.RNNBase):
@@ -73,7 +73,7 @@ class _Recurrent(torch.nn.RNNBase):
         batch, steps = input.shape[:2] if self.batch_first else reversed(input.shape[:2])
         if lengths is None:
             output, last = self._run(scan.dense(input, batch_first=self.batch_first), state)
-            return output.transpose(0, 1) if self.batch_first else output, last
+            return _batch_first(output) if self.batch_first else output, last
         if state is None:
             state = self._zeros(input, batch)
         lengths = checked_lengths(lengths, batch=batch, steps=steps)
@@ -238,6 +238,13 @@ def _make_spec(
 
 _spec = lru_cache(maxsize=1024, typed=True)(_make_spec)
 """Specs are values: made once for all calls that are alike (True, which is refused, is not 1)."""
+
+
+def _batch_first(output: Tensor) -> Tensor:
+    """The output [T, B, F] as [B, T, F]: as torch has it no view, which could not be detached."""
+    if torch.compiler.is_compiling() or fitting.is_transformed() or output._is_view():
+        return output.transpose(0, 1)
+    return output.transpose_(0, 1)
 
 
 def _reordered(state: State, order: Tensor) -> State:
