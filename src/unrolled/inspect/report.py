@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,7 +31,7 @@ SCRIPTS = ("data.js", "cell.js", "network.js", "heat.js", "charts.js", "main.js"
 def report(
     subject: Trace | Diagnosis,
     path: str | Path | None = None,
-    *,
+    *surplus: object,
     diagnosis: Diagnosis | None = None,
     module: str | None = None,
     row: int = 0,
@@ -49,6 +50,7 @@ def report(
     Args:
         subject: what :func:`unrolled.record` or :func:`unrolled.diagnose` returned.
         path: the file; None writes none.
+        surplus: nothing; who gives a model and its input is told what to give.
         diagnosis: of the same model, beside a trace.
         module: the recurrent module to show; None where there is one only.
         row: the row of the batch to show. Of more than 1,000 steps the last are shown.
@@ -63,8 +65,15 @@ def report(
         The HTML.
 
     Raises:
+        TypeError: it was given a model, or more than a subject and a path.
         InputError: there is no such row, module or language, or the target does not fit.
     """
+    if surplus or isinstance(subject, torch.nn.Module):
+        raise TypeError(
+            "report takes what was recorded of a model, and a path, in place of the model and its "
+            "input: unrolled.report(unrolled.record(model, x), path), with "
+            "diagnosis=unrolled.diagnose(model, x) if wanted"
+        )
     known = checked_language(language)
     shown = scene(
         subject,
