@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,13 @@ from unrolled.inspect.trace import Trace
 from unrolled.inspect.words import PAGE, Language, checked_language, phrase
 
 SCRIPTS = ("data.js", "cell.js", "network.js", "heat.js", "charts.js", "main.js")
+
+SCRIPT = """
+"use strict";
+(() => {{
+{parts}
+}})();
+"""
 
 
 def report(
@@ -102,6 +110,8 @@ def html(shown: Scene, language: Language = "en") -> str:
         body += _filled(_part("recorded.html"), words)
     if shown.diagnosis is not None:
         body += _filled(_part("diagnosis.html"), words, letter=_letter(shown.diagnosis, language))
+    style = f"\n{_part('style.css')}\n"
+    script = SCRIPT.format(parts="\n".join(map(_part, SCRIPTS)))
     return _filled(
         _part("page.html"),
         words,
@@ -110,9 +120,11 @@ def html(shown: Scene, language: Language = "en") -> str:
         facts=escape(_facts(shown, words)),
         note=f'<p class="facts">{escape(shown.note)}</p>' if shown.note else "",
         footer=words["footer"].format(version=unrolled.__version__),
-        style=_part("style.css"),
+        style=style,
+        style_hash=_named_by_hash(style),
         body=body,
-        script="\n".join(map(_part, SCRIPTS)),
+        script=script,
+        script_hash=_named_by_hash(script),
         data=_json(_data(shown, words)),
     )
 
@@ -226,6 +238,11 @@ def _packed(values: NDArray[Any]) -> dict[str, Any]:
 def _json(data: Any) -> str:
     """So that nothing in it can end the script that holds it."""
     return json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+
+
+def _named_by_hash(text: str) -> str:
+    """An inline script or style as a Content-Security-Policy names it: this one and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _part(name: str) -> str:
