@@ -88,7 +88,18 @@ def page_text():
 
 def test_every_phrase_that_the_page_asks_for_is_there():
     asked = re.findall(r'say\("(\w+)"|\{\{(\w+)\}\}', page_text())
-    parts = {"lang", "title", "note", "style", "body", "script", "data", "letter", "style_hash", "script_hash"}
+    parts = {
+        "lang",
+        "title",
+        "note",
+        "style",
+        "body",
+        "script",
+        "data",
+        "letter",
+        "style_hash",
+        "script_hash",
+    }
     assert {key for pair in asked for key in pair if key} - parts <= set(PAGE)
 
 

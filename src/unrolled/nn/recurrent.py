@@ -126,6 +126,9 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
         # (torch.func.functional_call) are the ones that run. Module.__getattr__ is slow.
         plain, names = self._parameters, self._flat_weights_names
         flat: Any = [plain[n] if n in plain else getattr(self, n) for n in names]
+        if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
+            with torch.profiler.record_function(f"unrolled::{self.mode.lower()}"):
+                return scan.run(spec, sequences, state, flat)
         return scan.run(spec, sequences, state, flat)
 
     def _zeros(self, like: Tensor, batch: int) -> State:
