@@ -94,6 +94,17 @@ def test_the_python_of_the_compiling_page_runs(capsys):
     assert names["output"].shape == (1, 1, 16)
 
 
+@pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning:torch")
+def test_the_python_of_the_tools_page_runs(capsys):
+    """Each block goes on from the one before, and asserts what it claims."""
+    names = {}
+    for code in code_blocks("docs/tools.md", "python"):
+        exec(compile(code, "docs/tools.md", "exec"), names)
+    assert capsys.readouterr().out.splitlines() == ["Replaced: 1", "  lstm  LSTM", "Left: 0"]
+
+
 def test_the_first_python_of_the_converting_page_runs(capsys):
     """The others need packages that are not here: ``make bench-convert`` runs them."""
     code, *_ = code_blocks("docs/convert.md", "python")

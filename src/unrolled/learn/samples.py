@@ -15,10 +15,11 @@ from unrolled.learn.table import Array
 from unrolled.learn.windows import goals_of
 from unrolled.model import Run
 from unrolled.model.folder import Missing
+from unrolled.summary import Summarised
 
 
-@dataclass(frozen=True)
-class Sample:
+@dataclass(frozen=True, repr=False)
+class Sample(Summarised):
     """Whole windows, in the table's units.
 
     ``windows`` [n, W, I] are the inputs (with one row more in front for a run that reads changes),

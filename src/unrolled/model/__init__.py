@@ -15,3 +15,7 @@ __all__ = [
     "replacing",
     "save_run",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

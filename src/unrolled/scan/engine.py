@@ -49,7 +49,7 @@ def run(
         if (recorder := recording.active()) is not None:
             return recorder.run(name, spec, sequences, initial, flat)
     engine = ENGINES[name]
-    if name == "native" and torch.compiler.is_compiling():
+    if name == "native" and (torch.compiler.is_compiling() or operator.is_traced()):
         engine = operator if sequences.batch_sizes is None else reference
     output, last = engine.run(spec, sequences, initial, flat)
     return output, last
@@ -135,6 +135,11 @@ def _not_ours(data: Tensor) -> str | None:
         # Rounding every step to bfloat16 would lose the state that torch's kernels keep.
         return "autocast casts inside torch's kernels"
     return None
+
+
+def is_native_forced() -> bool:
+    """Whether the compiled core is asked for by name."""
+    return _wanted() == "native"
 
 
 @constant

@@ -34,12 +34,17 @@ def run(
     states = [] if initial is None else list(initial)
     tensors = [sequences.data, *states, *flat]
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    keep = keep and spec.recompute_every is None and not _is_exporting()
+    keep = keep and spec.recompute_every is None and not (_is_exporting() or is_traced())
     noises = _noises(spec, sequences.data, flat)
     results = _scan(sequences.data, states, flat, noises, *_options(spec), keep)
     # Copies, which the caller may change: see :func:`unrolled.scan.autograd.differentiable`.
     output, *last = [result.clone() for result in results[: 1 + len(spec.cell.states)]]
     return output, tuple(last)
+
+
+def is_traced() -> bool:
+    """Whether torch.jit.trace is watching; with gradients or without it expects one trace."""
+    return torch._C._get_tracing_state() is not None
 
 
 def _is_exporting() -> bool:

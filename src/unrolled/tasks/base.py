@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from unrolled.errors import InputError
+from unrolled.summary import short
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -42,6 +43,9 @@ class Batch(NamedTuple):
     target: Tensor
     lengths: Tensor
     mask: Tensor
+
+    def __repr__(self) -> str:
+        return f"Batch({', '.join(f'{k}={short(v)}' for k, v in self._asdict().items())})"
 
 
 @dataclass(frozen=True)
