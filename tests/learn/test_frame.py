@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from unrolled.errors import InputError
-from unrolled.learn.frame import read_frame
+
 from unrolled.learn.table import read_table
 
 LINES = ["a,b", *(f"{row},{row * 0.5}" for row in range(1, 21))]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from unrolled.learn.table import Array
+from unrolled.learn.columns import Array
 
 Form = Literal["matrix", "cube", "ragged"]
 Target = Literal["step", "sequence"]
