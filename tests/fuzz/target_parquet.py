@@ -47,6 +47,24 @@ def _with(values: Any, **options: Any) -> Callable[[], bytes]:
     return lambda: _file(pa.table(_columns() | {"a": values()}), **options)
 
 
+def _other_levels(column: int) -> Callable[[], bytes]:
+    """A column made required in the schema, whose statistics then don't fit.
+
+    pyarrow 26 ends the process where it is asked for such a column's metadata, and polars 2.1
+    panics over others.
+    """
+
+    def build() -> bytes:
+        content = bytearray(_plain(use_dictionary=False)())
+        place = -1
+        for _ in range(column + 1):
+            place = content.index(b"\x25\x02", place + 1)  # repetition: optional
+        content[place + 1] = 0  # required
+        return bytes(content)
+
+    return build
+
+
 SEEDS: Mapping[str, Callable[[], bytes]] = {
     **{
         f"{compression}, {'dictionary' if dictionary else 'plain'}, version {version}": _plain(
@@ -83,6 +101,7 @@ SEEDS: Mapping[str, Callable[[], bytes]] = {
     ),
     "one large text often": lambda: _file(pa.table({"a": ["9" * 1_000_000] * 20})),
     "cut short": lambda: _plain()()[:-100],
+    **{f"statistics of column {column}": _other_levels(column) for column in range(3)},
 }
 
 
@@ -97,7 +116,9 @@ def run(data: bytes) -> None:
                     path, inputs=["a"], targets=["b"], group=group, targets_optional=True
                 )
             except InputError as error:
-                assert "\n" not in str(error), "one line"
-                assert len(str(error)) < 600 + len(str(path)), "a line that can be read"
+                refusal = str(error).removeprefix(str(path))
             else:
+                refusal = ""
                 assert len(table.inputs) == len(table.targets) == len(table.rows) > 0
+            assert "\n" not in refusal, "one line"
+            assert len(refusal) < 600, "a line that can be read"

@@ -110,13 +110,13 @@ class _Reader:
                 )
 
     def _check_sizes(self, metadata: pq.FileMetaData) -> None:
-        """That the rows fit into memory, and texts, which may be of any size, as they are unpacked."""
+        """That the rows fit into memory, and texts, of whatever length, as they are unpacked."""
         if self.rows <= 0:
             raise InputError(f"{self.path}: has a header but no rows")
         self.wanted.check_memory(str(self.path), self.rows)
         if self.words:
-            # Only read row groups' own sizes: asked for a column's, pyarrow ends the process where
-            # that column's statistics are damaged.
+            # The row group's own size: asked for a column's, pyarrow ends the process where that
+            # column's statistics are damaged.
             groups = map(metadata.row_group, range(metadata.num_row_groups))
             largest = max((group.total_byte_size for group in groups), default=0)
             check_memory(
@@ -127,6 +127,8 @@ class _Reader:
 
     def _numbers(self, name: str, column: pa.Array, before: int) -> Array:
         if name not in self.words:
+            if pa.types.is_decimal(column.type):
+                column = column.cast(pa.string())  # a cast to floats is off by a last bit
             floats: Array = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
             return floats
         words, rows, places = self._texts(name, column, before)
