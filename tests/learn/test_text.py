@@ -173,7 +173,10 @@ def test_a_column_may_be_named_like_a_format(tmp_path: Path) -> None:
         (lambda: b'a,b\n1,"' + b"9" * 10_000_000 + b'"\n', "has a cell of more than 131,072"),
         (lambda: b"a,b\n1" + b",2" * 10_000_000, "has more than 16,777,216 characters"),
         (lambda: b"a" * 20_000_000, "the header has more than 16,777,216 characters"),
-        (lambda: b'a,b\n1,2,"' + (b"\n" + b" " * 999 + b'","') * 20_000, "has more than 16,777,216 characters"),
+        (
+            lambda: b'a,b\n1,2,"' + (b"\n" + b" " * 999 + b'","') * 20_000,
+            "has more than 16,777,216 characters",
+        ),
         (lambda: gzip.compress(bytes([49]) * 100_000_000), "has more than 16,777,216 characters"),
     ],
     ids=["a cell", "a quoted cell", "fields", "header", "lines in quotes", "compressed"],
