@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from unrolled.learn.table import Array
+from unrolled.learn.columns import Array
+from unrolled.learn.kinds import check_kind, in_range
 
 Form = Literal["matrix", "cube", "ragged"]
 Target = Literal["step", "sequence"]
@@ -46,17 +47,19 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, reset: bool) -> Batch:
     """``X`` as a batch; sets or checks what scikit-learn keeps of it (``n_features_in_``).
 
     Raises:
-        ValueError: it holds NaN or infinity, no rows, or another number of inputs than in fit.
+        ValueError: it holds NaN or infinity, masked values, dates or categories, no rows, or
+            another number of inputs than in fit.
     """
+    check_kind(X, "X")
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
         X = list(X)
     if _is_ragged(X) or (not reset and _was_ragged(estimator) and _is_rows(X)):
         return _read_ragged(estimator, X, reset=reset)
     if getattr(X, "ndim", None) == 3 or (isinstance(X, list | tuple) and np.ndim(X) == 3):
-        cube = check_array(X, allow_nd=True, dtype=np.float64, input_name="X")
+        cube = in_range(check_array(X, allow_nd=True, dtype=np.float64, input_name="X"), "X")
         _keep_inputs(estimator, cube.shape[2], reset=reset)
         return Batch(cube, np.full(len(cube), cube.shape[1]), "cube")
-    matrix = validate_data(estimator, X, reset=reset, dtype=np.float64)
+    matrix = in_range(validate_data(estimator, X, reset=reset, dtype=np.float64), "X")
     return Batch(matrix[:, :, np.newaxis], np.full(len(matrix), matrix.shape[1]), "matrix")
 
 
@@ -68,9 +71,12 @@ def read_goals(y: Any, batch: Batch, target: Literal["auto", "step", "sequence"]
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
+    check_kind(y, "y")
     if batch.form == "ragged" and target != "sequence" and np.ndim(next(iter(y))) > 0:
         return _read_ragged_goals(y, batch)
-    array = check_array(y, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="y")
+    array = in_range(
+        check_array(y, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="y"), "y"
+    )
     check_consistent_length(batch.data, array)
     steps = batch.data.shape[1]
     per_step = array.ndim == 3 or (
@@ -114,7 +120,7 @@ def _is_rows(X: Any) -> bool:
 
 
 def _read_ragged(estimator: BaseEstimator, X: Sequence[Any], *, reset: bool) -> Batch:
-    rows = [np.asarray(row, dtype=np.float64) for row in X]
+    rows = [_sequence(row, "X") for row in X]
     rows = [row[:, np.newaxis] if row.ndim == 1 else row for row in rows]
     widths = sorted({row.shape[1] for row in rows})
     if len(widths) > 1:
@@ -122,13 +128,13 @@ def _read_ragged(estimator: BaseEstimator, X: Sequence[Any], *, reset: bool) -> 
     lengths = np.array([len(row) for row in rows])
     if lengths.min() == 0:
         raise ValueError(f"sequence {int(lengths.argmin())} of X has no step. Leave it out")
-    check_array(np.concatenate(rows), input_name="X")
+    in_range(check_array(np.concatenate(rows), input_name="X"), "X")
     _keep_inputs(estimator, widths[0], reset=reset)
     return Batch(_padded(rows, lengths, 0.0), lengths, "ragged")
 
 
 def _read_ragged_goals(y: Sequence[Any], batch: Batch) -> Goals:
-    rows = [np.asarray(row, dtype=np.float64) for row in y]
+    rows = [_sequence(row, "y") for row in y]
     columns = rows[0].ndim == 2
     rows = [row if columns else row[:, np.newaxis] for row in rows]
     check_consistent_length(batch.data, rows)
@@ -138,8 +144,15 @@ def _read_ragged_goals(y: Sequence[Any], batch: Batch) -> Goals:
                 f"sequence {index} has {length} steps in X and {len(row)} in y; "
                 "they should be the same"
             )
-    check_array(np.concatenate(rows), input_name="y")
+    in_range(check_array(np.concatenate(rows), input_name="y"), "y")
     return Goals(_padded(rows, batch.lengths, np.nan), "step", columns)
+
+
+def _sequence(row: Any, name: str) -> Array:
+    check_kind(row, name)
+    if np.iscomplexobj(row):
+        raise ValueError(f"Complex data not supported in the sequences of {name}")
+    return np.asarray(row, dtype=np.float64)
 
 
 def _padded(rows: Sequence[Array], lengths: NDArray[np.int64], fill: float) -> Array:

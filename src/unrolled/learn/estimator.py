@@ -18,10 +18,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
+from unrolled.learn.columns import Array
 from unrolled.learn.features import BATCH_AT_ONCE
 from unrolled.learn.loop import LARGEST_RATE, FitSettings, fit
 from unrolled.learn.runtime import reproducible
-from unrolled.learn.table import Array
 from unrolled.learn.train import masked_mse
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.model import Network, NetworkConfig, Scaler

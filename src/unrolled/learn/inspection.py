@@ -19,10 +19,11 @@ from unrolled.inspect.diagnosis import Diagnosis
 from unrolled.inspect.record import record
 from unrolled.inspect.scene import MOST_SERIES, MOST_STEPS, Scene, Series, scene
 from unrolled.inspect.words import Language
+from unrolled.learn.columns import Array
 from unrolled.learn.features import base, features
 from unrolled.learn.inspection_words import Shown, note_of, title_of
 from unrolled.learn.results import SAMPLE
-from unrolled.learn.table import Array, Span, Table, read_table
+from unrolled.learn.table import Span, Table, read_table
 from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare
 from unrolled.model import Run, TableConfig, load_run
 from unrolled.model.folder import Missing

@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 
 from unrolled.learn.baselines import beaten_by
+from unrolled.learn.columns import Array
 from unrolled.learn.plot import Panel, draw_result
-from unrolled.learn.table import Array, Span, Table
+from unrolled.learn.table import Span, Table
 from unrolled.learn.train import Training
 from unrolled.learn.watch_files import WATCH_FILES, save_watch
 from unrolled.learn.wave import SETTLING, WaveResult

@@ -9,9 +9,9 @@ import numpy as np
 from narwhals.typing import IntoDataFrame
 
 from unrolled.errors import InputError
+from unrolled.learn.columns import Array
 from unrolled.learn.features import predict_ends
 from unrolled.learn.predict import read_ends
-from unrolled.learn.table import Array
 from unrolled.learn.windows import goals_of
 from unrolled.model import Run
 from unrolled.model.folder import Missing

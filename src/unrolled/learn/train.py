@@ -13,12 +13,13 @@ from narwhals.typing import IntoDataFrame
 from torch import Tensor
 
 from unrolled.learn.baselines import Score, score_baselines
+from unrolled.learn.columns import Array
 from unrolled.learn.dataset import PARTS, Dataset, read_dataset
 from unrolled.learn.features import BATCH_AT_ONCE, base, features, predict_ends
 from unrolled.learn.loop import FitSettings, History, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.settings import TrainSettings
-from unrolled.learn.table import Array, Span, Table
+from unrolled.learn.table import Span, Table
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.learn.windows import Rows, gather
 from unrolled.model import Network, NetworkConfig, Run, Scaler
