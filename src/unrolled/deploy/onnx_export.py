@@ -13,6 +13,7 @@ import unrolled
 from unrolled.deploy.onnx_build import GraphBuilder
 from unrolled.deploy.onnx_check import check
 from unrolled.deploy.onnx_extra import need
+from unrolled.deploy.onnx_file import DIGEST, LARGEST, UNSEALED, seal
 from unrolled.deploy.onnx_graph import Storage
 from unrolled.deploy.parts import Parts, parts_of
 from unrolled.errors import InputError
@@ -20,8 +21,6 @@ from unrolled.errors import InputError
 OPSET, FORMAT = 17, 8
 """The oldest operator set with all that is used (LayerNormalization), and the version of the format
 that came with it, so that runtimes of some years' age read the file."""
-LARGEST = 2**31 - 1
-"""Bytes of a model in one file: protobuf counts them in 32 bits."""
 
 
 def export_onnx(model: Any, path: str | Path, stateful: bool = True) -> None:
@@ -69,7 +68,7 @@ def write(model: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        draft.write_bytes(model.SerializeToString())
+        draft.write_bytes(seal(model))
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
@@ -96,7 +95,7 @@ def build(parts: Parts, *, stateful: bool, storage: Storage = "float32") -> Any:
 
 def _metadata(parts: Parts, storage: Storage) -> dict[str, str]:
     """What the file says of itself, as texts, some of them JSON."""
-    found: dict[str, str] = {"unrolled.weights": storage}
+    found: dict[str, str] = {"unrolled.weights": storage, DIGEST: UNSEALED}
     if (table := parts.table) is None:
         return found
     for kind, names, scaler in (
