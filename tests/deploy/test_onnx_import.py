@@ -230,7 +230,7 @@ NOT_A_MODULE = {
     "input_forget": ({"input_forget": 1}, "has input_forget=1, which couples"),
     "activations": (
         {"activations": ["Sigmoid", "Relu", "Tanh"]},
-        "has the activations sigmoid, relu, tanh, and sigmoid, tanh, tanh was expected",
+        "has the activations Sigmoid, Relu, Tanh, and Sigmoid, Tanh, Tanh was expected",
     ),
     "peepholes": (
         {"more": ["P"], "constants": {"P": np.ones((1, 9), np.float32)}},
@@ -259,7 +259,7 @@ def test_an_rnns_activations_are_told_apart(tmp_path):
         direction="bidirectional",
         activations=["Tanh", "Relu"],
     )
-    with pytest.raises(InputError, match="tanh or relu, in both directions alike"):
+    with pytest.raises(InputError, match="Tanh or Relu, in both directions alike"):
         unrolled.import_onnx(path)
 
 

@@ -110,8 +110,10 @@ class Constants:
         if tensor is not None:
             return self._stored(tensor, f"tensor {shown(value.name)}{value.scope.within}")
         where = f"{called(node)}{value.scope.within}"
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            return self._stored(node.attribute[0].t, where)
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    return self._stored(attribute.t, where)
         given = [value.scope.find(name) for name in node.input]
         inputs = [None if each is None else self._known[each] for each in given]
         if node.op_type == "Identity":

@@ -40,8 +40,8 @@ def seal(model: Any) -> bytes:
 def load(path: Path) -> Any:
     """Reads a file into an ``onnx.ModelProto`` that is sound as far as ONNX's checker looks.
 
-    Weights in other files are left there. Outputs may lack their type or shape, which ONNX Runtime
-    infers.
+    Weights in other files are left there. Inputs and outputs may lack their shape, and outputs
+    their type, which ONNX Runtime infers.
 
     Raises:
         InputError: it is no ONNX file, or a damaged one; or of an operator set that is not read.
@@ -55,13 +55,16 @@ def load(path: Path) -> Any:
         raise InputError(_broken(path, error)) from error
     _check_digest(path, model, data)
     del data
-    _fill_in_outputs(model)
+    filled = _fill_in_ports(model.graph)
     try:
+        _check_ports(model.graph)
         onnx.checker.check_model(model)
     except (
         Exception
     ) as error:  # beside its own, what protobuf and C++ say of broken names and sizes
         raise InputError(_broken(path, error)) from error
+    for message, field in reversed(filled):
+        message.ClearField(field)
     _check_opset(path, model)
     return model
 
@@ -103,14 +106,32 @@ def _replaced(data: bytes, old: str, new: str) -> bytes:
     return b"".join((before, new.encode() if found else b"", after))
 
 
-def _fill_in_outputs(model: Any) -> None:
-    """Gives outputs without type or shape some: the checker wants them, and nobody reads them."""
-    for port in model.graph.output:
+def _fill_in_ports(graph: Any) -> list[tuple[Any, str]]:
+    """Gives inputs and outputs without shape, and outputs without type, what the checker asks for.
+
+    Returns:
+        The fields that were filled in, each with the message that it belongs to.
+    """
+    filled: list[tuple[Any, str]] = []
+    for port in graph.output:
         if port.type.WhichOneof("value") is None:
             port.type.tensor_type.elem_type = need("onnx").TensorProto.FLOAT
-        kind = port.type.WhichOneof("value")
-        if kind in ("tensor_type", "sparse_tensor_type"):
-            getattr(port.type, kind).shape.SetInParent()
+            filled.append((port, "type"))
+    for port in (*graph.input, *graph.output):
+        kind = port.type.tensor_type
+        if port.type.HasField("tensor_type") and not kind.HasField("shape"):
+            kind.shape.SetInParent()
+            filled.append((kind, "shape"))
+    return filled
+
+
+def _check_ports(graph: Any) -> None:
+    """That tensors which go in and out are of some type, which the checker does not look at."""
+    known = set(need("onnx").TensorProto.DataType.values()) - {0}
+    for port in (*graph.input, *graph.output):
+        kind = port.type.tensor_type
+        if port.type.HasField("tensor_type") and kind.elem_type not in known:
+            raise ValueError(f"{shown(port.name)} is of the unknown type {kind.elem_type}")
 
 
 def _check_opset(path: Path, model: Any) -> None:

@@ -15,7 +15,7 @@ from unrolled.deploy.onnx_gates import ORDER
 from unrolled.deploy.onnx_scope import Scope, Value, called
 from unrolled.errors import InputError
 
-ACTIVATIONS = {"LSTM": ["sigmoid", "tanh", "tanh"], "GRU": ["sigmoid", "tanh"], "RNN": ["tanh"]}
+ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 """The standard's own, of one direction."""
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 PRECISIONS = ("float16", "bfloat16", "float32", "float64")
@@ -69,7 +69,7 @@ class Layer:
         """What the layers of one module have in common."""
         return (
             *(self.scope, self.mode, self.direction, self.batch_first, self.hidden_size),
-            *(self.b is None, self.w.dtype, self.lengths, sorted(self.given)),
+            *(self.reset_first, self.b is None, self.w.dtype, self.lengths, sorted(self.given)),
         )
 
 
@@ -122,6 +122,7 @@ class _Reader:
                 "asks for. Correct the attribute"
             )
         w, r, b = self.weights(directions, hidden)
+        self.check_types(w)
         self.refuse_peepholes(directions, r)
         return Layer(
             node=self.node,
@@ -161,12 +162,14 @@ class _Reader:
         """The cell's name, by the operator and its activations."""
         operator = self.node.op_type
         default = ACTIVATIONS[operator] * directions
-        found = [self.decoded(a).lower() for a in self.options.get("activations", [])] or default
+        found = [self.decoded(a) for a in self.options.get("activations", [])] or default
+        if operator != "RNN":  # of an RNN's, ONNX Runtime minds the case
+            found = [name.capitalize() for name in found]
         if found == default:
             return "RNN_TANH" if operator == "RNN" else str(operator)
-        if operator == "RNN" and found == ["relu"] * directions:
+        if operator == "RNN" and found == ["Relu"] * directions:
             return "RNN_RELU"
-        known = "tanh or relu, in both directions alike"
+        known = "Tanh or Relu, in both directions alike"
         known = known if operator == "RNN" else ", ".join(default)
         raise self.refused(
             f"has the activations {shown(', '.join(found))[1:-1]}, and {known} was expected: "
@@ -220,28 +223,40 @@ class _Reader:
         return array
 
     def input_for(self, w: Array) -> Value:
-        """X, whose sizes and type are checked, if the graph says any."""
+        """X, whose sizes are checked, if the graph says any."""
         if self.x is None:
             raise self.refused("reads no input X. Write the file again")
-        said = self.x.scope.types.get(self.x.name)
-        if said is None or not said.HasField("tensor_type"):
-            return self.x
-        kind = said.tensor_type
-        expected = need("onnx.helper").np_dtype_to_tensor_dtype(w.dtype)
-        if kind.elem_type not in (0, expected):
-            name = need("onnx").TensorProto.DataType.Name
-            raise self.refused(
-                f"its input X is {name(kind.elem_type)}, and its weights are {name(expected)}. "
-                "Convert one of them"
-            )
-        sizes = [s.dim_value if s.HasField("dim_value") else None for s in kind.shape.dim]
-        wanted = (None, None, w.shape[-1])
-        if kind.HasField("shape") and not _fits(wanted, sizes):
-            raise self.refused(
-                f"its input X has the shape {_wanted(sizes)}, and {_wanted(wanted)} was expected "
-                "for its weights W. Correct one of them"
-            )
+        self.check_sizes(self.x, (None, None, w.shape[-1]))
         return self.x
+
+    def check_sizes(self, value: Value, wanted: Sequence[int | None]) -> None:
+        said = value.scope.types.get(value.name)
+        if said is None or not said.HasField("shape"):
+            return
+        sizes = [s.dim_value if s.HasField("dim_value") else None for s in said.shape.dim]
+        if not _fits(wanted, sizes):
+            raise self.refused(
+                f"the graph says that {shown(value.name)} has the shape {_wanted(sizes)}, and "
+                f"{_wanted(wanted)} was expected beside its weights. Correct one of them"
+            )
+
+    def check_types(self, w: Array) -> None:
+        """Of what goes in and out, where the graph says any."""
+        floats = need("onnx.helper").np_dtype_to_tensor_dtype(w.dtype)
+        outputs = [Value(self.scope, name) for name in self.node.output]
+        self.check_type(need("onnx").TensorProto.INT32, self.lengths)
+        for value in (self.x, *self.states.values(), *outputs):
+            self.check_type(floats, value)
+
+    def check_type(self, expected: int, value: Value | None) -> None:
+        said = None if value is None else value.scope.types.get(value.name)
+        if value is None or said is None or said.elem_type in (0, expected):
+            return
+        kinds = {number: name for name, number in need("onnx").TensorProto.DataType.items()}
+        raise self.refused(
+            f"{shown(value.name)} is {kinds.get(said.elem_type, said.elem_type)}, and "
+            f"{kinds[expected]} was expected beside its weights. Convert it"
+        )
 
     def refuse_peepholes(self, directions: int, r: Array) -> None:
         if self.peepholes is None:
@@ -269,6 +284,7 @@ class _Reader:
             if value is None:
                 continue
             if self.constants.why_not(value):
+                self.check_sizes(value, shape)
                 given[name] = value
                 continue
             array = self.constants.get(value)

@@ -51,7 +51,8 @@ class Scope:
 
     Attributes:
         nodes: in their order.
-        inputs: its own inputs, by name.
+        inputs: the names of its own inputs.
+        types: what it says of values as tensors, by name; of some it says nothing, or not all.
         tensors: its initializers, by name.
         sparse: the names of those that are sparse.
         makers: the node that makes each value, by the value's name.
@@ -68,10 +69,11 @@ class Scope:
             self.path = (*outer.path, next(filter(None, node.output), ""), attribute)
             self.within = f", within {attribute} of {called(node)}{outer.within}"
         self.nodes = list(graph.node)
-        self.inputs = {value.name: value.type for value in graph.input}
+        self.inputs = {value.name for value in graph.input}
         self.tensors = {tensor.name: tensor for tensor in graph.initializer}
         self.sparse = {tensor.values.name for tensor in graph.sparse_initializer}
-        self.types = {value.name: value.type for value in graph.value_info} | self.inputs
+        ports = (*graph.value_info, *graph.output, *graph.input)
+        self.types = {value.name: value.type.tensor_type for value in ports}
         self.makers = {name: node for node in self.nodes for name in node.output if name}
         self.order = {id(node): at for at, node in enumerate(self.nodes)}
         self._check_names()
