@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from unrolled.deploy.onnx_extra import need
-from unrolled.deploy.onnx_file import first_words, shown
 from unrolled.deploy.onnx_scope import STANDARD, Value, called
-from unrolled.deploy.onnx_tensor import is_external, read_tensor
+from unrolled.deploy.onnx_soundness import is_external
+from unrolled.deploy.onnx_tensor import read_tensor
+from unrolled.deploy.onnx_words import first_words, shown
 from unrolled.errors import InputError
 
 Array = Any

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.deploy.onnx_extra import need
+from unrolled.deploy.onnx_soundness import check_soundness
+from unrolled.deploy.onnx_words import first_words
 from unrolled.errors import InputError
 
 LARGEST = 2**31 - 1
@@ -17,18 +19,6 @@ DIGEST = "unrolled.digest"
 """The key in a file's metadata: the SHA-256 of the file with zeros in the digest's place."""
 UNSEALED = "0" * 64
 """In the digest's place before there is one."""
-
-
-def shown(name: Any) -> str:
-    """A name out of a file as a message shows it: on one line, and not too long."""
-    text = repr(name)
-    return text if len(text) <= 80 else f"{text[:60]}…{text[-10:]}"
-
-
-def first_words(error: BaseException) -> str:
-    """The beginning of another library's message, on one line."""
-    text = "".join(c if c.isprintable() else " " for c in str(error))
-    return " ".join(text.split())[:160] or type(error).__name__
 
 
 def seal(model: Any) -> bytes:
@@ -55,16 +45,10 @@ def load(path: Path) -> Any:
         raise InputError(_broken(path, error)) from error
     _check_digest(path, model, data)
     del data
-    filled = _fill_in_ports(model.graph)
     try:
-        _check_ports(model.graph)
-        onnx.checker.check_model(model)
-    except (
-        Exception
-    ) as error:  # beside its own, what protobuf and C++ say of broken names and sizes
+        check_soundness(model)
+    except Exception as error:  # beside the checker's own, protobuf's and C++'s of broken names
         raise InputError(_broken(path, error)) from error
-    for message, field in reversed(filled):
-        message.ClearField(field)
     _check_opset(path, model)
     return model
 
@@ -104,34 +88,6 @@ def _replaced(data: bytes, old: str, new: str) -> bytes:
     """With the last occurrence replaced: metadata stand behind the graph."""
     before, found, after = data.rpartition(old.encode())
     return b"".join((before, new.encode() if found else b"", after))
-
-
-def _fill_in_ports(graph: Any) -> list[tuple[Any, str]]:
-    """Gives inputs and outputs without shape, and outputs without type, what the checker asks for.
-
-    Returns:
-        The fields that were filled in, each with the message that it belongs to.
-    """
-    filled: list[tuple[Any, str]] = []
-    for port in graph.output:
-        if port.type.WhichOneof("value") is None:
-            port.type.tensor_type.elem_type = need("onnx").TensorProto.FLOAT
-            filled.append((port, "type"))
-    for port in (*graph.input, *graph.output):
-        kind = port.type.tensor_type
-        if port.type.HasField("tensor_type") and not kind.HasField("shape"):
-            kind.shape.SetInParent()
-            filled.append((kind, "shape"))
-    return filled
-
-
-def _check_ports(graph: Any) -> None:
-    """That tensors which go in and out are of some type, which the checker does not look at."""
-    known = set(need("onnx").TensorProto.DataType.values()) - {0}
-    for port in (*graph.input, *graph.output):
-        kind = port.type.tensor_type
-        if port.type.HasField("tensor_type") and kind.elem_type not in known:
-            raise ValueError(f"{shown(port.name)} is of the unknown type {kind.elem_type}")
 
 
 def _check_opset(path: Path, model: Any) -> None:

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 import unrolled.nn
 from unrolled.deploy.onnx_constants import Constants
-from unrolled.deploy.onnx_file import load, shown
+from unrolled.deploy.onnx_file import load
 from unrolled.deploy.onnx_gates import from_onnx
 from unrolled.deploy.onnx_modules import ResetFirstGRU, Reversed
 from unrolled.deploy.onnx_recurrent import Layer, read_layer
 from unrolled.deploy.onnx_scope import STANDARD, Scope, is_recurrent, nodes_within
 from unrolled.deploy.onnx_stack import stacked
+from unrolled.deploy.onnx_words import shown
 from unrolled.errors import InputError
 
 LISTED = 20

@@ -10,9 +10,9 @@ import numpy as np
 
 from unrolled.deploy.onnx_constants import Array, Constants
 from unrolled.deploy.onnx_extra import need
-from unrolled.deploy.onnx_file import shown
 from unrolled.deploy.onnx_gates import ORDER
 from unrolled.deploy.onnx_scope import Scope, Value, called
+from unrolled.deploy.onnx_words import shown
 from unrolled.errors import InputError
 
 ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from unrolled.deploy.onnx_file import shown
 from unrolled.deploy.onnx_gates import ORDER
+from unrolled.deploy.onnx_soundness import graphs_within
+from unrolled.deploy.onnx_words import shown
 from unrolled.errors import InputError
 
 STANDARD = ("", "ai.onnx")
@@ -35,15 +36,8 @@ def nodes_within(nodes: Iterable[Any]) -> Iterator[Any]:
 
 
 def _within(node: Any) -> Iterator[Any]:
-    for _, graph in _graphs(node):
+    for _, graph in graphs_within(node):
         yield from nodes_within(graph.node)
-
-
-def _graphs(node: Any) -> Iterator[tuple[str, Any]]:
-    """The graphs within a node, by the attribute's name."""
-    for attribute in node.attribute:
-        for graph in (*[attribute.g] * attribute.HasField("g"), *attribute.graphs):
-            yield attribute.name, graph
 
 
 class Scope:
@@ -95,7 +89,7 @@ class Scope:
         """Every node with its scope, those within a node right after it."""
         for node in self.nodes:
             yield self, node
-            for name, graph in _graphs(node):
+            for name, graph in graphs_within(node):
                 yield from Scope(graph, self, (node, name)).walk()
 
     def find(self, name: str) -> Value | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.deploy.onnx_extra import need
-from unrolled.deploy.onnx_file import first_words, shown
+from unrolled.deploy.onnx_soundness import is_external
+from unrolled.deploy.onnx_words import first_words, shown
 from unrolled.errors import InputError
 
 BITS = {
@@ -43,11 +44,6 @@ def read_tensor(tensor: Any, folder: Path, what: str) -> Any:
             f"{what}: the stored tensor can't be read ({first_words(error)}). Write the file "
             "again, with whatever belongs to it beside it"
         ) from error
-
-
-def is_external(tensor: Any) -> bool:
-    """Whether its data are in another file."""
-    return bool(tensor.data_location == need("onnx").TensorProto.EXTERNAL)
 
 
 def stored_bytes(tensor: Any) -> int:
