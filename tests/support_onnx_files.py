@@ -325,6 +325,13 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "an old operator set": (File(change=_opset(6)), "not a whole ONNX file|of operator set 6"),
     "an operator set to come": (File(change=_opset(9999)), "of operator set 9999"),
+    "transpositions without end": (
+        File(
+            before=chain("Transpose", "W", "far", 20_000, perm=[0, 2, 1]),
+            inputs=("x", "far", "R", "B"),
+        ),
+        "what is computed from constants comes to",
+    ),
     "concatenations that double": (
         File(before=doubling(60), inputs=("x", "many", "R", "B")),
         r"what is computed from constants comes to [\d,]+ bytes",

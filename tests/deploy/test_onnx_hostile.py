@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,7 +38,7 @@ def test_unusual_files_are_read(tmp_path: Path, what: str) -> None:
     (module,) = unrolled.import_onnx(written(tmp_path, SOUND[what]())).values()
     operator = what if what in GATES else "LSTM"
     w = File(operator, directions=2 if what == "two directions" else 1).weights["W"]
-    assert_close([module.weight_ih_l0.sum()], [torch.tensor(w[0].sum())], 1e-5)
+    assert_close([module.get_parameter("weight_ih_l0").sum()], [torch.tensor(w[0].sum())], 1e-5)
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -114,7 +115,8 @@ def test_weights_in_a_file_beside_it_are_read(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(data)
     path = written(tmp_path, File(change=external)())
     module = unrolled.import_onnx(path)["n"]
-    assert_close([module.weight_ih_l0[:3]], [torch.from_numpy(File().weights["W"][0, :3])], 0.0)
+    found = module.get_parameter("weight_ih_l0")
+    assert_close([found[:3]], [torch.from_numpy(File().weights["W"][0, :3])], 0.0)
 
 
 @pytest.mark.parametrize("size", [0, 95, 97])
@@ -142,7 +144,7 @@ class Layers:
 
     def __init__(self, operator: str = "LSTM") -> None:
         self.operator = operator
-        self.options: list[dict[str, object]] = [{}, {}]
+        self.options: list[dict[str, Any]] = [{}, {}]
         self.inputs = [["x", "W1", "R", "B"], ["rows", "W2", "R", "B"]]
         self.between: list[onnx.NodeProto] = []
 
@@ -245,8 +247,8 @@ def test_weights_of_nodes_that_share_them_are_apart(tmp_path: Path) -> None:
     lengths_of_one(layers)
     first, second = unrolled.import_onnx(layers.write(tmp_path)).values()
     with torch.no_grad():
-        first.weight_hh_l0.zero_()
-    assert second.weight_hh_l0.any()
+        first.get_parameter("weight_hh_l0").zero_()
+    assert second.get_parameter("weight_hh_l0").any()
 
 
 def test_what_comes_back_trains(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ Array = Any
 AT_LEAST, TIMES = 64 * 2**20, 16
 """How many bytes may be computed from constants: some for every file, and so many times its size.
 Four bits that become float64 are the sixteenfold."""
+A_NODE = 2**14
+"""Bytes that a node is counted for beside its outputs: as long as any takes, however small."""
 SMALL = 256
 """Elements of an input whose values shape inference is given: shapes, axes and limits."""
 REDUCTIONS = frozenset(f"Reduce{kind}" for kind in ("Sum", "Mean", "Max", "Min", "L1", "L2"))
@@ -137,7 +139,7 @@ class Constants:
         except Exception as error:  # onnx has no exception of its own for what does not fit
             raise InputError(_not_computed(where, error)) from error
         read = sum(array.nbytes for array in inputs if array is not None)
-        self.take(sum(sizes) + (read if node.op_type in REDUCTIONS else 0), where)
+        self.take(A_NODE + sum(sizes) + (read if node.op_type in REDUCTIONS else 0), where)
         if node.op_type == "MatMul":
             self.take(sizes[0] * inputs[0].shape[-1], where)  # each element is a sum of so many
         try:
