@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
+from unrolled.learn.duration import AUTO, Limit, resolve
 from unrolled.learn.features import BATCH_AT_ONCE
 from unrolled.learn.loop import LARGEST_RATE, FitSettings, fit
 from unrolled.learn.runtime import reproducible
@@ -46,8 +47,10 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             prediction then sees the steps after it as well.
         dropout: between the layers.
         target: "step", "sequence", or "auto" to tell by the shape of y.
-        epochs: at most so many passes over the training sequences.
+        epochs: at most so many passes over the training sequences. "auto" is 100, or in small data
+            as many as hold 2,000 updates.
         patience: stop after so many epochs without a better validation error, None never to.
+            "auto" is 15, or in small data as many as hold 500 updates.
         validation_fraction: the share of the sequences kept for early stopping, chosen at random;
             without patience none are.
         batch_size: sequences in one update.
@@ -80,8 +83,8 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         bidirectional: bool = False,
         dropout: float = 0.0,
         target: TargetChoice = "auto",
-        epochs: int = 100,
-        patience: int | None = 15,
+        epochs: Limit = AUTO,
+        patience: Limit | None = AUTO,
         validation_fraction: float = 0.15,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
@@ -118,6 +121,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         goals = read_goals(y, batch, self.target)
         random = check_random_state(self.random_state)
         train, held_out = self._split(len(batch.data), random)
+        epochs, patience = resolve(self.epochs, self.patience, len(train), self.batch_size)
 
         self.target_ = goals.target
         self._columns, self._form = goals.columns, batch.form
@@ -137,7 +141,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
                     validate=lambda: masked_mse(
                         self._outputs(data[held_out], lengths[held_out]), scaled[held_out]
                     ).item(),
-                    settings=FitSettings(self.epochs, self.learning_rate, self.clip, self.patience),
+                    settings=FitSettings(epochs, self.learning_rate, self.clip, patience),
                     on_gradients=see,
                 )
         self.n_iter_ = len(self.history_.validation)
@@ -194,7 +198,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             "watch_every",
         ):
             value = getattr(self, name)
-            if value is None and name == "patience":
+            if (name, value) in (("patience", None), ("patience", AUTO), ("epochs", AUTO)):
                 continue
             if not isinstance(value, Integral) or int(value) < 1:
                 raise ValueError(f"{name} should be a whole number of at least 1, got {value!r}")

@@ -15,7 +15,7 @@ from torch import Tensor
 from unrolled.learn.baselines import Score, score_baselines
 from unrolled.learn.dataset import PARTS, Dataset, read_dataset
 from unrolled.learn.features import BATCH_AT_ONCE, base, features, predict_ends
-from unrolled.learn.loop import FitSettings, History, fit
+from unrolled.learn.loop import History, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.settings import TrainSettings
 from unrolled.learn.table import Array, Span, Table
@@ -125,9 +125,7 @@ def _train(
             network,
             losses=lambda: window_losses(network, data, goals, train, settings, generator),
             validate=lambda: _error(network, data, goals, validation, settings.window),
-            settings=FitSettings(
-                settings.epochs, settings.learning_rate, settings.clip or None, settings.patience
-            ),
+            settings=settings.fit_settings(len(train)),
             on_epoch=on_epoch,
             on_gradients=see,
         )
