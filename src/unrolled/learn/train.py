@@ -118,7 +118,7 @@ def _train(
     data = torch.from_numpy(input_scaler.transform(read)).float()
     goals = torch.from_numpy(target_scaler.transform(change)).float()
     train, validation, _ = dataset.ends
-    network = Network(_network_config(settings))
+    network = Network(_network_config(settings)).float()
     probe = _probe(data, goals, train, settings.window) if settings.watch else None
     with watching(network, probe, settings.watch_every, on_record) as see:
         history = fit(
