@@ -20,6 +20,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _limit(word: str) -> int | str:
+    """A number of epochs, or ``auto``; the number itself is checked with the other settings."""
+    try:
+        return word if word == "auto" else int(word)
+    except ValueError:
+        raise typer.BadParameter(f"a whole number or auto was expected, got {word!r}") from None
+
+
 Overwrite = Annotated[bool, typer.Option(help="Write into --out even if it is not empty.")]
 
 
@@ -105,9 +114,21 @@ def train(
         bool | None, typer.Option(help="Read the window in both directions [no].")
     ] = None,
     dropout: Annotated[float | None, typer.Option(help="Between the layers [0].")] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most so many [100].")] = None,
+    epochs: Annotated[
+        Any,
+        typer.Option(
+            help="At most so many [auto: 100, and at least 2,000 updates].",
+            parser=_limit,
+            metavar="<int|auto>",
+        ),
+    ] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without progress [15].")
+        Any,
+        typer.Option(
+            help="Stop after so many epochs without progress [auto: 15, and at least 500 updates].",
+            parser=_limit,
+            metavar="<int|auto>",
+        ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows in an update [64].")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's [0.003].")] = None,

@@ -30,7 +30,8 @@ def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) ->
     dataset = read_dataset(data, settings)
     watched: list[Record] = []
     try:
-        with progress(settings.cell.upper(), settings.epochs) as on_epoch:
+        epochs = settings.fit_settings(len(dataset.ends[0])).epochs
+        with progress(settings.cell.upper(), epochs) as on_epoch:
             training = train_dataset(dataset, settings, on_epoch, watched.append)
     except DivergedError as error:
         raise DivergedError(f"{error}{_left(watched, out)}") from error

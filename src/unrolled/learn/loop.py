@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -83,7 +82,7 @@ def fit(
         optimizer, factor=0.5, patience=(settings.patience or 0) // 2
     )
     history = History()
-    best = copy.deepcopy(network.state_dict())
+    best = _copied(network)
     try:
         for epoch in range(settings.epochs):
             _run_epoch(network, optimizer, losses(), settings.clip, history, on_gradients)
@@ -98,7 +97,7 @@ def fit(
                 )
             if epoch == 0 or error < history.validation[history.best_epoch]:
                 history.best_epoch = epoch
-                best = copy.deepcopy(network.state_dict())
+                best = _copied(network)
             on_epoch(history)
             if settings.patience is not None:
                 halve.step(error)
@@ -111,6 +110,11 @@ def fit(
     network.load_state_dict(best)
     network.eval()
     return history
+
+
+def _copied(network: torch.nn.Module) -> dict[str, Tensor]:
+    """The weights of the moment."""
+    return {name: weight.detach().clone() for name, weight in network.state_dict().items()}
 
 
 def _run_epoch(

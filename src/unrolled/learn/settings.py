@@ -6,7 +6,7 @@ import json
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,7 +18,8 @@ from pydantic import (
 )
 
 from unrolled.errors import InputError
-from unrolled.learn.loop import LARGEST_RATE
+from unrolled.learn.duration import AUTO, resolve
+from unrolled.learn.loop import LARGEST_RATE, FitSettings
 from unrolled.model import TableConfig
 from unrolled.model.folder import Missing
 from unrolled.model.network import CellName
@@ -30,6 +31,8 @@ def _as_list(value: Any) -> Any:
 
 Columns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 
+
+Epochs = Annotated[int, Field(gt=0)] | Literal["auto"]
 
 LARGEST_SEED = 2**63 - 1
 MOST_THREADS = 1024
@@ -56,8 +59,8 @@ class TrainSettings(BaseModel):
     bidirectional: bool = False
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
-    epochs: int = Field(default=100, gt=0)
-    patience: int = Field(default=15, gt=0)
+    epochs: Epochs = AUTO
+    patience: Epochs = AUTO
     batch_size: int = Field(default=64, gt=0)
     learning_rate: float = Field(default=3e-3, gt=0.0, le=LARGEST_RATE)
     clip: float = Field(default=1.0, ge=0.0)
@@ -108,6 +111,11 @@ class TrainSettings(BaseModel):
                 )
             taken.add(name)
         return self
+
+    def fit_settings(self, windows: int) -> FitSettings:
+        """How long and how fast to train on so many windows."""
+        epochs, patience = resolve(self.epochs, self.patience, windows, self.batch_size)
+        return FitSettings(epochs, self.learning_rate, self.clip or None, patience)
 
     def table(self) -> TableConfig:
         """What a run folder keeps of these."""
@@ -173,7 +181,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _explain(error: ValidationError) -> str:
     """The first problem as one line: which setting, what was expected, what came."""
-    first = error.errors()[0]
+    first, *others = error.errors()
     name = str(first["loc"][0]) if first["loc"] else ""
     flag = f"--{name.replace('_', '-')}"
     if first["type"] == "extra_forbidden":
@@ -187,4 +195,7 @@ def _explain(error: ValidationError) -> str:
         return f"{flag} is missing. Name a column of the table"
     if not name:
         return first["msg"].removeprefix("Value error, ")
-    return f"{flag}: {first['msg']}, got {first['input']!r}"
+    words = [
+        e["ctx"]["expected"] for e in others if e["type"] == "literal_error" and e["loc"][0] == name
+    ]
+    return f"{flag}: {' or '.join([first['msg'], *words])}, got {first['input']!r}"

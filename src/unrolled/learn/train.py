@@ -16,7 +16,7 @@ from unrolled.learn.baselines import Score, score_baselines
 from unrolled.learn.columns import Array
 from unrolled.learn.dataset import PARTS, Dataset, read_dataset
 from unrolled.learn.features import BATCH_AT_ONCE, base, features, predict_ends
-from unrolled.learn.loop import FitSettings, History, fit
+from unrolled.learn.loop import History, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.settings import TrainSettings
 from unrolled.learn.table import Span, Table
@@ -119,16 +119,14 @@ def _train(
     data = torch.from_numpy(input_scaler.transform(read)).float()
     goals = torch.from_numpy(target_scaler.transform(change)).float()
     train, validation, _ = dataset.ends
-    network = Network(_network_config(settings))
+    network = Network(_network_config(settings)).float()
     probe = _probe(data, goals, train, settings.window) if settings.watch else None
     with watching(network, probe, settings.watch_every, on_record) as see:
         history = fit(
             network,
             losses=lambda: window_losses(network, data, goals, train, settings, generator),
             validate=lambda: _error(network, data, goals, validation, settings.window),
-            settings=FitSettings(
-                settings.epochs, settings.learning_rate, settings.clip or None, settings.patience
-            ),
+            settings=settings.fit_settings(len(train)),
             on_epoch=on_epoch,
             on_gradients=see,
         )
