@@ -190,8 +190,10 @@ def _read_ragged(estimator: BaseEstimator, X: Sequence[Any], *, reset: bool) -> 
 
 
 def _read_ragged_goals(y: Sequence[Any], batch: Batch) -> Goals:
+    for row in y:
+        _check_sequence(row, "y")
     try:
-        rows = [_sequence(row, "y") for row in y]
+        rows = [np.asarray(row, dtype=np.float64) for row in y]
         columns = rows[0].ndim == 2
         rows = [row if columns else row[:, np.newaxis] for row in rows]
         widths = {row.shape[1:] for row in rows}
@@ -211,10 +213,14 @@ def _read_ragged_goals(y: Sequence[Any], batch: Batch) -> Goals:
 
 
 def _sequence(row: Any, name: str) -> Array:
+    _check_sequence(row, name)
+    return np.asarray(row, dtype=np.float64)
+
+
+def _check_sequence(row: Any, name: str) -> None:
     check_kind(row, name)
     if np.iscomplexobj(row):
         raise ValueError(f"Complex data not supported in the sequences of {name}")
-    return np.asarray(row, dtype=np.float64)
 
 
 def _padded(rows: Sequence[Array], lengths: NDArray[np.int64], fill: float) -> Array:
