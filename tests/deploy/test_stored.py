@@ -69,8 +69,8 @@ def stored(tensors=None, **metadata):
     ("content", "words"),
     [
         (stored(), "not a stream's file"),
-        (stored(format="unrolled-stream", format_version="2"), "has format version 2, and this"),
-        (stored(format="unrolled-stream", format_version="1", model="{}"), "damaged"),
+        (stored(format="unrolled-stream", format_version="1"), "has format version 1, and this"),
+        (stored(format="unrolled-stream", format_version="2", model="{}"), "damaged"),
     ],
 )
 def test_a_file_of_something_else(tmp_path, content, words):

@@ -6,16 +6,26 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
-from unrolled.deploy.plan import CELLS, Array, Linear, Plan, Recurrent, Scales, Weights
-from unrolled.errors import InputError
+from unrolled.deploy.held import Header, NotWholeError, Tensor, read_arrays, read_header
+from unrolled.deploy.plan import (
+    CELLS,
+    SCALERS,
+    Array,
+    Linear,
+    Plan,
+    Recurrent,
+    Scales,
+    Weights,
+    fault_of_scalers,
+)
+from unrolled.deploy.unpack import is_text
+from unrolled.errors import InputError, clip
 from unrolled.runfile import CONFIG, WEIGHTS, read_config
 
 REVERSE = (
@@ -42,12 +52,7 @@ def read_run(folder: Path) -> Plan:
             f"{folder}: can't be streamed: the network {REVERSE}. "
             "Train without --bidirectional, or predict whole tables with: unrolled predict"
         )
-    arrays = _read_arrays(folder / WEIGHTS)
-    if fault := _fault(arrays, network):
-        raise InputError(
-            f"{folder / WEIGHTS}: does not hold what {CONFIG} describes: {fault}. "
-            "Restore the whole folder, or train again"
-        )
+    arrays = _read_arrays(folder / WEIGHTS, network)
     weights = tuple(
         Weights(*[arrays[f"network.recurrent.{name}_l{layer}"] for name in _PARTS])
         for layer in range(network["num_layers"])
@@ -108,6 +113,7 @@ _DEFAULTS: dict[str, Any] = {
     "difference": False,
     "missing": "error",
 }
+_CHOICES = {"cell": tuple(MODES), "missing": ("error", "drop", "interpolate")}
 _LEAST = {
     "input_size": 1,
     "hidden_size": 1,
@@ -148,57 +154,78 @@ def _fault_of(read: dict[str, Any], name: str, fields: dict[str, Any]) -> str | 
     if name not in read:
         return "is missing"
     value, kind = read[name], fields[name]
-    if kind is float and isinstance(value, int):
-        value = float(value)
-    if not isinstance(value, kind) or (kind in (int, float) and isinstance(read[name], bool)):
-        return f"{value!r} does not belong there"
-    if name == "cell" and value not in MODES:
-        return f"one of {', '.join(MODES)} was expected, got {value!r}"
-    if name in _LEAST and value < _LEAST[name]:
-        return f"at least {_LEAST[name]} was expected, got {value}"
+    of_kind = isinstance(value, (int, float) if kind is float else kind)
+    if not of_kind or (kind in (int, float) and isinstance(value, bool)):
+        return f"{clip(repr(value), 60)} does not belong there"
+    if name in _CHOICES and value not in _CHOICES[name]:
+        return f"one of {', '.join(_CHOICES[name])} was expected, got {clip(repr(value), 60)}"
+    if name in _LEAST and not value >= _LEAST[name]:  # NaN is not either
+        return f"at least {_LEAST[name]} was expected, got {clip(value, 60)}"
+    if name == "dropout" and value > 1:
+        return f"at most 1 was expected, got {clip(value, 60)}"
     if kind is list and not (value and all(isinstance(column, str) for column in value)):
-        return f"names of columns were expected, got {value!r}"
+        return f"names of columns were expected, got {clip(repr(value), 60)}"
+    if not all(map(is_text, [value] if isinstance(value, str) else value if kind is list else [])):
+        return f"{clip(repr(value), 60)} is no text"
     return None
 
 
-def _read_arrays(path: Path) -> dict[str, Array]:
+def _read_arrays(path: Path, network: dict[str, Any]) -> dict[str, Array]:
+    """What the file holds, if its header and its numbers are those of such a network."""
     try:
-        return load_file(path)
+        header = read_header(path)
+        fault = _fault_of_header(header, network)
+        arrays = {} if fault else read_arrays(path)
     except FileNotFoundError:
         raise InputError(f"{path}: missing. Restore the whole folder, or train again") from None
-    except (SafetensorError, OSError) as error:
-        words = " ".join(str(error).split())[:160]
+    except (NotWholeError, OSError) as error:
         raise InputError(
-            f"{path}: cut short or damaged ({words}). Restore the file, or train again"
+            f"{path}: cut short or damaged ({clip(error)}). Restore the file, or train again"
         ) from error
+    if fault := fault or _fault_of_numbers(arrays):
+        raise InputError(
+            f"{path}: does not hold what {CONFIG} describes: {fault}. "
+            "Restore the whole folder, or train again"
+        )
+    return arrays
 
 
-def _fault(arrays: dict[str, Array], network: dict[str, Any]) -> str | None:
+def _fault_of_header(header: Header, network: dict[str, Any]) -> str | None:
     """The first difference from the names, shapes and types that the network's file has."""
+    known = set()
+    for name, wanted in _expected(network):  # as far as the file goes, whatever its config says
+        if name not in header.tensors:
+            return f"{name} is missing"
+        if (held := header.tensors[name]) != wanted:
+            return (
+                f"{name} is {held.dtype} {list(held.shape)}, "
+                f"{wanted.dtype} {clip(list(wanted.shape), 60)} was expected"
+            )
+        known.add(name)
+    for name in header.tensors:
+        if name not in known:
+            return f"{clip(name, 60)} belongs to another network"
+    return None
+
+
+def _expected(network: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
     hidden, outputs = network["hidden_size"], network["output_size"]
     rows = CELLS[MODES[network["cell"]]] * hidden
-    expected: dict[str, tuple[tuple[int, ...], str]] = {}
     for layer in range(network["num_layers"]):
         inputs = hidden if layer else network["input_size"]
         for name, shape in zip(
             _PARTS, ((rows, inputs), (rows, hidden), (rows,), (rows,)), strict=True
         ):
-            expected[f"network.recurrent.{name}_l{layer}"] = shape, "float32"
-    expected["network.readout.weight"] = (outputs, hidden), "float32"
-    expected["network.readout.bias"] = (outputs,), "float32"
+            yield f"network.recurrent.{name}_l{layer}", Tensor("F32", shape)
+    yield "network.readout.weight", Tensor("F32", (outputs, hidden))
+    yield "network.readout.bias", Tensor("F32", (outputs,))
     for side, columns in (("input", network["input_size"]), ("target", outputs)):
         for part in ("mean", "scale"):
-            expected[f"scaler.{side}.{part}"] = (columns,), "float64"
-    for name in expected | arrays:
-        if name not in arrays:
-            return f"{name} is missing"
-        if name not in expected:
-            return f"{name} belongs to another network"
-        held, wanted = (arrays[name].shape, arrays[name].dtype.name), expected[name]
-        if held != wanted:
-            return (
-                f"{name} is {held[1]} {list(held[0])}, {wanted[1]} {list(wanted[0])} was expected"
-            )
-        if not np.isfinite(arrays[name]).all():
+            yield f"scaler.{side}.{part}", Tensor("F64", (columns,))
+
+
+def _fault_of_numbers(arrays: dict[str, Array]) -> str | None:
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
             return f"{name} is not finite"
-    return None
+    return fault_of_scalers({name: arrays[f"scaler.{name}"] for name in SCALERS})

@@ -101,7 +101,7 @@ def build(plan: Plan, batch: int) -> Stepper:
     if plan.scales is not None:
         s = plan.scales
         stepper.scale(
-            *[v.tolist() for v in (s.input_mean, s.input_scale, s.output_mean, s.output_scale)],
+            *[v.tolist() for v in (*s.arrays().values(), s.limit)],
             list(s.differs),
             list(s.base),
         )
