@@ -69,7 +69,7 @@ def stored(tensors=None, **metadata):
     ("content", "words"),
     [
         (stored(), "not a stream's file"),
-        (stored(format="unrolled-stream", format_version="1"), "has format version 1, and this"),
+        (stored(format="unrolled-stream", format_version="1"), "has format version '1', and this"),
         (stored(format="unrolled-stream", format_version="2", model="{}"), "damaged"),
     ],
 )

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 import unrolled
-from unrolled.errors import DivergedError, InputError
+from unrolled.cli.process import Commands, run_command
+from unrolled.errors import InputError
 
 app = typer.Typer(
     name="unrolled",
     help="Recurrent networks you can train from a table, look into, and run at full CPU speed.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    cls=Commands,
 )
 
 Overwrite = Annotated[bool, typer.Option(help="Write into --out even if it is not empty.")]
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Runs the command; what a user can mend becomes one line on stderr and exit code 2."""
-    try:
-        app()
-    except InputError as error:
-        _fail(str(error), code=2)
-    except OSError as error:
-        _fail(f"{error.filename or 'a file'}: {error.strerror or error}", code=2)
-    except DivergedError as error:
-        _fail(f"training stopped: {error}", code=1)
-
-
-def _fail(message: str, *, code: int) -> NoReturn:
-    print(f"unrolled: error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+    run_command(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -142,7 +130,7 @@ def train(
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Annotated[Path, typer.Argument(help="A table with the run's input columns.")],
-    out: Annotated[Path, typer.Option(help="The .csv file to write.")],
+    out: Annotated[Path, typer.Option(help="The .csv, .tsv or .parquet file to write.")],
     missing: Annotated[
         str | None, typer.Option(help="error, drop or interpolate [as in training].")
     ] = None,
@@ -161,7 +149,7 @@ def inspect(
         Path | None,
         typer.Argument(help="A table with the run's columns [the run's own sample.csv]."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(help="The .html page to write.")] = Path("report.html"),
     steps: Annotated[int, typer.Option(help="How many rows to show, 3 to 1000.")] = 200,
     end: Annotated[
         int | None, typer.Option(help="The last row to show, from 1 [the table's last].")

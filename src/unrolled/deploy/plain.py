@@ -6,15 +6,16 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
-from unrolled.deploy.held import Header, NotWholeError, Tensor, read_arrays, read_header
 from unrolled.deploy.plan import (
-    CELLS,
     SCALERS,
     Array,
     Linear,
@@ -25,8 +26,17 @@ from unrolled.deploy.plan import (
     fault_of_scalers,
 )
 from unrolled.deploy.unpack import is_text
-from unrolled.errors import InputError, clip
-from unrolled.runfile import CONFIG, WEIGHTS, read_config
+from unrolled.errors import InputError
+from unrolled.files import short
+from unrolled.runfile import (
+    CONFIG,
+    WEIGHTS,
+    check_config,
+    check_size,
+    consistent,
+    read_config,
+    read_weights,
+)
 
 REVERSE = (
     "is bidirectional, and its reverse direction reads from a sequence's last step, which a stream "
@@ -43,16 +53,22 @@ def read_run(folder: Path) -> Plan:
         InputError: the folder or a file is missing, cut short, damaged or of another version, or
             the network can't stream.
     """
+    return consistent(folder, _read)
+
+
+def _read(folder: Path) -> Plan:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such run folder. Make one with: unrolled train")
-    config = _read_config(folder / CONFIG)
+    content = read_config(folder / CONFIG)
+    config = _checked(folder / CONFIG, content)
     network, table = config["network"], config["table"]
     if network["bidirectional"]:
         raise InputError(
             f"{folder}: can't be streamed: the network {REVERSE}. "
             "Train without --bidirectional, or predict whole tables with: unrolled predict"
         )
-    arrays = _read_arrays(folder / WEIGHTS, network)
+    check_config(folder / CONFIG, content)
+    arrays = _read_arrays(folder, content | config)
     weights = tuple(
         Weights(*[arrays[f"network.recurrent.{name}_l{layer}"] for name in _PARTS])
         for layer in range(network["num_layers"])
@@ -126,9 +142,8 @@ _LEAST = {
 """All as in ``NetworkConfig`` and ``TableConfig``."""
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    content = read_config(path)
-    read = {}
+def _checked(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
     for part, fields in (("network", _NETWORK), ("table", _TABLE)):
         given = content.get(part)
         defaults = {name: value for name, value in _DEFAULTS.items() if name in fields}
@@ -154,74 +169,48 @@ def _fault_of(read: dict[str, Any], name: str, fields: dict[str, Any]) -> str | 
     if name not in read:
         return "is missing"
     value, kind = read[name], fields[name]
-    of_kind = isinstance(value, (int, float) if kind is float else kind)
-    if not of_kind or (kind in (int, float) and isinstance(value, bool)):
-        return f"{clip(repr(value), 60)} does not belong there"
+    if kind is float and isinstance(value, int):
+        value = float(min(value, sys.maxsize))  # a larger one is as wrong
+    if not isinstance(value, kind) or (kind in (int, float) and isinstance(read[name], bool)):
+        return f"{short(value)} does not belong there"
+    return _fault_of_value(value, name)
+
+
+def _fault_of_value(value: Any, name: str) -> str | None:
+    """What is wrong with a setting's value, which is of the right type."""
     if name in _CHOICES and value not in _CHOICES[name]:
-        return f"one of {', '.join(_CHOICES[name])} was expected, got {clip(repr(value), 60)}"
-    if name in _LEAST and not value >= _LEAST[name]:  # NaN is not either
-        return f"at least {_LEAST[name]} was expected, got {clip(value, 60)}"
+        return f"one of {', '.join(_CHOICES[name])} was expected, got {short(value)}"
+    if name in _LEAST and value < _LEAST[name]:
+        return f"at least {_LEAST[name]} was expected, got {short(value)}"
     if name == "dropout" and value > 1:
-        return f"at most 1 was expected, got {clip(value, 60)}"
-    if kind is list and not (value and all(isinstance(column, str) for column in value)):
-        return f"names of columns were expected, got {clip(repr(value), 60)}"
-    if not all(map(is_text, [value] if isinstance(value, str) else value if kind is list else [])):
-        return f"{clip(repr(value), 60)} is no text"
+        return f"at most 1 was expected, got {short(value)}"
+    if isinstance(value, int) and (fault := check_size(value, name)):
+        return fault
+    if isinstance(value, list) and not (value and all(map(_is_name, value))):
+        return f"names of columns were expected, got {short(value)}"
+    if isinstance(value, str) and not _is_name(value):
+        return f"a name was expected, got {short(value)}"
     return None
 
 
-def _read_arrays(path: Path, network: dict[str, Any]) -> dict[str, Array]:
-    """What the file holds, if its header and its numbers are those of such a network."""
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and is_text(value)
+
+
+def _read_arrays(folder: Path, content: dict[str, Any]) -> dict[str, Array]:
+    path = folder / WEIGHTS
     try:
-        header = read_header(path)
-        fault = _fault_of_header(header, network)
-        arrays = {} if fault else read_arrays(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing. Restore the whole folder, or train again") from None
-    except (NotWholeError, OSError) as error:
+        arrays = load(read_weights(folder, content))
+    except SafetensorError as error:
         raise InputError(
-            f"{path}: cut short or damaged ({clip(error)}). Restore the file, or train again"
+            f"{path}: cut short or damaged ({error}). Restore the file, or train again"
         ) from error
-    if fault := fault or _fault_of_numbers(arrays):
+    if fault := _fault_of_numbers(arrays):
         raise InputError(
             f"{path}: does not hold what {CONFIG} describes: {fault}. "
             "Restore the whole folder, or train again"
         )
     return arrays
-
-
-def _fault_of_header(header: Header, network: dict[str, Any]) -> str | None:
-    """The first difference from the names, shapes and types that the network's file has."""
-    known = set()
-    for name, wanted in _expected(network):  # as far as the file goes, whatever its config says
-        if name not in header.tensors:
-            return f"{name} is missing"
-        if (held := header.tensors[name]) != wanted:
-            return (
-                f"{name} is {held.dtype} {list(held.shape)}, "
-                f"{wanted.dtype} {clip(list(wanted.shape), 60)} was expected"
-            )
-        known.add(name)
-    for name in header.tensors:
-        if name not in known:
-            return f"{clip(name, 60)} belongs to another network"
-    return None
-
-
-def _expected(network: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    hidden, outputs = network["hidden_size"], network["output_size"]
-    rows = CELLS[MODES[network["cell"]]] * hidden
-    for layer in range(network["num_layers"]):
-        inputs = hidden if layer else network["input_size"]
-        for name, shape in zip(
-            _PARTS, ((rows, inputs), (rows, hidden), (rows,), (rows,)), strict=True
-        ):
-            yield f"network.recurrent.{name}_l{layer}", Tensor("F32", shape)
-    yield "network.readout.weight", Tensor("F32", (outputs, hidden))
-    yield "network.readout.bias", Tensor("F32", (outputs,))
-    for side, columns in (("input", network["input_size"]), ("target", outputs)):
-        for part in ("mean", "scale"):
-            yield f"scaler.{side}.{part}", Tensor("F64", (columns,))
 
 
 def _fault_of_numbers(arrays: dict[str, Array]) -> str | None:

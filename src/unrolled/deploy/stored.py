@@ -6,6 +6,7 @@ read so that a file of which a bit was flipped is refused.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -16,13 +17,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from safetensors.numpy import save
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 import unrolled
-from unrolled.deploy.held import Header, NotWholeError, header_of, read_arrays, read_header
 from unrolled.deploy.plan import Array, Plan, pack
 from unrolled.deploy.unpack import unpack
 from unrolled.errors import InputError, clip
+from unrolled.files import Header, parse_json, read_file, read_header, regular_size, short
+from unrolled.resources import check_memory
 
 FORMAT, FORMAT_VERSION = "unrolled-stream", "2"
 DIGEST = "digest"
@@ -44,7 +48,7 @@ def write(path: Path, plan: Plan, state: dict[str, Array]) -> None:
         "unrolled_version": unrolled.__version__,
         "model": json.dumps(described),
     }
-    digest = header_of(metadata, tensors).digest(tensors, without=DIGEST)
+    digest = _digest(metadata, tensors)
     with _draft(path) as draft, draft.open("xb") as file:
         _lock(file)
         file.write(save(tensors, metadata | {DIGEST: digest}))
@@ -122,26 +126,43 @@ def read(path: Path) -> tuple[Plan, dict[str, Array]]:
     Raises:
         InputError: the file is missing, damaged, no stream's, or of another version.
     """
+    metadata, arrays = _read(path)
+    if _digest(metadata, arrays) != metadata[DIGEST]:
+        raise InputError(f"{path}: damaged (its digest is another). Restore the file")
+    try:
+        plan = unpack(parse_json(metadata["model"].encode()), _within(arrays, "model."))
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({clip(error)}). Restore the file") from error
+    return plan, _within(arrays, "state.")
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
+    """The metadata and the arrays of a stream's file of this version."""
     try:
         header = read_header(path)
         _insist_on_version(path, header)
-        arrays = read_arrays(path)
+        # Once as it is on the disk, once as what is made of it.
+        check_memory(2 * regular_size(path), f"{path}: to read it", "Take a smaller batch_size")
+        return header.metadata, load(read_file(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Stream.save makes one") from None
-    except NotWholeError as error:
-        raise InputError(f"{path}: not a whole stream ({error}). Restore the file") from error
+    except InputError:
+        raise
     except OSError as error:
         words = error.strerror or error
         raise InputError(f"{path}: can't be read ({words}). Restore the file") from error
-    if header.digest(arrays, without=DIGEST) != header.metadata.get(DIGEST):
-        raise InputError(f"{path}: damaged (its digest is another). Restore the file")
-    try:
-        plan = unpack(json.loads(header.metadata["model"]), _within(arrays, "model."))
-    except RecursionError:
-        raise InputError(f"{path}: damaged (nested without end). Restore the file") from None
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({clip(error)}). Restore the file") from error
-    return plan, _within(arrays, "state.")
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: not a whole stream ({clip(error)}). Restore the file") from error
+
+
+def _digest(metadata: dict[str, str], arrays: dict[str, Array]) -> str:
+    """SHA-256 over all that a file says, but for the digest itself, whatever its layout."""
+    said = {name: text for name, text in metadata.items() if name != DIGEST}
+    kinds = {name: (array.dtype.str, array.shape) for name, array in arrays.items()}
+    digest = hashlib.sha256(json.dumps([said, kinds], sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
 
 
 def _insist_on_version(path: Path, header: Header) -> None:
@@ -150,12 +171,14 @@ def _insist_on_version(path: Path, header: Header) -> None:
         raise InputError(f"{path}: not a stream's file (no format {FORMAT!r})")
     if metadata.get("format_version") != FORMAT_VERSION:
         raise InputError(
-            f"{path}: has format version {clip(metadata.get('format_version'), 60)}, and this "
+            f"{path}: has format version {short(metadata.get('format_version'))}, and this "
             f"unrolled ({unrolled.__version__}) reads {FORMAT_VERSION}. Install the unrolled that "
             f"wrote it ({clip(metadata.get('unrolled_version', 'unknown'), 60)})"
         )
-    if metadata.keys() != METADATA or not all(
-        name.startswith(("model.", "state.")) for name in header.tensors
+    if (
+        metadata.keys() != METADATA
+        or not all(name.startswith(("model.", "state.")) for name in header.tensors)
+        or not all(kind.dtype in ("F32", "F64", "I64") for kind in header.tensors.values())
     ):
         raise InputError(f"{path}: damaged (it holds what no stream has). Restore the file")
 

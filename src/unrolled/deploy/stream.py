@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from unrolled.deploy import stepping
 from unrolled.deploy.plan import Array, Plan, same
 from unrolled.errors import InputError, clip
+from unrolled.files import short
+from unrolled.resources import LARGEST_SIZE
 
 MOST_STEPS = 2**53
 """Up to here float64 tells whole numbers apart; a row each microsecond takes 285 years."""
@@ -50,9 +52,11 @@ class Stream:
     """
 
     def __init__(self, model: Any, batch_size: int = 1) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        is_whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
+        if not is_whole or not 1 <= batch_size <= LARGEST_SIZE:
             raise InputError(
-                f"batch_size should be a whole number of at least 1, got {batch_size!r}"
+                f"batch_size should be a whole number from 1 to {LARGEST_SIZE}, got "
+                f"{short(batch_size)}"
             )
         self._set_up(_plan_of(model), batch_size)
 

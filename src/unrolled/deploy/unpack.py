@@ -26,7 +26,7 @@ from unrolled.deploy.plan import (
     Scales,
     Weights,
 )
-from unrolled.errors import clip
+from unrolled.files import short
 
 KEYS = {"dtype", "input_size", "output_size", "inputs", "targets", "group", "ahead", "layers"}
 KEYS_OF_SCALES = {"differs", "base"}
@@ -110,7 +110,7 @@ class _Store:
     def insist_on_all_used(self) -> None:
         for name in self.arrays:
             if name not in self.used:
-                raise ValueError(f"{clip(name, 60)} belongs to no layer")
+                raise ValueError(f"{short(name)} belongs to no layer")
 
 
 def _layer(described: Any, name: str, width: int, store: _Store) -> Layer:
@@ -192,24 +192,24 @@ def _columns(values: Any, count: int, name: str) -> tuple[str, ...]:
 
 def _insist_on_keys(given: dict[str, Any], expected: set[str], name: str) -> None:
     for key in sorted(expected ^ given.keys()):
-        raise ValueError(f"{name}: {clip(key, 60)} {'is missing' if key in expected else '?'}")
+        raise ValueError(f"{name}: {short(key)} {'is missing' if key in expected else '?'}")
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{name}: an object was expected, got {clip(repr(value), 60)}")
+        raise ValueError(f"{name}: an object was expected, got {short(value)}")
     return value
 
 
 def _list(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list):
-        raise ValueError(f"{name}: a list was expected, got {clip(repr(value), 60)}")
+        raise ValueError(f"{name}: a list was expected, got {short(value)}")
     return value
 
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str) or not is_text(value):
-        raise ValueError(f"{name}: a text was expected, got {clip(repr(value), 60)}")
+        raise ValueError(f"{name}: a text was expected, got {short(value)}")
     return value
 
 
@@ -225,7 +225,7 @@ def is_text(value: str) -> bool:
 def _size(value: Any, name: str, *, least: int = 1) -> int:
     if type(value) is not int or value < least:
         raise ValueError(
-            f"{name}: a whole number of at least {least} was expected, got {clip(repr(value), 60)}"
+            f"{name}: a whole number of at least {least} was expected, got {short(value)}"
         )
     return value
 
@@ -234,13 +234,11 @@ def _real(value: Any, name: str) -> float:
     if type(value) is int:
         value = float(value) if abs(value) < 2**63 else math.inf
     if type(value) is not float or not math.isfinite(value):
-        raise ValueError(f"{name}: a finite number was expected, got {clip(repr(value), 60)}")
+        raise ValueError(f"{name}: a finite number was expected, got {short(value)}")
     return value
 
 
 def _one_of(value: Any, known: tuple[str, ...], name: str) -> str:
     if not isinstance(value, str) or value not in known:
-        raise ValueError(
-            f"{name}: one of {', '.join(known)} was expected, got {clip(repr(value), 60)}"
-        )
+        raise ValueError(f"{name}: one of {', '.join(known)} was expected, got {short(value)}")
     return value

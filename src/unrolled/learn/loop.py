@@ -50,6 +50,11 @@ class History:
     best_epoch: int = -1
     interrupted: bool = False
 
+    def keep_whole_epochs(self) -> None:
+        """Forgets what was noted of an epoch that was broken off."""
+        for course in (self.train, self.gradient_norm):
+            del course[len(self.validation) :]
+
 
 def fit(
     network: torch.nn.Module,
@@ -72,7 +77,8 @@ def fit(
             clipped; it may look, and has to leave weights, gradients and random numbers alone.
 
     Returns:
-        The history. Ctrl-C ends training early with the best weights so far, and it says so.
+        The history. Ctrl-C (KeyboardInterrupt) ends training early with the best weights so far,
+        and it says so.
 
     Raises:
         DivergedError: a loss or a gradient is not finite.
@@ -90,15 +96,18 @@ def fit(
             network.eval()
             with torch.no_grad():
                 error = validate()
-            history.validation.append(error)
             if not math.isfinite(error):
                 raise DivergedError(
                     f"the validation error became {error} after epoch {epoch + 1}: "
                     f"{_cause(network, history.gradient_norm[-1])}"
                 )
             if epoch == 0 or error < history.validation[history.best_epoch]:
-                history.best_epoch = epoch
-                best = copy.deepcopy(network.state_dict())
+                # A signal may come at any call: none stands between what belongs together.
+                weights = copy.deepcopy(network.state_dict())
+                history.validation.append(error)
+                best, history.best_epoch = weights, epoch
+            else:
+                history.validation.append(error)
             on_epoch(history)
             if settings.patience is not None:
                 halve.step(error)
@@ -106,8 +115,11 @@ def fit(
                     break
     except KeyboardInterrupt:
         if history.best_epoch < 0:
-            raise
+            raise KeyboardInterrupt(
+                "interrupted before the first epoch was done: nothing was kept"
+            ) from None
         history.interrupted = True
+        history.keep_whole_epochs()
     network.load_state_dict(best)
     network.eval()
     return history

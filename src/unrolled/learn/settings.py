@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,10 +17,13 @@ from pydantic import (
 )
 
 from unrolled.errors import InputError
+from unrolled.files import parse_json, read_file, short
 from unrolled.learn.loop import LARGEST_RATE
 from unrolled.model import TableConfig
 from unrolled.model.folder import Missing
 from unrolled.model.network import CellName
+from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
+from unrolled.runfile import LARGEST_CONFIG
 
 
 def _as_list(value: Any) -> Any:
@@ -43,28 +45,28 @@ class TrainSettings(BaseModel):
     input: Columns
     target: Columns
     group: str | None = None
-    window: int = Field(default=32, gt=0)
-    ahead: int = Field(default=0, ge=0)
+    window: int = Field(default=32, gt=0, le=LARGEST_SIZE)
+    ahead: int = Field(default=0, ge=0, le=LARGEST_SIZE)
     difference: bool = False
     missing: Missing = "error"
     validation: float = Field(default=0.15, gt=0.0, lt=1.0)
     test: float = Field(default=0.15, gt=0.0, lt=1.0)
 
     cell: CellName = "lstm"
-    hidden_size: int = Field(default=32, gt=0)
-    num_layers: int = Field(default=1, gt=0)
+    hidden_size: int = Field(default=32, gt=0, le=LARGEST_SIZE)
+    num_layers: int = Field(default=1, gt=0, le=MOST_LAYERS)
     bidirectional: bool = False
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
-    epochs: int = Field(default=100, gt=0)
-    patience: int = Field(default=15, gt=0)
-    batch_size: int = Field(default=64, gt=0)
+    epochs: int = Field(default=100, gt=0, le=LARGEST_SIZE)
+    patience: int = Field(default=15, gt=0, le=LARGEST_SIZE)
+    batch_size: int = Field(default=64, gt=0, le=LARGEST_SIZE)
     learning_rate: float = Field(default=3e-3, gt=0.0, le=LARGEST_RATE)
     clip: float = Field(default=1.0, ge=0.0)
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     threads: int | None = Field(default=None, gt=0, le=MOST_THREADS)
     watch: bool = False
-    watch_every: int = Field(default=50, gt=0)
+    watch_every: int = Field(default=50, gt=0, le=LARGEST_SIZE)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> TrainSettings:
@@ -141,7 +143,7 @@ def read_settings(flags: dict[str, Any], config: Path | None) -> tuple[Path, Pat
         if name not in values:
             raise InputError(f"{where}{name} is missing. Name {flag}")
         if not isinstance(values[name], str | Path):
-            raise InputError(f"{where}{name}: a path was expected, got {values[name]!r}")
+            raise InputError(f"{where}{name}: a path was expected, got {short(values[name])}")
     data, out = Path(values.pop("data")), Path(values.pop("out"))
     try:
         return data, out, TrainSettings.model_validate(values)
@@ -150,22 +152,22 @@ def read_settings(flags: dict[str, Any], config: Path | None) -> tuple[Path, Pat
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    kind = path.suffix.lower()
+    if kind not in (".toml", ".json"):
+        raise InputError(f"{path}: a .toml or .json file was expected")
     try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() == ".toml":
-            content: Any = tomllib.loads(text)
-        elif path.suffix.lower() == ".json":
-            content = json.loads(text)
-        else:
-            raise InputError(f"{path}: a .toml or .json file was expected")
+        data = read_file(path, LARGEST_CONFIG)
+        content: Any = parse_json(data) if kind == ".json" else tomllib.loads(data.decode())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Check --config") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder. Name a .toml or .json file") from None
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}. Check --config") from error
+    except RecursionError:
+        raise InputError(f"{path}: can't be read: is nested too deep. Correct it") from None
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: can't be read: {error}") from error
+        raise InputError(f"{path}: can't be read: {error}. Correct it") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: names with values were expected, got a {type(content).__name__}")
     return {key.replace("-", "_"): value for key, value in content.items()}
@@ -178,7 +180,7 @@ def _explain(error: ValidationError) -> str:
     flag = f"--{name.replace('_', '-')}"
     if first["type"] == "extra_forbidden":
         near = get_close_matches(name, TrainSettings.model_fields, n=1)
-        return f"no setting {name!r}. " + (
+        return f"no setting {short(name)}. " + (
             f"Did you mean {near[0]!r}?"
             if near
             else f"There are: {', '.join(TrainSettings.model_fields)}"
@@ -187,4 +189,4 @@ def _explain(error: ValidationError) -> str:
         return f"{flag} is missing. Name a column of the table"
     if not name:
         return first["msg"].removeprefix("Value error, ")
-    return f"{flag}: {first['msg']}, got {first['input']!r}"
+    return f"{flag}: {first['msg']}, got {short(first['input'])}"
