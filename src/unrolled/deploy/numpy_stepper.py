@@ -129,7 +129,7 @@ class NumpyStepper:
 
     def add_linear(self, weight: Array, bias: Array | None) -> None:
         """W·x + b."""
-        self._insist(weight, "a weight", len(weight), self.size)
+        self._insist(weight, "a weight", max(len(weight), 1), self.size)
         self._insist(bias, "a bias", len(weight))
         self._add(
             _Plain(lambda x: x @ weight.T if bias is None else x @ weight.T + bias), len(weight)
