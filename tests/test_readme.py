@@ -65,7 +65,8 @@ def test_the_python_of_the_page_on_looking_into_a_run_runs(tmp_path, monkeypatch
     (code,) = code_blocks("docs/inspect.md", "python")
     monkeypatch.chdir(tmp_path)
     frame = wave_frame(1000)
-    save_training(train_table(frame, quick(test=0.3)), Path("demo"), overwrite=False)
+    Path("demo").mkdir()
+    save_training(train_table(frame, quick(test=0.3)), Path("demo"))
     exec(compile(code, "docs/inspect.md", "exec"), {})
     assert len(list((tmp_path / "figures").iterdir())) == 5
 

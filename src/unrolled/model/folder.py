@@ -115,8 +115,8 @@ def save_run(run: Run, folder: Path, beside: Sequence[str] = ()) -> None:
     """
     tensors = {f"network.{name}": t for name, t in run.network.state_dict().items()}
     for name, scaler in zip(SCALERS, (run.input_scaler, run.target_scaler), strict=True):
-        tensors[f"scaler.{name}.mean"] = torch.from_numpy(scaler.mean)
-        tensors[f"scaler.{name}.scale"] = torch.from_numpy(scaler.scale)
+        tensors[f"scaler.{name}.mean"] = torch.tensor(scaler.mean)
+        tensors[f"scaler.{name}.scale"] = torch.tensor(scaler.scale)
     (folder / WEIGHTS).write_bytes(save(tensors))
     digests = {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
