@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,8 +27,9 @@ DICTIONARY: Sequence[bytes] = (
     *(b"\xef\xbb\xbf", b"\xd9\xa1", b"[" * 2000, b"{}" * 1000, b"9" * 5000, b"0" * 140_000),
 )
 
-_FOLDER = tempfile.TemporaryDirectory()
-STATE = Path(_FOLDER.name) / "s"
+_FOLDER = Path(tempfile.mkdtemp())
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
+STATE = _FOLDER / "s"
 
 RUNS: Sequence[Run] = (
     make_run(),

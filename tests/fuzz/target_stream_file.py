@@ -6,8 +6,10 @@ that it should have: then no number in it may do any harm.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,8 +37,9 @@ DICTIONARY: Sequence[bytes] = (
     *(b"9223372036854775807", b"4611686018427387904", b"100000", b"[[[[[[[[", b"__metadata__"),
 )
 
-_FOLDER = tempfile.TemporaryDirectory()
-PATH = Path(_FOLDER.name) / "s"
+_FOLDER = Path(tempfile.mkdtemp())
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
+PATH = _FOLDER / "s"
 
 
 def _saved(make: Callable[[], Any], batch_size: int = 1, rows: int = 2) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -193,10 +194,11 @@ class _Lines:
             if words is not None:
                 complain(words)
             return written
-        if not np.isfinite(self.result).all():
+        values = self.result.tolist()
+        if not all(map(math.isfinite, values)):
             self._insist_on_finite()
         self.rows += 1
-        return self.format.write(self.result.tolist(), text)
+        return self.format.write(values, text)
 
     def insist_on_a_row(self) -> None:
         """That of the lines that came one was a row."""
