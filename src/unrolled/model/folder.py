@@ -189,7 +189,7 @@ def _load(folder: Path) -> Run:
 
 def _checked(content: dict[str, Any], path: Path) -> RunConfig:
     try:
-        return RunConfig.model_validate(content)
+        return RunConfig.model_validate(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
