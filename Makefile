@@ -47,7 +47,7 @@ sanitize: $(VENV)/.run $(VENV)/.dev ## the core's tests under AddressSanitizer a
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	sh -c '$(BIN)/python -c "from unrolled.scan import native; assert \"$(SANITIZED)\" in native._core.__file__" && \
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/scan tests/nn/test_lengths.py \
-	  tests/deploy/test_stream.py tests/deploy/test_models.py \
+	  tests/deploy/test_stream.py tests/deploy/test_models.py tests/deploy/test_stepper_calls.py \
 	  -k "not test_memory and not takes_no_memory and not test_offsets and not only_the_states \
 	  and not from_outside"'
 

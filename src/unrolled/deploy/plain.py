@@ -15,7 +15,17 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from unrolled.deploy.plan import Array, Linear, Plan, Recurrent, Scales, Weights
+from unrolled.deploy.plan import (
+    SCALERS,
+    Array,
+    Linear,
+    Plan,
+    Recurrent,
+    Scales,
+    Weights,
+    fault_of_scalers,
+)
+from unrolled.deploy.unpack import is_text
 from unrolled.errors import InputError
 from unrolled.files import short
 from unrolled.runfile import (
@@ -119,6 +129,7 @@ _DEFAULTS: dict[str, Any] = {
     "difference": False,
     "missing": "error",
 }
+_CHOICES = {"cell": tuple(MODES), "missing": ("error", "drop", "interpolate")}
 _LEAST = {
     "input_size": 1,
     "hidden_size": 1,
@@ -162,17 +173,28 @@ def _fault_of(read: dict[str, Any], name: str, fields: dict[str, Any]) -> str | 
         value = float(min(value, sys.maxsize))  # a larger one is as wrong
     if not isinstance(value, kind) or (kind in (int, float) and isinstance(read[name], bool)):
         return f"{short(value)} does not belong there"
-    if name == "cell" and value not in MODES:
-        return f"one of {', '.join(MODES)} was expected, got {short(value)}"
+    return _fault_of_value(value, name)
+
+
+def _fault_of_value(value: Any, name: str) -> str | None:
+    """What is wrong with a setting's value, which is of the right type."""
+    if name in _CHOICES and value not in _CHOICES[name]:
+        return f"one of {', '.join(_CHOICES[name])} was expected, got {short(value)}"
     if name in _LEAST and value < _LEAST[name]:
         return f"at least {_LEAST[name]} was expected, got {short(value)}"
     if name == "dropout" and value > 1:
         return f"at most 1 was expected, got {short(value)}"
-    if kind is int and (fault := check_size(value, name)):
+    if isinstance(value, int) and (fault := check_size(value, name)):
         return fault
-    if kind is list and not (value and all(isinstance(column, str) for column in value)):
+    if isinstance(value, list) and not (value and all(map(_is_name, value))):
         return f"names of columns were expected, got {short(value)}"
+    if isinstance(value, str) and not _is_name(value):
+        return f"a name was expected, got {short(value)}"
     return None
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and is_text(value)
 
 
 def _read_arrays(folder: Path, content: dict[str, Any]) -> dict[str, Array]:
@@ -183,10 +205,16 @@ def _read_arrays(folder: Path, content: dict[str, Any]) -> dict[str, Array]:
         raise InputError(
             f"{path}: cut short or damaged ({error}). Restore the file, or train again"
         ) from error
+    if fault := _fault_of_numbers(arrays):
+        raise InputError(
+            f"{path}: does not hold what {CONFIG} describes: {fault}. "
+            "Restore the whole folder, or train again"
+        )
+    return arrays
+
+
+def _fault_of_numbers(arrays: dict[str, Array]) -> str | None:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise InputError(
-                f"{path}: does not hold what {CONFIG} describes: {name} is not finite. "
-                "Restore the whole folder, or train again"
-            )
-    return arrays
+            return f"{name} is not finite"
+    return fault_of_scalers({name: arrays[f"scaler.{name}"] for name in SCALERS})
