@@ -1,0 +1,339 @@
+"""What is differentiated, how often, and by which of torch's ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from programs.calls import as_hx, call, source, states
+from programs.drawing import Drawing, Often
+
+TERMS = (
+    "{v}.sum()",
+    "{v}.square().sum()",
+    "{v}.square().sum()",
+    "torch.tanh({v}).sum()",
+    "(torch.randn_like({v}) * {v}).sum()",
+    "{v}[0].sum()",
+    "{v}[..., -1].square().mean()",
+)
+
+
+def loss(d: Drawing) -> str | None:
+    """A sum over one to three values; None where there is nothing to differentiate."""
+    terms = []
+    for _ in range(d.pick([1, 1, 2, 2, 3])):
+        value = d.some(tracked=True)
+        if value is None:
+            return None
+        terms.append(d.pick(TERMS).format(v=value.name))
+    name = d.new("loss")
+    d.emit(f"{name} = {' + '.join(terms)}")
+    return name
+
+
+def inputs(d: Drawing) -> str:
+    """What to differentiate by: some of the values, weights, or both, as a list."""
+    chosen: list[str] = []
+    if d.random() < 0.7:
+        chosen += [f"*{m.name}.parameters()" for m in d.modules if d.random() < 0.8]
+    elif d.random() < 0.5:
+        m = d.pick(d.modules)
+        chosen += [f"{m.name}.{weight}" for weight in m.weights if d.random() < 0.6]
+    tracked = [v for v in d.values if v.tracked]
+    leaves = [v for v in tracked if v.role == "leaf"]
+    chosen += [v.name for v in leaves if d.random() < 0.8]
+    if tracked and d.random() < 0.3:
+        chosen.append(d.pick(tracked).name)
+    if not chosen:
+        chosen = [v.name for v in tracked] or [f"*{d.modules[0].name}.parameters()"]
+    return f"[{', '.join(dict.fromkeys(chosen))}]"
+
+
+def kept(d: Drawing, options: str) -> str:
+    """With the graph retained where another derivative follows that will need it."""
+    if not d.goes_on or "_graph" in options or d.random() < 0.05:
+        return options
+    return ", ".join(filter(None, [options, "retain_graph=True"]))
+
+
+def _backward(options: str) -> Callable[[Drawing], None]:
+    def emit(d: Drawing) -> None:
+        if (name := loss(d)) is not None:
+            d.emit(f"{name}.backward({kept(d, options.format(inputs=inputs(d)))})", "derivative")
+
+    return emit
+
+
+def _grad(options: str) -> Callable[[Drawing], None]:
+    def emit(d: Drawing) -> None:
+        if (name := loss(d)) is not None:
+            d.emit(f"{d.new('g')} = grad({name}, {kept(d, inputs(d) + options)})", "derivative")
+
+    return emit
+
+
+def _again(*lines: str) -> Callable[[Drawing], None]:
+    """A gradient with a graph, and what is done with it."""
+
+    def emit(d: Drawing) -> None:
+        if (name := loss(d)) is None:
+            return
+        to, g = inputs(d), d.new("g")
+        d.emit(f"{g} = grad({name}, {to}, create_graph=True)", "derivative")
+        for line in lines:
+            names = {"loss": name, "inputs": to, "g": g, "gg": g + g, "ggg": g * 3}
+            d.emit(_kept_line(d, line.format(**names, m=d.pick(d.modules).name)), "derivative")
+
+    return emit
+
+
+def _lines(*lines: str) -> Callable[[Drawing], None]:
+    def emit(d: Drawing) -> None:
+        if (name := loss(d)) is None:
+            return
+        to, m, g = inputs(d), d.pick(d.modules), d.new("g")
+        for line in lines:
+            source = line.format(loss=name, inputs=to, m=m.name, g=g)
+            d.emit(_kept_line(d, source) if line == lines[-1] else source, "derivative")
+
+    return emit
+
+
+def _of_output(line: str) -> Callable[[Drawing], None]:
+    """From a tensor, with gradients that are given."""
+
+    def emit(d: Drawing) -> None:
+        value = d.some(tracked=True)
+        if value is not None:
+            names = {"v": value.name, "inputs": inputs(d), "g": d.new("g"), "d": d.new("d")}
+            d.emit(_kept_line(d, line.format(**names)), "derivative")
+
+    return emit
+
+
+def _kept_line(d: Drawing, line: str) -> str:
+    """The same of a line that ends in the call of ``grad`` or ``backward``."""
+    if not line.endswith(")") or ("grad(" not in line and "backward(" not in line):
+        return line
+    if "forward_by_backward" in line:
+        return line
+    call, _, options = line[:-1].rpartition("backward(")
+    if not call:
+        return f"{kept(d, line[:-1])})"
+    return f"{call}backward({kept(d, options)})"
+
+
+def _maml(d: Drawing) -> None:
+    m = d.pick(d.modules)
+    if m.parametrized or (name := loss(d)) is None:
+        return
+    g, fast, outer = d.new("g"), d.new("fast"), d.new("loss")
+    d.emit(
+        f"{g} = grad({name}, [*{m.name}.parameters()], create_graph=True, allow_unused=False)"
+        if d.random() < 0.1
+        else f"{g} = torch.autograd.grad({name}, [*{m.name}.parameters()], create_graph=True, "
+        "allow_unused=True)",
+        "derivative",
+    )
+    d.emit(f"{fast} = fast_weights({m.name}, {g})")
+    x = source(d, m.input(("B",)), "input")
+    d.emit(f"{outer} = total(functional_call({m.name}, {fast}, ({x.name},)))", "derivative")
+    d.emit(f"{outer}.backward({kept(d, '')})", "derivative")
+
+
+def _functional(line: str) -> Callable[[Drawing], None]:
+    """Of a module as a function of its input."""
+
+    def emit(d: Drawing) -> None:
+        m = d.pick([m for m in d.modules if not m.parametrized] or d.modules)
+        if m.layers == 2:
+            d.emit(f"{m.name}.eval()")
+        x, given = source(d, m.input(("B",)), "input"), states(d, m, ("B",))
+        hx = as_hx(m, [value.name for value in given]) if given else "None"
+        names = {"m": m.name, "x": x.name, "hx": hx, "g": d.new("g")}
+        d.emit(line.format(**names), "derivative")
+
+    return emit
+
+
+def _of_two(d: Drawing) -> None:
+    before, d.goes_on = d.goes_on, True
+    _backward("")(d)
+    d.goes_on = before
+    _backward("")(d)
+
+
+def _once_more(d: Drawing) -> None:
+    """A second call after a backward pass through the first, which goes on from its states."""
+    before, d.goes_on = d.goes_on, True
+    _backward("")(d)
+    d.goes_on = before
+    call(d, d.pick(d.modules))
+    _backward("")(d)
+
+
+DERIVATIVES: dict[str, Often] = {
+    "backward": Often(8, _backward("")),
+    "backward_retained": Often(1, _backward("retain_graph=True")),
+    "backward_inputs": Often(2, _backward("inputs={inputs}")),
+    "backward_create_graph": Often(1, _backward("create_graph=True")),
+    "backward_twice": Often(0.7, _lines("{loss}.backward()", "{loss}.backward()")),
+    "backward_twice_retained": Often(
+        1,
+        _lines("{loss}.backward(retain_graph=True)", "{loss}.backward()"),
+    ),
+    "backward_of_two": Often(0.5, _of_two),
+    "once_more": Often(1, _once_more),
+    "anomaly": Often(
+        0.5,
+        _lines("with torch.autograd.detect_anomaly(check_nan=False):\n    {loss}.backward()"),
+    ),
+    "sgd": Often(
+        1,
+        _lines("{loss}.backward()", "torch.optim.SGD({m}.parameters(), 0.1).step()"),
+    ),
+    "zero_grad": Often(0.5, _lines("{loss}.backward()", "{m}.zero_grad()")),
+    "grad": Often(4, _grad("")),
+    "grad_retained": Often(1, _grad(", retain_graph=True")),
+    "grad_unused_refused": Often(0.5, _grad(", allow_unused=False")),
+    "grad_materialized": Often(1, _grad(", materialize_grads=True")),
+    "grad_batched": Often(
+        1,
+        _of_output(
+            "{d} = torch.randn(2, *{v}.shape, **kind)\n"
+            "{g} = grad({v}, {inputs}, grad_outputs={d}, is_grads_batched=True)"
+        ),
+    ),
+    "grad_given_strided": Often(
+        1,
+        _of_output("{g} = grad({v}, {inputs}, grad_outputs=strided(torch.randn_like({v})))"),
+    ),
+    "grad_given_negated": Often(
+        1,
+        _of_output(
+            "{g} = grad({v}, {inputs}, grad_outputs=torch._neg_view(torch.randn_like({v})))"
+        ),
+    ),
+    "grad_given_expanded": Often(
+        1,
+        _of_output(
+            "{g} = grad({v}, {inputs}, grad_outputs=torch.ones((), **kind).expand_as({v}))"
+        ),
+    ),
+    "double_backward_trick": Often(
+        1,
+        _of_output(
+            "{g} = forward_by_backward({v}, {inputs})"
+        ),
+    ),
+    "penalty": Often(
+        4,
+        _again("{gg} = grad({loss} + squared({g}), {inputs})"),
+    ),
+    "penalty_backward": Often(3, _again("({loss} + squared({g})).backward()")),
+    "hessian_product": Often(2, _again("{gg} = grad(dot({g}), {inputs}, retain_graph=True)")),
+    "hessian_products_batched": Often(
+        0.5,
+        _again(
+            "{gg} = grad([next(nested({g}))], {inputs}, "
+            "grad_outputs=[torch.randn(2, *next(nested({g})).shape, **kind)], "
+            "is_grads_batched=True)"
+        ),
+    ),
+    "third": Often(
+        0.7,
+        _again(
+            "{gg} = grad(squared({g}), {inputs}, create_graph=True)",
+            "{ggg} = grad(squared({gg}), {inputs})",
+        ),
+    ),
+    "graph_unused": Often(1, _again("{loss}.backward()")),
+    "maml": Often(1.5, _maml),
+    "func_grad": Often(
+        0.4,
+        _functional("{g} = torch.func.grad(lambda x: total({m}(x, {hx})))({x}.detach())"),
+    ),
+    "func_grad_of_grad": Often(
+        0.3,
+        _functional(
+            "{g} = torch.func.grad(lambda x: total(torch.func.grad("
+            "lambda x: total({m}(x, {hx})))(x)))({x}.detach())"
+        ),
+    ),
+    "func_grad_of_weights": Often(
+        0.4,
+        _functional(
+            "{g} = torch.func.grad(lambda w: total(functional_call({m}, w, ({x}, {hx}))))("
+            "scaled({m}, 0.9))"
+        ),
+    ),
+    "vjp": Often(
+        0.4,
+        _functional(
+            "{g} = torch.func.vjp(lambda x: first({m}(x, {hx})), {x})\n"
+            "{g} = [{g}[0], {g}[1](torch.ones_like({g}[0]))]"
+        ),
+    ),
+    "jvp": Often(
+        0.4,
+        _functional(
+            "{g} = torch.func.jvp(lambda x: first({m}(x, {hx})), ({x},), (torch.ones_like({x}),))"
+        ),
+    ),
+    "jacrev": Often(0.3, _functional("{g} = torch.func.jacrev(lambda x: first({m}(x, {hx})))({x})")),
+    "jacfwd": Often(0.2, _functional("{g} = torch.func.jacfwd(lambda x: first({m}(x, {hx})))({x})")),
+    "vmap": Often(
+        0.4,
+        _functional(
+            "{g} = by_sample(lambda x: tuple(nested({m}(x, {hx}))), torch.stack([{x}, 2 * {x}]), "
+            "{m})"
+        ),
+    ),
+    "vmap_of_grad": Often(
+        0.4,
+        _functional(
+            "{g} = by_sample(torch.func.grad(lambda x: total({m}(x, {hx}))), "
+            "torch.stack([{x}, 2 * {x}]).detach(), {m})"
+        ),
+    ),
+    "dual": Often(
+        0.4,
+        _functional("{g} = dual(lambda x: {m}(x, {hx}), {x}, torch.ones_like({x}))"),
+    ),
+    "hessian": Often(
+        0.15,
+        _functional(
+            "{g} = torch.autograd.functional.hessian(lambda x: total({m}(x, {hx})), {x})"
+        ),
+    ),
+    "hvp": Often(
+        0.3,
+        _functional(
+            "{g} = torch.autograd.functional.hvp(lambda x: total({m}(x, {hx})), {x}, "
+            "torch.ones_like({x}))"
+        ),
+    ),
+    "jacobian": Often(
+        0.2,
+        _functional(
+            "{g} = torch.autograd.functional.jacobian(lambda x: first({m}(x, {hx})), {x}, "
+            "create_graph=True)"
+        ),
+    ),
+    "jacobian_vectorized": Often(
+        0.2,
+        _functional(
+            "{g} = torch.autograd.functional.jacobian(lambda x: first({m}(x, {hx})), {x}, "
+            "vectorize=True)"
+        ),
+    ),
+}
+
+
+def derivative(d: Drawing) -> None:
+    entry, emit = d.entry(DERIVATIVES)
+    before = len(d.steps)
+    emit(d)
+    if len(d.steps) > before:
+        d.mark(before, f"derivative:{entry}")
+
