@@ -61,7 +61,8 @@ def run(program: Program, package: str, code: CodeType | None = None) -> Outcome
     except Exception as error:
         raised = _raised(program, error)
     finally:
-        names.pop("__builtins__", None)
+        for name in ("__builtins__", "__warningregistry__"):
+            names.pop(name, None)
     made = dict(list(names.items())[given:])
     return Outcome({path: leaf for name in made for path, leaf in leaves(name, made[name])}, raised)
 

@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from programs.compare import Difference
@@ -42,9 +44,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes")
     parser.add_argument("--show", type=int, help="print the program of this seed and stop")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--shrink-crash", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         work()
+        return 0
+    if options.shrink_crash is not None:
+        shrink_crash(options.shrink_crash)
         return 0
     if options.show is not None:
         print(draw(options.show).script())
@@ -59,8 +65,6 @@ def main() -> int:
 
 
 def work() -> None:
-    import torch
-
     torch.set_num_threads(1)
     known: Counter[str] = Counter()
     for line in sys.stdin:
@@ -121,7 +125,9 @@ class Pool:
         self.tally.programs += 1
         self.tally.differences[signature] += 1
         if not hangs and self.tally.differences[signature] <= IN_A_GROUP:
-            program = shrink(program, crashes, seconds=1)
+            command = [sys.executable, __file__, "--shrink-crash", str(seed)]
+            found = subprocess.run(command, capture_output=True, text=True, check=True)
+            program = Finding.from_json(json.loads(found.stdout)).program
         where = Difference(signature, 0, "", how)
         self.findings.append(Finding(seed, signature, where, program))
 
@@ -182,17 +188,26 @@ class Worker:
                 return None
 
 
+# --- A crash made small: in a process of its own, since it forks, which threads do not survive.
+
+
+def shrink_crash(seed: int) -> None:
+    torch.set_num_threads(1)
+    begun = time.monotonic()
+    program = shrink(draw(seed), lambda p: time.monotonic() - begun < PATIENCE and crashes(p))
+    print(json.dumps(Finding(seed, "", Difference("", 0, "", ""), program).as_json()))
+
+
 def crashes(program: Program) -> bool:
     """Whether it takes a process down; tried in a child."""
     child = os.fork()
     if child == 0:
+        signal.alarm(20)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            signal.alarm(20)
             compare(program)
-        except BaseException:
+        finally:
             os._exit(0)
-        os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGALRM
 

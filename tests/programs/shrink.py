@@ -10,38 +10,47 @@ from collections.abc import Callable, Iterator
 from programs.program import Program, Step
 
 Fails = Callable[[Program], bool]
+Steps = tuple[Step, ...]
 
 
-def shrink(program: Program, fails: Fails, *, seconds: float = 8) -> Program:
-    """The smallest found in so much of the processor's time; ``fails`` says whether a program shows the difference."""
+def shrink(program: Program, fails: Fails, *, seconds: float = 6) -> Program:
+    """The smallest found in so much of the processor's time.
+
+    ``fails`` says whether a program shows the difference.
+    """
     end = time.process_time() + seconds
     improved = True
-    while improved:
+    while improved and time.process_time() < end:
         improved = False
-        for smaller in _smaller(program):
-            if time.process_time() > end:
-                return program
-            if fails(smaller):
-                program, improved = smaller, True
-                break
+        for reduce in (_fewer, _shorter, _simplified):
+            index = len(program.steps) - 1
+            while index >= 0 and time.process_time() < end:
+                for smaller in reduce(program.steps, index):
+                    if fails(program.with_steps(smaller)):
+                        program, improved = program.with_steps(smaller), True
+                        break
+                else:
+                    index -= 1
+                index = min(index, len(program.steps) - 1)
     return program
 
 
-def _smaller(program: Program) -> Iterator[Program]:
-    """Programs with a step less, or a step simplified."""
-    steps = program.steps
-    for index in reversed(range(len(steps))):
-        yield program.with_steps(_without(steps, index))
-    for index in reversed(range(len(steps))):
-        if renamed := _passed_through(steps, index):
-            yield program.with_steps(renamed)
-    for index, step in enumerate(steps):
-        for source in _simpler(step):
-            changed = Step(source, step.features)
-            yield program.with_steps((*steps[:index], changed, *steps[index + 1 :]))
+def _fewer(steps: Steps, index: int) -> Iterator[Steps]:
+    yield _without(steps, index)
 
 
-def _without(steps: tuple[Step, ...], index: int) -> list[Step]:
+def _shorter(steps: Steps, index: int) -> Iterator[Steps]:
+    if renamed := _passed_through(steps, index):
+        yield renamed
+
+
+def _simplified(steps: Steps, index: int) -> Iterator[Steps]:
+    for source in _simpler(steps[index]):
+        changed = Step(source, steps[index].features)
+        yield (*steps[:index], changed, *steps[index + 1 :])
+
+
+def _without(steps: Steps, index: int) -> Steps:
     """Without a step and all that need what it defines."""
     kept, missing, known = list(steps[:index]), set(steps[index].defines), set[str]()
     for step in kept:
@@ -54,10 +63,10 @@ def _without(steps: tuple[Step, ...], index: int) -> list[Step]:
             kept.append(step)
             missing -= step.defines
             known |= step.defines
-    return kept
+    return tuple(kept)
 
 
-def _passed_through(steps: tuple[Step, ...], index: int) -> list[Step] | None:
+def _passed_through(steps: Steps, index: int) -> Steps | None:
     """``x2 = f(x1)`` left out, and x1 in the place of x2."""
     step = steps[index]
     node = step.tree.body[0]
@@ -72,7 +81,7 @@ def _passed_through(steps: tuple[Step, ...], index: int) -> list[Step] | None:
         return None
     (name,) = step.defines
     later = [Step(_renamed(s, name, sources[0]), s.features) for s in steps[index + 1 :]]
-    return [*steps[:index], *later]
+    return (*steps[:index], *later)
 
 
 def _renamed(step: Step, old: str, new: str) -> str:
