@@ -207,9 +207,7 @@ def _packed(d: Drawing, m: Module, x: Value, hx: str, output: str, target: str) 
         d.add(output, m.output(("B",)), "output", tracked=True)
 
 
-def _loop(
-    d: Drawing, m: Module, x: Value, given: list[str], output: str, last: list[str]
-) -> None:
+def _loop(d: Drawing, m: Module, x: Value, given: list[str], output: str, last: list[str]) -> None:
     """The output is the next input, and the states go on."""
     shape = ", ".join(x.shape)
     new, target = f"next_{output}", as_hx(m, last)

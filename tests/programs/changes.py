@@ -11,7 +11,7 @@ NO_GRAD = "with torch.no_grad():\n    "
 # Of an output, a state, an input or what was computed from them.
 CHANGES: dict[str, Any] = {
     "mul_": "{v}.mul_(0.5)",
-    "mul_mask": "{v} *= (torch.rand_like({v}) > 0.3)",
+    "mul_mask": "{v} *= (noise({v}) > -0.5)",
     "mul_other": "{v}.mul_({w})",
     "add_": "{v} += 0.1",
     "add_other": "{v}.add_({w})",
@@ -20,7 +20,7 @@ CHANGES: dict[str, Any] = {
     "dropout_": "F.dropout({v}, 0.4, inplace=True)",
     "functional_relu_": "F.relu({v}, inplace=True)",
     "zero_": "{v}.zero_()",
-    "copy_": "{v}.copy_(torch.randn_like({v}))",
+    "copy_": "{v}.copy_(noise({v}))",
     "clamp_": "{v}.clamp_(-0.3, 0.3)",
     "masked_fill_": "{v}.masked_fill_({v} > 0.2, 0.0)",
     "item": "{v}[0] = 0.5",
@@ -172,4 +172,3 @@ def _tied(d: Drawing, m: Module, entry: str) -> dict[str, str] | None:
         return None
     other = d.pick(others)
     return {"other": other.name, "weight": d.pick(m.weights[:2])}
-

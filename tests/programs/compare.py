@@ -19,7 +19,11 @@ TOLERANCE = {torch.float64: 2.0**20 * 2.0**-52, torch.float32: 2.0**10 * 2.0**-2
 
 @dataclass(frozen=True)
 class Difference:
-    """Ours is not as theirs. ``kind`` is one of the words of :func:`difference`."""
+    """Ours is not as theirs, in this step.
+
+    ``kind`` is one of the words of :func:`difference`; ``where`` is the path to what differs, ""
+    for an exception.
+    """
 
     kind: str
     step: int
@@ -61,21 +65,21 @@ def difference(ours: Outcome, theirs: Outcome, program: Program) -> Difference |
 def _raised(ours: Raised | None, theirs: Raised | None) -> Difference | None:
     if theirs is None or (ours is not None and ours.step < theirs.step):
         assert ours is not None
-        return Difference("ours raised", ours.step, ours.type, normal(ours))
+        return Difference("ours raised", ours.step, "", normal(ours))
     if ours is None or theirs.step < ours.step:
-        return Difference("theirs raised", theirs.step, theirs.type, normal(theirs))
+        return Difference("theirs raised", theirs.step, "", normal(theirs))
     both = f"{normal(ours)} | theirs: {normal(theirs)}"
     if ours.type != theirs.type:
-        return Difference("raised otherwise", ours.step, ours.type, both)
+        return Difference("raised otherwise", ours.step, "", both)
     if normal(ours) != normal(theirs):
-        return Difference("wording", ours.step, ours.type, both)
+        return Difference("wording", ours.step, "", both)
     return None
 
 
 def normal(raised: Raised) -> str:
     """The exception without what depends on which tensor of several was met first."""
     message = raised.message.replace("\n", " ")
-    message = re.sub(r"inplace operation: \[.*?(?=Hint|$)", "inplace operation. ", message)
+    message = re.sub(r"inplace operation: \[.*", "inplace operation.", message)
     return f"{raised.type}: {message}"
 
 
@@ -106,7 +110,8 @@ def _error(ours: Tensor, theirs: Tensor) -> float | None:
         return 1.0
     finite = theirs.isfinite()
     if not torch.equal(
-        torch.where(finite, 0, ours).nan_to_num(nan=7.0), torch.where(finite, 0, theirs).nan_to_num(nan=7.0)
+        torch.where(finite, 0, ours).nan_to_num(nan=7.0),
+        torch.where(finite, 0, theirs).nan_to_num(nan=7.0),
     ):
         return float("inf")
     ours, theirs = ours[finite], theirs[finite]

@@ -12,7 +12,7 @@ TERMS = (
     "{v}.square().sum()",
     "{v}.square().sum()",
     "torch.tanh({v}).sum()",
-    "(torch.randn_like({v}) * {v}).sum()",
+    "(noise({v}) * {v}).sum()",
     "{v}[0].sum()",
     "{v}[..., -1].square().mean()",
 )
@@ -49,78 +49,41 @@ def inputs(d: Drawing) -> str:
     return f"[{', '.join(dict.fromkeys(chosen))}]"
 
 
-def kept(d: Drawing, options: str) -> str:
-    """With the graph retained where another derivative follows that will need it."""
-    if not d.goes_on or "_graph" in options or d.random() < 0.05:
-        return options
-    return ", ".join(filter(None, [options, "retain_graph=True"]))
+def retain(d: Drawing) -> bool:
+    """Whether to keep the graph: mostly where another derivative follows that will need it."""
+    return d.goes_on and d.random() < 0.95
 
 
-def _backward(options: str) -> Callable[[Drawing], None]:
+def _of_loss(*lines: str) -> Callable[[Drawing], None]:
+    """Of a sum over values."""
+
     def emit(d: Drawing) -> None:
-        if (name := loss(d)) is not None:
-            d.emit(f"{name}.backward({kept(d, options.format(inputs=inputs(d)))})", "derivative")
-
-    return emit
-
-
-def _grad(options: str) -> Callable[[Drawing], None]:
-    def emit(d: Drawing) -> None:
-        if (name := loss(d)) is not None:
-            d.emit(f"{d.new('g')} = grad({name}, {kept(d, inputs(d) + options)})", "derivative")
+        if (name := loss(d)) is None:
+            return
+        g, names = d.new("g"), {"loss": name, "inputs": inputs(d), "retain": retain(d)}
+        names |= {"g": g, "gg": f"{g}_2", "ggg": f"{g}_3", "m": d.pick(d.modules).name}
+        for line in lines:
+            d.emit(line.format(**names), "derivative")
 
     return emit
 
 
 def _again(*lines: str) -> Callable[[Drawing], None]:
-    """A gradient with a graph, and what is done with it."""
-
-    def emit(d: Drawing) -> None:
-        if (name := loss(d)) is None:
-            return
-        to, g = inputs(d), d.new("g")
-        d.emit(f"{g} = grad({name}, {to}, create_graph=True)", "derivative")
-        for line in lines:
-            names = {"loss": name, "inputs": to, "g": g, "gg": g + g, "ggg": g * 3}
-            d.emit(_kept_line(d, line.format(**names, m=d.pick(d.modules).name)), "derivative")
-
-    return emit
-
-
-def _lines(*lines: str) -> Callable[[Drawing], None]:
-    def emit(d: Drawing) -> None:
-        if (name := loss(d)) is None:
-            return
-        to, m, g = inputs(d), d.pick(d.modules), d.new("g")
-        for line in lines:
-            source = line.format(loss=name, inputs=to, m=m.name, g=g)
-            d.emit(_kept_line(d, source) if line == lines[-1] else source, "derivative")
-
-    return emit
+    """Of a gradient that has a graph of its own."""
+    return _of_loss("{g} = grad({loss}, {inputs}, create_graph=True)", *lines)
 
 
 def _of_output(line: str) -> Callable[[Drawing], None]:
-    """From a tensor, with gradients that are given."""
+    """Of a tensor, with gradients that are given."""
 
     def emit(d: Drawing) -> None:
         value = d.some(tracked=True)
-        if value is not None:
-            names = {"v": value.name, "inputs": inputs(d), "g": d.new("g"), "d": d.new("d")}
-            d.emit(_kept_line(d, line.format(**names)), "derivative")
+        if value is None:
+            return
+        names = {"v": value.name, "inputs": inputs(d), "g": d.new("g"), "d": d.new("d")}
+        d.emit(line.format(**names, retain=retain(d)), "derivative")
 
     return emit
-
-
-def _kept_line(d: Drawing, line: str) -> str:
-    """The same of a line that ends in the call of ``grad`` or ``backward``."""
-    if not line.endswith(")") or ("grad(" not in line and "backward(" not in line):
-        return line
-    if "forward_by_backward" in line:
-        return line
-    call, _, options = line[:-1].rpartition("backward(")
-    if not call:
-        return f"{kept(d, line[:-1])})"
-    return f"{call}backward({kept(d, options)})"
 
 
 def _maml(d: Drawing) -> None:
@@ -128,17 +91,12 @@ def _maml(d: Drawing) -> None:
     if m.parametrized or (name := loss(d)) is None:
         return
     g, fast, outer = d.new("g"), d.new("fast"), d.new("loss")
-    d.emit(
-        f"{g} = grad({name}, [*{m.name}.parameters()], create_graph=True, allow_unused=False)"
-        if d.random() < 0.1
-        else f"{g} = torch.autograd.grad({name}, [*{m.name}.parameters()], create_graph=True, "
-        "allow_unused=True)",
-        "derivative",
-    )
+    line = f"{g} = grad({name}, [*{m.name}.parameters()], create_graph=True)"
+    d.emit(line, "derivative")
     d.emit(f"{fast} = fast_weights({m.name}, {g})")
     x = source(d, m.input(("B",)), "input")
     d.emit(f"{outer} = total(functional_call({m.name}, {fast}, ({x.name},)))", "derivative")
-    d.emit(f"{outer}.backward({kept(d, '')})", "derivative")
+    d.emit(f"{outer}.backward(retain_graph={retain(d)})", "derivative")
 
 
 def _functional(line: str) -> Callable[[Drawing], None]:
@@ -156,81 +114,75 @@ def _functional(line: str) -> Callable[[Drawing], None]:
     return emit
 
 
-def _of_two(d: Drawing) -> None:
-    before, d.goes_on = d.goes_on, True
-    _backward("")(d)
-    d.goes_on = before
-    _backward("")(d)
-
-
 def _once_more(d: Drawing) -> None:
     """A second call after a backward pass through the first, which goes on from its states."""
-    before, d.goes_on = d.goes_on, True
-    _backward("")(d)
-    d.goes_on = before
+    _of_loss("{loss}.backward(retain_graph=True)")(d)
     call(d, d.pick(d.modules))
-    _backward("")(d)
+    _of_loss("{loss}.backward()")(d)
 
 
 DERIVATIVES: dict[str, Often] = {
-    "backward": Often(8, _backward("")),
-    "backward_retained": Often(1, _backward("retain_graph=True")),
-    "backward_inputs": Often(2, _backward("inputs={inputs}")),
-    "backward_create_graph": Often(1, _backward("create_graph=True")),
-    "backward_twice": Often(0.7, _lines("{loss}.backward()", "{loss}.backward()")),
-    "backward_twice_retained": Often(
-        1,
-        _lines("{loss}.backward(retain_graph=True)", "{loss}.backward()"),
+    "backward": Often(8, _of_loss("{loss}.backward(retain_graph={retain})")),
+    "backward_inputs": Often(
+        2, _of_loss("{loss}.backward(inputs={inputs}, retain_graph={retain})")
     ),
-    "backward_of_two": Often(0.5, _of_two),
-    "once_more": Often(1, _once_more),
+    "backward_create_graph": _of_loss("{loss}.backward(create_graph=True)"),
+    "backward_twice": Often(0.7, _of_loss("{loss}.backward()", "{loss}.backward()")),
+    "backward_twice_retained": _of_loss(
+        "{loss}.backward(retain_graph=True)", "{loss}.backward(retain_graph={retain})"
+    ),
+    "once_more": _once_more,
     "anomaly": Often(
         0.5,
-        _lines("with torch.autograd.detect_anomaly(check_nan=False):\n    {loss}.backward()"),
+        _of_loss(
+            "with torch.autograd.detect_anomaly(check_nan=False):\n"
+            "    {loss}.backward(retain_graph={retain})"
+        ),
     ),
-    "sgd": Often(
-        1,
-        _lines("{loss}.backward()", "torch.optim.SGD({m}.parameters(), 0.1).step()"),
+    "sgd": _of_loss(
+        "{loss}.backward(retain_graph={retain})",
+        "torch.optim.SGD({m}.parameters(), 0.1).step()",
     ),
-    "zero_grad": Often(0.5, _lines("{loss}.backward()", "{m}.zero_grad()")),
-    "grad": Often(4, _grad("")),
-    "grad_retained": Often(1, _grad(", retain_graph=True")),
-    "grad_unused_refused": Often(0.5, _grad(", allow_unused=False")),
-    "grad_materialized": Often(1, _grad(", materialize_grads=True")),
+    "zero_grad": Often(0.5, _of_loss("{loss}.backward(retain_graph={retain})", "{m}.zero_grad()")),
+    "grad": Often(5, _of_loss("{g} = grad({loss}, {inputs}, retain_graph={retain})")),
+    "grad_unused_refused": Often(0.5, _of_loss("{g} = grad({loss}, {inputs}, allow_unused=False)")),
+    "grad_materialized": _of_loss(
+        "{g} = grad({loss}, {inputs}, materialize_grads=True, retain_graph={retain})"
+    ),
     "grad_batched": Often(
         1,
         _of_output(
             "{d} = torch.randn(2, *{v}.shape, **kind)\n"
-            "{g} = grad({v}, {inputs}, grad_outputs={d}, is_grads_batched=True)"
+            "{g} = grad({v}, {inputs}, grad_outputs={d}, is_grads_batched=True, retain_graph={retain})"
         ),
     ),
     "grad_given_strided": Often(
         1,
-        _of_output("{g} = grad({v}, {inputs}, grad_outputs=strided(torch.randn_like({v})))"),
+        _of_output(
+            "{g} = grad({v}, {inputs}, grad_outputs=strided(noise({v})), retain_graph={retain})"
+        ),
     ),
     "grad_given_negated": Often(
         1,
         _of_output(
-            "{g} = grad({v}, {inputs}, grad_outputs=torch._neg_view(torch.randn_like({v})))"
+            "{g} = grad({v}, {inputs}, grad_outputs=torch._neg_view(noise({v})), retain_graph={retain})"
         ),
     ),
     "grad_given_expanded": Often(
         1,
         _of_output(
-            "{g} = grad({v}, {inputs}, grad_outputs=torch.ones((), **kind).expand_as({v}))"
+            "{g} = grad({v}, {inputs}, grad_outputs=torch.ones((), **kind).expand_as({v}), retain_graph={retain})"
         ),
     ),
     "double_backward_trick": Often(
         1,
-        _of_output(
-            "{g} = forward_by_backward({v}, {inputs})"
-        ),
+        _of_output("{g} = forward_by_backward({v}, {inputs})"),
     ),
     "penalty": Often(
         4,
-        _again("{gg} = grad({loss} + squared({g}), {inputs})"),
+        _again("{gg} = grad({loss} + squared({g}), {inputs}, retain_graph={retain})"),
     ),
-    "penalty_backward": Often(3, _again("({loss} + squared({g})).backward()")),
+    "penalty_backward": Often(3, _again("({loss} + squared({g})).backward(retain_graph={retain})")),
     "hessian_product": Often(2, _again("{gg} = grad(dot({g}), {inputs}, retain_graph=True)")),
     "hessian_products_batched": Often(
         0.5,
@@ -244,10 +196,10 @@ DERIVATIVES: dict[str, Often] = {
         0.7,
         _again(
             "{gg} = grad(squared({g}), {inputs}, create_graph=True)",
-            "{ggg} = grad(squared({gg}), {inputs})",
+            "{ggg} = grad(squared({gg}), {inputs}, retain_graph={retain})",
         ),
     ),
-    "graph_unused": Often(1, _again("{loss}.backward()")),
+    "graph_unused": Often(1, _again("{loss}.backward(retain_graph={retain})")),
     "maml": Often(1.5, _maml),
     "func_grad": Often(
         0.4,
@@ -280,8 +232,12 @@ DERIVATIVES: dict[str, Often] = {
             "{g} = torch.func.jvp(lambda x: first({m}(x, {hx})), ({x},), (torch.ones_like({x}),))"
         ),
     ),
-    "jacrev": Often(0.3, _functional("{g} = torch.func.jacrev(lambda x: first({m}(x, {hx})))({x})")),
-    "jacfwd": Often(0.2, _functional("{g} = torch.func.jacfwd(lambda x: first({m}(x, {hx})))({x})")),
+    "jacrev": Often(
+        0.3, _functional("{g} = torch.func.jacrev(lambda x: first({m}(x, {hx})))({x})")
+    ),
+    "jacfwd": Often(
+        0.2, _functional("{g} = torch.func.jacfwd(lambda x: first({m}(x, {hx})))({x})")
+    ),
     "vmap": Often(
         0.4,
         _functional(
@@ -302,9 +258,7 @@ DERIVATIVES: dict[str, Often] = {
     ),
     "hessian": Often(
         0.15,
-        _functional(
-            "{g} = torch.autograd.functional.hessian(lambda x: total({m}(x, {hx})), {x})"
-        ),
+        _functional("{g} = torch.autograd.functional.hessian(lambda x: total({m}(x, {hx})), {x})"),
     ),
     "hvp": Often(
         0.3,
@@ -336,4 +290,3 @@ def derivative(d: Drawing) -> None:
     emit(d)
     if len(d.steps) > before:
         d.mark(before, f"derivative:{entry}")
-

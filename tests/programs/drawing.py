@@ -182,4 +182,3 @@ class Drawing:
         """What a dimension comes to: "B", "2 * H", "3"."""
         factor, _, name = dimension.rpartition(" * ")
         return int(factor or 1) * (self.sizes[name] if name in self.sizes else int(name))
-

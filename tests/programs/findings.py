@@ -8,7 +8,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
+
+import unrolled.nn
 from programs.compare import Difference, difference
+from programs.declared import declared
 from programs.draw import draw
 from programs.interpret import Raised, run
 from programs.program import Program, Step
@@ -47,9 +51,7 @@ class Finding:
 
     @staticmethod
     def from_json(found: dict[str, Any]) -> Finding:
-        steps = tuple(
-            Step(s["source"], tuple(s["features"])) for s in found["program"]["steps"]
-        )
+        steps = tuple(Step(s["source"], tuple(s["features"])) for s in found["program"]["steps"])
         return Finding(
             found["seed"],
             found["signature"],
@@ -76,28 +78,39 @@ class Tally:
         self.seconds += other.seconds
 
 
-def compare(program: Program) -> tuple[Difference | None, Raised | None]:
-    """Where ours differs from theirs, and what theirs raised."""
+def compare(program: Program, ours: Any = unrolled.nn) -> tuple[Difference | None, Raised | None]:
+    """Where ours differs from theirs, and what theirs raised.
+
+    Differences that are declared are none.
+    """
     code = program.compiled()
-    theirs, ours = run(program, "theirs", code), run(program, "ours", code)
-    return difference(ours, theirs, program), theirs.raised
+    expected = run(program, torch.nn, code)
+    found = difference(run(program, ours, code), expected, program)
+    if found is not None and declared(found, program):
+        found = None
+    return found, expected.raised
 
 
-def smallest(program: Program, found: Difference) -> tuple[Program, Difference]:
+def smallest(
+    program: Program, found: Difference, ours: Any = unrolled.nn
+) -> tuple[Program, Difference]:
     """A small program with the same signature, and its difference."""
     signature = found.signature(program)
 
     def fails(smaller: Program) -> bool:
-        again, _ = compare(smaller)
+        again, _ = compare(smaller, ours)
         return again is not None and again.signature(smaller) == signature
 
     small = shrink(program, fails)
-    again, _ = compare(small)
+    again, _ = compare(small, ours)
     return small, again or found
 
 
 def try_all(
-    seeds: Iterable[int], tally: Tally, known: Counter[str] | None = None
+    seeds: Iterable[int],
+    tally: Tally,
+    known: Counter[str] | None = None,
+    ours: Any = unrolled.nn,
 ) -> Iterable[Finding]:
     """Runs the programs of these seeds, notes them in the tally, and yields what was found.
 
@@ -106,7 +119,7 @@ def try_all(
     for seed in seeds:
         begin = time.process_time()
         program = draw(seed)
-        found, raised = compare(program)
+        found, raised = compare(program, ours)
         tally.programs += 1
         ran = program.steps if raised is None else program.steps[: raised.step]
         tally.features.update({feature for step in ran for feature in step.features})
@@ -122,5 +135,5 @@ def try_all(
             continue
         known[signature] += 1
         if known[signature] <= IN_A_GROUP:
-            small, found = smallest(program, found)
+            small, found = smallest(program, found, ours)
             yield Finding(seed, signature, found, small)

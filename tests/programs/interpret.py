@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from textwrap import dedent
 from types import CodeType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import unrolled.nn
 from programs import vocabulary
-from programs.program import Program, Step
+from programs.program import Program
 
-PACKAGES: dict[str, Any] = {"theirs": torch.nn, "ours": unrolled.nn}
 WORDS = {name: getattr(vocabulary, name) for name in vocabulary.__all__}
 
 
@@ -43,13 +39,13 @@ class Outcome:
     raised: Raised | None = None
 
 
-def run(program: Program, package: str, code: CodeType | None = None) -> Outcome:
-    """Runs it on one of :data:`PACKAGES`; its random numbers are the same in each.
+def run(program: Program, package: Any, code: CodeType | None = None) -> Outcome:
+    """Runs it on ``torch.nn``, or on what has the same names; with the same random numbers.
 
     torch's LSTM in float32 runs without oneDNN, which has no second derivative and keeps its
     output for the first: what a program may do would depend on the dtype.
     """
-    names: dict[str, Any] = {"nn": PACKAGES[package], **WORDS}
+    names: dict[str, Any] = {"nn": package, **WORDS}
     given = len(names)
     torch.manual_seed(program.seed)
     code = code or program.compiled()
@@ -69,7 +65,7 @@ def run(program: Program, package: str, code: CodeType | None = None) -> Outcome
 
 @contextmanager
 def without_onednn() -> Iterator[None]:
-    """``torch.backends.mkldnn.flags(enabled=False)`` is the same, and warns each time it is left."""
+    """As ``torch.backends.mkldnn.flags(enabled=False)``, which warns whenever it is left."""
     before = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
     try:
@@ -89,33 +85,28 @@ def _raised(program: Program, error: Exception) -> Raised:
 
 def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The tensors, numbers and Nones in a value, and the gradients that are kept with them."""
-    if isinstance(value, Tensor):
-        try:
-            has_grad = value.is_leaf or value.retains_grad
-        except RuntimeError as error:  # a view that was changed where it must not be
-            yield path, f"unusable: {error}"
-            return
-        yield path, value
-        if has_grad:
-            yield f"{path}.grad", value.grad
-    elif isinstance(value, torch.nn.Module):
-        for name, weight in value.named_parameters():
-            yield from leaves(f"{path}.{name}", weight)
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield from leaves(f"{path}[{name!r}]", item)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from leaves(f"{path}[{index}]", item)
-    elif value is None or isinstance(value, float | int | str):
-        yield path, value
+    items: Iterable[tuple[str, Any]] = ()
+    match value:
+        case Tensor():
+            yield from _tensor(path, value)
+        case None | float() | int() | str():
+            yield path, value
+        case torch.nn.Module():
+            items = ((f".{name}", weight) for name, weight in value.named_parameters())
+        case dict():
+            items = ((f"[{key!r}]", item) for key, item in value.items())
+        case list() | tuple():
+            items = ((f"[{index}]", item) for index, item in enumerate(value))
+    for end, item in items:
+        yield from leaves(path + end, item)
 
 
-def main(function: Callable[[Any], Any]) -> None:
-    """For a script of a program: runs it on both packages and prints the first difference."""
-    from programs.compare import difference
-
-    body = dedent("".join(inspect.getsource(function).splitlines(keepends=True)[2:-1]))
-    seed = int(inspect.getsource(function).split("manual_seed(")[1].split(")")[0])
-    program = Program(seed, (Step(body.rstrip("\n")),))
-    print(difference(*(run(program, package) for package in ("ours", "theirs")), program))
+def _tensor(path: str, tensor: Tensor) -> Iterator[tuple[str, Any]]:
+    try:
+        has_gradient = tensor.is_leaf or tensor.retains_grad
+    except RuntimeError as error:  # a view that was changed where it must not be
+        yield path, f"unusable: {error}"
+        return
+    yield path, tensor
+    if has_gradient:
+        yield f"{path}.grad", tensor.grad

@@ -26,8 +26,8 @@ OPERATIONS: dict[str, tuple[str, Callable[[Shape], Shape]]] = {
     "cumsum": ("{v}.cumsum(0)", same),
     "dropout": ("F.dropout({v}, 0.3)", same),
     "where": ("torch.where({v} > 0, {v}, {w})", same),
-    "layer_norm": ("F.layer_norm({v} + torch.randn_like({v}), {v}.shape[-1:])", same),
-    "noise": ("{v} + torch.randn_like({v})", same),
+    "layer_norm": ("F.layer_norm({v} + noise({v}), {v}.shape[-1:])", same),
+    "noise": ("{v} + noise({v})", same),
     "matmul": ("{v} @ {v}.transpose(-1, -2)", lambda s: (*s[:-1], s[-2])),
     "linear": ("F.linear({v}, torch.randn(3, {v}.shape[-1], **kind))", lambda s: (*s[:-1], "3")),
     "last": ("{v}[-1]", lambda s: s[1:]),
@@ -63,8 +63,6 @@ def operation(d: Drawing) -> None:
         return
     others = d.same_shape(value.shape)
     name = d.new("z")
-    d.emit(
-        f"{name} = {template.format(v=value.name, w=d.pick(others).name)}", f"operation:{entry}"
-    )
+    d.emit(f"{name} = {template.format(v=value.name, w=d.pick(others).name)}", f"operation:{entry}")
     tracked = value.tracked and entry != "detach"
     d.add(name, shaped(value.shape), "other", tracked=tracked or entry == "detach_and_begin")

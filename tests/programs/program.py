@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +24,13 @@ FOOTER = """\
     return locals()
 
 
-if __name__ == "__main__":
-    from programs.interpret import main
-
-    main(program)
+torch._C._set_mkldnn_enabled(False)
+for nn in (torch.nn, unrolled.nn):
+    try:
+        values = program(nn)
+        print({shown})
+    except Exception as error:
+        print(repr(error))
 """
 
 
@@ -86,6 +90,9 @@ class Program:
     def with_steps(self, steps: Iterable[Step]) -> Program:
         return Program(self.seed, tuple(steps))
 
-    def script(self) -> str:
-        """A script that runs the program on both packages and says where they differ."""
-        return HEADER.format(seed=self.seed) + indent(self.source, "    ") + FOOTER
+    def script(self, where: str = "") -> str:
+        """A script that runs the program on both packages and prints what ``where`` leads to."""
+        name = re.match(r"\w+", where)
+        path = f'values["{name[0]}"]{where[name.end() :]}' if name else "sorted(values)"
+        footer = FOOTER.format(shown=path)
+        return HEADER.format(seed=self.seed) + indent(self.source, "    ") + footer

@@ -13,11 +13,9 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
-import threading
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,13 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from programs.compare import Difference
 from programs.draw import FEATURES, draw
-from programs.findings import IN_A_GROUP, Finding, Tally, compare, try_all
+from programs.findings import Finding, Tally, compare, try_all
+from programs.pool import PATIENCE, Pool
 from programs.program import Program
 from programs.shrink import shrink
-
-CHUNK = 100
-PATIENCE = 120.0
-"""Seconds without a word after which a worker's program counts as hanging."""
 
 
 def main() -> int:
@@ -55,7 +50,7 @@ def main() -> int:
     if options.show is not None:
         print(draw(options.show).script())
         return 0
-    pool = Pool(options.begin, options.count)
+    pool = Pool(options.begin, options.count, [sys.executable, __file__])
     pool.run(options.jobs)
     report(pool.tally, pool.findings)
     return 1 if pool.tally.differences else 0
@@ -72,9 +67,7 @@ def work() -> None:
         tally = Tally()
         for finding in try_all(_announced(begin, end), tally, known):
             say(finding=finding.as_json())
-        say(
-            tally=[tally.programs, tally.raised, tally.features, tally.differences, tally.seconds]
-        )
+        say(tally=[tally.programs, tally.raised, tally.features, tally.differences, tally.seconds])
 
 
 def _announced(begin: int, end: int) -> Iterator[int]:
@@ -85,107 +78,6 @@ def _announced(begin: int, end: int) -> Iterator[int]:
 
 def say(**message: Any) -> None:
     print(json.dumps(message), flush=True)
-
-
-# --- The parent: a thread for each worker, which gives it work and hears what it says.
-
-
-class Pool:
-    """Seeds to be tried, and what has been found so far."""
-
-    def __init__(self, begin: int, count: int) -> None:
-        starts = range(begin, begin + count, CHUNK)
-        self.todo = deque((start, min(start + CHUNK, begin + count)) for start in starts)
-        self.count, self.tally, self.findings = count, Tally(), list[Finding]()
-        self.begun = time.monotonic()
-
-    def run(self, jobs: int) -> None:
-        threads = [threading.Thread(target=self._work) for _ in range(jobs)]
-        for thread in threads:
-            thread.start()
-        told = self.begun
-        while any(thread.is_alive() for thread in threads):
-            time.sleep(0.2)
-            if time.monotonic() - told > 10:
-                told = time.monotonic()
-                self._tell()
-
-    def _work(self) -> None:
-        """Worker after worker, each until there is no more to do or it dies."""
-        while self.todo:
-            command = [sys.executable, __file__, "--worker"]
-            pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-            with subprocess.Popen(command, stderr=subprocess.DEVNULL, **pipes) as process:
-                Worker(process, self).serve()
-
-    def note(self, seed: int, how: str, *, hangs: bool) -> None:
-        """A program that took its process down."""
-        signature = f"{'hang' if hangs else 'crash'} ({how})"
-        program = draw(seed)
-        self.tally.programs += 1
-        self.tally.differences[signature] += 1
-        if not hangs and self.tally.differences[signature] <= IN_A_GROUP:
-            command = [sys.executable, __file__, "--shrink-crash", str(seed)]
-            found = subprocess.run(command, capture_output=True, text=True, check=True)
-            program = Finding.from_json(json.loads(found.stdout)).program
-        where = Difference(signature, 0, "", how)
-        self.findings.append(Finding(seed, signature, where, program))
-
-    def _tell(self) -> None:
-        rate = self.tally.programs / (time.monotonic() - self.begun)
-        print(
-            f"{self.tally.programs:,} of {self.count:,} programs, {rate:.0f} a second, "
-            f"{self.tally.differences.total()} differ",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-class Worker:
-    """A process that tries range after range, as seen from here."""
-
-    def __init__(self, process: subprocess.Popen[str], pool: Pool) -> None:
-        self.process, self.pool = process, pool
-
-    def serve(self) -> None:
-        while self.pool.todo:
-            begin, end = self.pool.todo.popleft()
-            seed = self._try(begin, end)
-            if seed is None:
-                continue
-            self.process.wait()
-            code = self.process.returncode
-            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            self.pool.note(seed, how, hangs=how == "SIGKILL")
-            self.pool.tally.programs += seed - begin  # of whose features nothing is known
-            if seed + 1 < end:
-                self.pool.todo.appendleft((seed + 1, end))
-            return
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-
-    def _try(self, begin: int, end: int) -> int | None:
-        """Runs a range; the seed with which it died, or None."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(begin, end, file=self.process.stdin, flush=True)
-        seed = begin
-        while True:
-            timer = threading.Timer(PATIENCE, self.process.kill)
-            timer.start()
-            line = self.process.stdout.readline()
-            timer.cancel()
-            if not line:
-                return seed
-            message = json.loads(line)
-            if "seed" in message:
-                seed = message["seed"]
-            elif "finding" in message:
-                self.pool.findings.append(Finding.from_json(message["finding"]))
-            else:
-                programs, *counters, seconds = message["tally"]
-                self.pool.tally.add(Tally(programs, *map(Counter, counters), seconds))
-                return None
 
 
 # --- A crash made small: in a process of its own, since it forks, which threads do not survive.
@@ -213,7 +105,9 @@ def crashes(program: Program) -> bool:
 
 
 def report(tally: Tally, findings: list[Finding]) -> None:
-    print(f"{tally.programs:,} programs, {tally.seconds / max(tally.programs, 1) * 1e3:.1f} ms each")
+    print(
+        f"{tally.programs:,} programs, {tally.seconds / max(tally.programs, 1) * 1e3:.1f} ms each"
+    )
     print("\nFeatures, by how many programs ran them:")
     for feature, count in sorted(tally.features.items()):
         print(f"  {count:9,}  {feature}")
@@ -233,7 +127,7 @@ def report(tally: Tally, findings: list[Finding]) -> None:
         smallest = min(found, key=lambda finding: len(finding.program.source))
         print(f"\n{'=' * 100}\n{group}: {len(found)} made small, e.g. of seed {smallest.seed}")
         print(f"{smallest.difference.where}: {smallest.difference.detail}\n")
-        print(smallest.program.script())
+        print(smallest.program.script(smallest.difference.where))
 
 
 if __name__ == "__main__":

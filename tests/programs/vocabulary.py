@@ -1,4 +1,4 @@
-"""The words that programs are written in, beside torch's own: each does the same with both packages.
+"""The words of programs beside torch's own; each does the same with both packages.
 
 Where ours can do what torch's modules can't, the word does the same by hand with theirs.
 """
@@ -42,6 +42,7 @@ __all__ = [
     "functional_call",
     "grad",
     "nested",
+    "noise",
     "offset",
     "pack_padded_sequence",
     "pad_packed_sequence",
@@ -74,6 +75,11 @@ def fit(tensor: Tensor, *shape: int) -> Tensor:
     """Its numbers, over and over, in this shape: so that anything can be read by anything."""
     count = math.prod(shape)
     return tensor.reshape(-1).repeat(-(-count // tensor.numel()))[:count].reshape(shape)
+
+
+def noise(tensor: Tensor) -> Tensor:
+    """Random numbers of its shape, the same whatever its layout, which randn_like's are not."""
+    return torch.randn(tensor.shape, dtype=tensor.dtype)
 
 
 def strided(tensor: Tensor) -> Tensor:
@@ -148,7 +154,8 @@ def scaled(module: torch.nn.Module, factor: float) -> dict[str, Tensor]:
 
 def fast_weights(module: torch.nn.Module, gradients: Sequence[Tensor | None]) -> dict[str, Tensor]:
     """The weights after a step down their gradients, as a function of both."""
-    pairs = zip(module.named_parameters(), gradients, strict=True)
+    wanted = [(name, w) for name, w in module.named_parameters() if w.requires_grad]
+    pairs = zip(wanted, gradients, strict=True)
     return {name: w if g is None else w - 0.1 * g for (name, w), g in pairs}
 
 
@@ -218,7 +225,10 @@ def dot(gradients: Any, seed: int = 0) -> Tensor:
     """Their product with random numbers, as for a product with the Hessian."""
     draw = torch.Generator().manual_seed(seed)
     return sum(
-        ((g * torch.randn(g.shape, generator=draw, dtype=g.dtype)).sum() for g in nested(gradients)),
+        (
+            (g * torch.randn(g.shape, generator=draw, dtype=g.dtype)).sum()
+            for g in nested(gradients)
+        ),
         start=torch.zeros(()),
     )
 
@@ -233,7 +243,7 @@ def forward_by_backward(output: Tensor, inputs: Any) -> Any:
 def by_sample(function: Callable[[Tensor], Any], samples: Tensor, module: torch.nn.Module) -> Any:
     """``torch.vmap``, which torch's modules refuse: for theirs a loop."""
     if is_ours(module):
-        return torch.vmap(function)(samples)
+        return tuple(nested(torch.vmap(function)(samples)))
     results = [list(nested(function(sample))) for sample in samples]
     return tuple(torch.stack(column) for column in zip(*results, strict=True))
 
