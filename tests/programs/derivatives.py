@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from programs.calls import as_hx, call, source, states
 from programs.drawing import Drawing, Often
@@ -86,6 +87,13 @@ def _of_output(line: str) -> Callable[[Drawing], None]:
     return emit
 
 
+def _given(gradient: str, options: str = "") -> Callable[[Drawing], None]:
+    return _of_output(
+        f"{{d}} = {gradient}\n"
+        f"{{g}} = grad({{v}}, {{inputs}}, grad_outputs={{d}}, retain_graph={{retain}}{options})"
+    )
+
+
 def _maml(d: Drawing) -> None:
     m = d.pick(d.modules)
     if m.parametrized or (name := loss(d)) is None:
@@ -121,7 +129,7 @@ def _once_more(d: Drawing) -> None:
     _of_loss("{loss}.backward()")(d)
 
 
-DERIVATIVES: dict[str, Often] = {
+DERIVATIVES: dict[str, Any] = {
     "backward": Often(8, _of_loss("{loss}.backward(retain_graph={retain})")),
     "backward_inputs": Often(
         2, _of_loss("{loss}.backward(inputs={inputs}, retain_graph={retain})")
@@ -149,31 +157,10 @@ DERIVATIVES: dict[str, Often] = {
     "grad_materialized": _of_loss(
         "{g} = grad({loss}, {inputs}, materialize_grads=True, retain_graph={retain})"
     ),
-    "grad_batched": Often(
-        1,
-        _of_output(
-            "{d} = torch.randn(2, *{v}.shape, **kind)\n"
-            "{g} = grad({v}, {inputs}, grad_outputs={d}, is_grads_batched=True, retain_graph={retain})"
-        ),
-    ),
-    "grad_given_strided": Often(
-        1,
-        _of_output(
-            "{g} = grad({v}, {inputs}, grad_outputs=strided(noise({v})), retain_graph={retain})"
-        ),
-    ),
-    "grad_given_negated": Often(
-        1,
-        _of_output(
-            "{g} = grad({v}, {inputs}, grad_outputs=torch._neg_view(noise({v})), retain_graph={retain})"
-        ),
-    ),
-    "grad_given_expanded": Often(
-        1,
-        _of_output(
-            "{g} = grad({v}, {inputs}, grad_outputs=torch.ones((), **kind).expand_as({v}), retain_graph={retain})"
-        ),
-    ),
+    "grad_batched": _given("torch.randn(2, *{v}.shape, **kind)", ", is_grads_batched=True"),
+    "grad_given_strided": _given("strided(noise({v}))"),
+    "grad_given_negated": _given("torch._neg_view(noise({v}))"),
+    "grad_given_expanded": _given("torch.ones((), **kind).expand_as({v})"),
     "double_backward_trick": Often(
         1,
         _of_output("{g} = forward_by_backward({v}, {inputs})"),

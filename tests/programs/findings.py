@@ -70,6 +70,14 @@ class Tally:
     differences: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(tally: dict[str, Any]) -> Tally:
+        counters = {k: Counter(tally[k]) for k in ("raised", "features", "differences")}
+        return Tally(tally["programs"], seconds=tally["seconds"], **counters)
+
     def add(self, other: Tally) -> None:
         self.programs += other.programs
         self.raised += other.raised

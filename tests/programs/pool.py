@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from typing import Any
 
 from programs.compare import Difference
@@ -115,6 +115,5 @@ class Worker:
             elif "finding" in message:
                 self.pool.findings.append(Finding.from_json(message["finding"]))
             else:
-                programs, *counters, seconds = message["tally"]
-                self.pool.tally.add(Tally(programs, *map(Counter, counters), seconds))
+                self.pool.tally.add(Tally.from_json(message["tally"]))
                 return None

@@ -67,7 +67,7 @@ def work() -> None:
         tally = Tally()
         for finding in try_all(_announced(begin, end), tally, known):
             say(finding=finding.as_json())
-        say(tally=[tally.programs, tally.raised, tally.features, tally.differences, tally.seconds])
+        say(tally=tally.as_json())
 
 
 def _announced(begin: int, end: int) -> Iterator[int]:

@@ -121,7 +121,7 @@ def first(result: Any) -> Tensor:
 
 def total(result: Any) -> Tensor:
     """A number that depends on every tensor of a call's result, and on each in its own way."""
-    return sum(  # type: ignore[return-value]
+    return sum(
         ((tensor + 0.1 * index).square().sum() for index, tensor in enumerate(nested(result))),
         start=torch.zeros(()),
     )
@@ -172,7 +172,9 @@ class Squashed(torch.nn.Module):
 def watched(tensor: Tensor) -> list[Tensor]:
     """The gradients that arrive at a tensor, as they come."""
     seen: list[Tensor] = []
-    tensor.register_hook(lambda gradient: seen.append(gradient.detach().clone()))
+    tensor.register_hook(  # type: ignore[no-untyped-call]
+        lambda gradient: seen.append(gradient.detach().clone())
+    )
     return seen
 
 
@@ -213,7 +215,10 @@ def from_bytes(kept: bytes) -> Tensor:
 def grad(outputs: Any, inputs: Any, **options: Any) -> tuple[Tensor | None, ...]:
     """``torch.autograd.grad``, by default of what may not be used and with a graph to go on."""
     inputs = [x for x in nested(inputs) if x.requires_grad]
-    return torch.autograd.grad(outputs, inputs, **{"allow_unused": True, **options})
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(
+        outputs, inputs, **{"allow_unused": True, **options}
+    )
+    return found
 
 
 def squared(gradients: Any) -> Tensor:
@@ -251,5 +256,6 @@ def by_sample(function: Callable[[Tensor], Any], samples: Tensor, module: torch.
 def dual(function: Callable[[Tensor], Any], x: Tensor, tangent: Tensor) -> list[Tensor | None]:
     """The values and the derivatives along a tangent, by forward-mode differentiation."""
     with forward_ad.dual_level():
-        results = list(nested(function(forward_ad.make_dual(x.detach(), tangent))))
-        return [part for result in results for part in forward_ad.unpack_dual(result)]
+        both = forward_ad.make_dual(x.detach(), tangent)  # type: ignore[no-untyped-call]
+        unpack: Any = forward_ad.unpack_dual
+        return [part for result in nested(function(both)) for part in unpack(result)]
