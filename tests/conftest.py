@@ -7,6 +7,8 @@ from its own name. To repeat a run: ``UNROLLED_TEST_SEED=<the seed> pytest ...``
 import os
 import random
 import zlib
+from collections import Counter
+from collections.abc import Generator
 
 import pytest
 import torch
@@ -27,6 +29,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     return f"seed: {VARIABLE}={os.environ[VARIABLE]}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """Says in the last line of all how many tests were left out, and why."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # a worker of pytest-xdist
+        return
+    reports = reporter.stats.get("skipped", [])
+    # Where a test says why, or a file, which is left out as one.
+    why = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
+    if why:
+        reasons = "; ".join(f"{count} - {reason}" for reason, count in why.most_common())
+        reporter.write_line(f"left out: {why.total()} ({reasons})")
+    else:
+        reporter.write_line("left out: none")
 
 
 @pytest.fixture
