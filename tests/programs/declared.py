@@ -29,8 +29,17 @@ def _behind_autograd(found: Difference, program: Program) -> bool:
     return found.kind == "value" and written and repeated
 
 
+def _saved_otherwise(found: Difference, _: Program) -> bool:
+    return found.kind == "theirs raised" and "CheckpointError" in found.detail
+
+
 DECLARED = (
     Declared("a batch-first output is contiguous, so that more of it can be viewed", _viewed),
+    Declared(
+        "which tensors a pass saves is its own affair, and a checkpoint that has found another "
+        "number of them, since a weight was frozen meanwhile, or another layout, refuses",
+        _saved_otherwise,
+    ),
     Declared(
         "a backward pass that repeats the forward pass, for recompute_every or a second "
         "derivative, repeats it on what was written through .data; torch's own has the old "
