@@ -1,4 +1,4 @@
-"""The limits of memory and the last words of a process are Linux's: elsewhere nothing is collected."""
+"""Limits of memory and last words of a process are Linux's: elsewhere nothing is collected."""
 
 import sys
 

@@ -136,7 +136,7 @@ def test_texts_that_expand_beyond_memory_are_refused_before_they_are_read(
     path = written(tmp_path, ["9" * 100_000 + str(n) for n in range(200)], compression="zstd")
     monkeypatch.setattr(resources, "available_memory", lambda: 10_000_000)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
-    assert refusal(path).startswith("its largest row group, unpacked, would take at least 0.0 GB")
+    assert refusal(path).startswith("its largest row group, unpacked, would take at least 20.0 MB")
 
 
 def test_a_flipped_bit_is_found_where_there_are_checksums(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_more_rows_than_memory_holds_are_refused(
     monkeypatch.setattr(resources, "available_memory", lambda: 1_000_000)
     path = written(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 1_000_000))
     line = refusal(path)
-    assert line.startswith("65,536 rows of 2 columns would take at least ZZZ of memory")
+    assert line.startswith("65,536 rows of 2 columns would take at least 4.1 MB of memory")
 
 
 def test_two_hundred_thousand_columns_are_read_by_name(tmp_path: Path) -> None:
