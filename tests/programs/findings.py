@@ -71,7 +71,8 @@ class Tally:
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        # Not by asdict, which makes a counter of the pairs of a counter before Python 3.12.
+        return dict(vars(self))
 
     @staticmethod
     def from_json(tally: dict[str, Any]) -> Tally:
