@@ -127,7 +127,7 @@ struct Backward {
 // Asked now and then, by the calling thread alone, whether a call is to end early. What the call
 // was to write is then of no use.
 struct Interrupt {
-    bool (*is_due)();
+    bool (*is_due)() = nullptr;
 };
 
 enum class Outcome { done, no_memory, interrupted };

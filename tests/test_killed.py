@@ -73,7 +73,7 @@ def killed_at(step: int, work: Callable[[], None]) -> int:
         sync(descriptor)
 
     try:
-        os.fsync = synced
+        os.fsync = synced  # type: ignore[assignment]
         sys.addaudithook(count)
         work()
     except BaseException:

@@ -77,11 +77,11 @@ def test_the_python_of_the_page_on_exporting_runs(tmp_path, monkeypatch, capsys)
     names = {}
     for code in code_blocks("docs/export.md", "python"):
         exec(compile(code, "docs/export.md", "exec"), names)
-    error, columns, window, modules = capsys.readouterr().out.splitlines()
+    error, columns, window, modules, changed = capsys.readouterr().out.splitlines()
     assert abs(float(error)) < 30  # of a cosine that goes from -300 to 300
     assert columns.startswith("[{'name': 'cos', 'unit': None, 'mean': ")
     assert window == "16"
-    assert modules == "{'recurrent.l0': LSTM(1, 16)}"
+    assert modules == changed == "{'recurrent.l0': LSTM(1, 16)}"
 
 
 @pytest.mark.skipif(not native.is_built(), reason="built without a compiler")

@@ -10,8 +10,8 @@ import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-LARGEST_HEADER = 100 * 10**6
-"""Bytes, as safetensors has it."""
+LARGEST_HEADER = 8 * 2**20
+"""Bytes; ten thousand layers have less. As Python objects JSON is up to thirty times as large."""
 MOST_AXES = 32
 """Of a tensor: NumPy ends at 32 or 64."""
 WIDTHS = {

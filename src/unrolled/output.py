@@ -205,9 +205,10 @@ def _named(path: Path, draft: Path, flag: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in DISK or str(error.filename or "").startswith(str(draft)):
+            repair = "Make room, or name" if error.errno in DISK else "Name"
             raise InputError(
                 f"{path}: can't be written ({error.strerror or error}). "
-                f"Make room, or name another with {flag}"
+                f"{repair} another with {flag}"
             ) from error
         raise
 

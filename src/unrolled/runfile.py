@@ -27,7 +27,7 @@ FORMAT: Literal["unrolled-run"] = "unrolled-run"
 FORMAT_VERSION: Literal[2] = 2
 DIGESTS = "sha256"
 
-LARGEST_CONFIG = 64 * 2**20
+LARGEST_CONFIG = 8 * 2**20
 """Bytes; a config has a few hundred, and the name of each column."""
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}

@@ -313,7 +313,7 @@ def test_the_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", full)
-        with pytest.raises(OSError, match="no space left"):
+        with pytest.raises(InputError, match="no space left"):
             unrolled.export_onnx(unrolled.RNN(2, 4), path)
     assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
     assert path.read_bytes() == before

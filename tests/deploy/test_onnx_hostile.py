@@ -221,6 +221,24 @@ def test_layers_that_no_single_call_can_feed_stay_apart(
     assert list(unrolled.import_onnx(layers.write(tmp_path))) == ["n0", "n1"]
 
 
+@pytest.mark.parametrize(
+    ("to", "joined"),
+    [((0, 0, -1), True), ((5, 2, 3), True), ((2, 5, 3), False), ((-1, 2, 3), False)],
+)
+def test_a_reshape_to_fixed_sizes_joins_layers_if_they_are_those_of_the_input(
+    tmp_path: Path, to: tuple[int, int, int], joined: bool
+) -> None:
+    """As the newer exporter of torch writes them, for an input of fixed sizes."""
+    model = onnx.load(Layers().write(tmp_path))
+    for axis, size in zip(model.graph.input[0].type.tensor_type.shape.dim, (5, 2, 2), strict=True):
+        axis.dim_value = size
+    model.graph.node[1].CopyFrom(node("Transpose", ["y0"], "turned", perm=[0, 2, 1, 3]))
+    model.graph.node.insert(2, node("Reshape", ["turned", "to"], "rows"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(to), "to"))
+    found = unrolled.import_onnx(written(tmp_path, model.SerializeToString()))
+    assert len(found) == (1 if joined else 2)
+
+
 def test_grus_whose_reset_gates_stand_in_two_places_stay_apart(tmp_path: Path) -> None:
     layers = Layers("GRU")
     layers.options[1] = {"linear_before_reset": 1}

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,20 @@ def test_a_hostile_file_is_refused_in_one_line(tmp_path, name):
     with pytest.raises(unrolled.InputError, match=re.escape(f"{path}: ")) as error:
         unrolled.Stream.load(path)
     assert "\n" not in str(error.value)
+
+
+def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path):
+    """JSON's empty objects are twenty times as large in memory."""
+    header = b'{"a":[' + b"{}," * 5_000_000 + b"{}]}"
+    (tmp_path / "s").write_bytes(len(header).to_bytes(8, "little") + header)
+    tracemalloc.start()
+    try:
+        with pytest.raises(unrolled.InputError, match="not a whole stream"):
+            unrolled.Stream.load(tmp_path / "s")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10**6
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")

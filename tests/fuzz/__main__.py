@@ -30,7 +30,7 @@ def main() -> int:
 def fuzz(name: str, seconds: float, seed: int) -> int:
     """How many findings there were: each seed, then mutations until the time is over."""
     of = harness.target(name)
-    print(f"{name}: {seconds:.0f} s, --seed {seed}", flush=True)
+    print(f"{name}: {len(of.built)} seeds, {seconds:.0f} s, --seed {seed}", flush=True)
     inputs = harness.seeds_and_mutations(of, Random(f"{name} {seed}"))
     with harness.Child(of.module) as runner:
         found = harness.hunt(inputs, runner, seconds)

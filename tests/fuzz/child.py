@@ -5,22 +5,24 @@ from __future__ import annotations
 import faulthandler
 import importlib
 import os
+import resource
 import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 TELL = signal.SIGUSR1
 """Asks the process where it is: every thread's stack goes to its last words."""
 
 
 def serve(connection: Connection, module: str, words: str, mebibytes: int) -> None:
-    """Hands each input that comes in to the target; answers with what it raised, or with nothing.
+    """Hands each input that comes in to the target, and answers with what it raised, if anything.
 
     Args:
-        connection: Where inputs come in as bytes, and a :data:`Raised` or None goes out.
+        connection: Where inputs come in as bytes, and an :class:`Answer` goes out.
         module: The target, as it is imported.
         words: The file that standard output and error go to.
         mebibytes: How much memory there is beyond what the target takes when it is imported.
@@ -31,44 +33,59 @@ def serve(connection: Connection, module: str, words: str, mebibytes: int) -> No
     faulthandler.enable()
     faulthandler.register(TELL, all_threads=True)
     run = importlib.import_module(module).run
-    limit_memory(mebibytes)
-    connection.send(None)
+    limit = limit_memory(mebibytes)
+    connection.send(Answer())
     while True:
         try:
             data = connection.recv_bytes()
         except EOFError:
             return
         os.ftruncate(out, 0)
+        raised = None
         try:
             run(data)
         except KeyboardInterrupt:
             return
         except BaseException as error:  # polars' panics are no Exceptions, nor is an exit
-            connection.send(describe(error))
-        else:
-            connection.send(None)
+            raised = describe(error)
+        connection.send(Answer(raised, worn=limit - taken() < mebibytes * 2**19))
 
 
-def limit_memory(mebibytes: int) -> None:
-    """No more addresses than are taken now, and so many MiB; no core dumps."""
-    import resource
+class Raised(NamedTuple):
+    """An exception: its type, the innermost place of ours that it passed, and its traceback."""
 
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + mebibytes * 2**20
+    kind: str
+    place: str
+    words: str
+
+
+class Answer(NamedTuple):
+    """What an input came to.
+
+    ``worn`` says that so much memory was left behind (by an allocator, a cache) that the next input
+    would not have what it may have.
+    """
+
+    raised: Raised | None = None
+    worn: bool = False
+
+
+def taken() -> int:
+    """How many bytes of addresses this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def limit_memory(mebibytes: int) -> int:
+    """No more addresses than are taken now, and so many MiB; no core dumps. Gives the limit."""
+    limit = taken() + mebibytes * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-Raised = tuple[str, str, str]
-"""An exception: its type, the innermost place of ours that it passed, and its traceback."""
+    return limit
 
 
 def describe(error: BaseException) -> Raised:
-    return (
-        type(error).__name__,
-        place_of(error.__traceback__),
-        "".join(traceback.format_exception(error, limit=-50)),
-    )
+    words = "".join(traceback.format_exception(error, limit=-50))
+    return Raised(type(error).__name__, place_of(error.__traceback__), words)
 
 
 def place_of(trace: TracebackType | None) -> str:

@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from random import Random
 
@@ -57,6 +58,11 @@ class Target:
     seeds: Mapping[str, Callable[[], bytes]]
     suffix: str
     dictionary: Sequence[bytes]
+
+    @cached_property
+    def built(self) -> dict[str, bytes]:
+        """The seeds' bytes, made once."""
+        return {name: build() for name, build in self.seeds.items()}
 
     @classmethod
     def of(cls, module: str) -> Target:
@@ -105,8 +111,7 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-        self._folder.cleanup()
+        self.close()
 
     def run(self, data: bytes) -> Finding | None:
         """What the target did that it should not have done; None if it read or refused the input.
@@ -122,7 +127,12 @@ class Child:
             return Finding(found.kind, found.signature, words, data)
         return again
 
+    def close(self) -> None:
+        self.stop()
+        self._folder.cleanup()
+
     def stop(self) -> None:
+        """Ends the process; the next input gets a new one."""
         if self._process is None:
             return
         self._connection.close()
@@ -131,7 +141,14 @@ class Child:
         self._process.close()
         self._process = None
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Starts the process, if none is running.
+
+        Raises:
+            RuntimeError: The target can't be imported, and why.
+        """
+        if self._process is not None:
+            return
         spawn = multiprocessing.get_context("spawn")
         self._connection, theirs = spawn.Pipe()
         self._words.write_bytes(b"")
@@ -151,20 +168,20 @@ class Child:
     def _run_once(self, data: bytes, seconds: float) -> Finding | None:
         if self._ran >= RECYCLED:
             self.stop()
-        if self._process is None:
-            self._start()
+        self.start()
         self._ran += 1
         try:
             self._connection.send_bytes(data)
-            answered = self._connection.poll(seconds)
-            raised = self._connection.recv() if answered else None
+            if not self._connection.poll(seconds):
+                return self._hang(data)
+            answer: child.Answer = self._connection.recv()
         except (EOFError, OSError):
             return self._crash(data)
-        if not answered:
-            return self._hang(data)
-        if raised is None:
+        if answer.worn:
+            self.stop()
+        if answer.raised is None:
             return None
-        kind, place, words = raised
+        kind, place, words = answer.raised
         if kind == "MemoryError":
             self.stop()  # what is left of it is not to be relied on
             return Finding("memory", f"memory in {place}", words, data)
@@ -217,13 +234,13 @@ def stack_of(words: str) -> str:
 
 def mutations(of: Target, random: Random) -> Iterator[bytes]:
     """Endless: the same for the same ``random``."""
-    mutate = Mutator([build() for build in of.seeds.values()], of.dictionary, random)
+    mutate = Mutator(list(of.built.values()), of.dictionary, random)
     while True:
         yield mutate()
 
 
 def seeds_and_mutations(of: Target, random: Random) -> Iterator[bytes]:
-    yield from (build() for build in of.seeds.values())
+    yield from of.built.values()
     yield from mutations(of, random)
 
 
@@ -238,6 +255,7 @@ class Hunt:
 def hunt(inputs: Iterable[bytes], runner: Child, seconds: float = math.inf) -> Hunt:
     """Runs a target on the inputs, as many as there are or as the time allows."""
     result = Hunt()
+    runner.start()
     end = time.monotonic() + seconds
     for data in inputs:
         if time.monotonic() > end:

@@ -40,6 +40,10 @@ def _random(seed: int) -> Callable[[], bytes]:
 
 SEEDS: Mapping[str, Callable[[], bytes]] = {
     "nothing_chosen": lambda: b"",
+    # A hook's float64 in the place of a saved float32, which was read past its end.
+    "another_dtype_comes_back": lambda: bytes.fromhex(
+        "c1bca085abe9066a604983ce8629ad4d57fce2f51780995d9ae3245fb82cfd9d1fc4b53884b4cec047b4ef9649"
+    ),
     **{f"random_{seed}": _random(seed) for seed in range(24)},
 }
 
@@ -102,7 +106,10 @@ def _program(choices: Choices) -> None:
     if expected is not None and choices.as_ever:
         tolerance = 1e-9 if module.weight_hh_l0.dtype == torch.float64 else 1e-3
         for found, right in zip(_tensors(results), _tensors(expected), strict=True):
-            torch.testing.assert_close(found.detach(), right, rtol=tolerance, atol=tolerance)
+            # Of the greatest, since relu's states may grow without end and cancel out.
+            most = float(right.abs().max()) if right.numel() else 0.0
+            atol = tolerance * max(1.0, most)
+            torch.testing.assert_close(found.detach(), right, rtol=tolerance, atol=atol)
     outputs = [result for result in _tensors(results) if result.requires_grad]
     if outputs:
         leaves = [*_tensors(arguments), *module.parameters(), *_tensors(list(weights.values()))]

@@ -14,8 +14,6 @@ import pytest
 
 from fuzz import harness
 
-pytest.importorskip("resource", reason="the limits are POSIX's")
-
 MUTATIONS = 300
 
 TARGETS = {name: harness.target(name) for name in harness.names()}
@@ -30,13 +28,13 @@ def child_of() -> Iterator[Callable[[str], harness.Child]]:
     def child(name: str) -> harness.Child:
         if name not in running:
             while running:
-                running.popitem()[1].stop()
+                running.popitem()[1].close()
             running[name] = harness.Child(TARGETS[name].module)
         return running[name]
 
     yield child
     while running:
-        running.popitem()[1].stop()
+        running.popitem()[1].close()
 
 
 def complaint(finding: harness.Finding, name: str) -> str:
@@ -45,12 +43,12 @@ def complaint(finding: harness.Finding, name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "seed"), [(name, seed) for name, target in TARGETS.items() for seed in target.seeds]
+    ("name", "case"), [(name, case) for name, target in TARGETS.items() for case in target.seeds]
 )
 def test_every_seed_is_read_or_refused(
-    name: str, seed: str, child_of: Callable[[str], harness.Child]
+    name: str, case: str, child_of: Callable[[str], harness.Child]
 ) -> None:
-    finding = child_of(name).run(TARGETS[name].seeds[seed]())
+    finding = child_of(name).run(TARGETS[name].built[case])
     assert finding is None, complaint(finding, name)
 
 

@@ -15,8 +15,6 @@ from fuzz.mutate import MUTATIONS, Mutation, Mutator
 
 TOY = "fuzz.support_toy"
 
-pytest.importorskip("resource", reason="the limits are POSIX's")
-
 
 @pytest.fixture(scope="module")
 def child() -> Iterator[harness.Child]:
@@ -52,10 +50,8 @@ def test_an_input_that_is_only_slow_is_no_hang(child: harness.Child) -> None:
     assert child.run(b"SLOW") is None
 
 
-def test_what_many_inputs_together_take_is_found_and_said(child: harness.Child) -> None:
-    found = next(filter(None, (child.run(b"LEAK") for _ in range(10))))
-    assert found.kind == "memory"
-    assert "after" in found.words.splitlines()[0]
+def test_memory_that_others_left_behind_is_not_blamed_on_the_next(child: harness.Child) -> None:
+    assert [child.run(b"LEAK") for _ in range(10)] == [None] * 10
 
 
 def test_a_hunt_finds_one_of_each_place_and_makes_it_small(child: harness.Child) -> None:

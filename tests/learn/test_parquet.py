@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from support_tables import TEXT, refusal
-from unrolled.learn import memory
+from unrolled import resources
 from unrolled.learn.parquet import BATCH
 from unrolled.learn.table import read_table
 
@@ -121,11 +121,11 @@ def test_a_file_that_expands_beyond_memory_is_refused_before_it_is_read(
     table = pa.table({"a": pa.array(np.zeros(rows))})
     path = written(tmp_path, table, compression="zstd")
     assert path.stat().st_size * 1000 < 8 * rows
-    monkeypatch.setattr(memory, "available_memory", lambda: 8 * rows)
+    monkeypatch.setattr(resources, "available_memory", lambda: 8 * rows)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
     line = refusal(path, targets=["a"])
     assert line == (
-        "20,000,000 rows of 1 column would take at least 0.6 GB of memory, and 0.2 GB is free. "
+        "20,000,000 rows of 1 column would take at least 640.0 MB of memory, and 160.0 MB is free. "
         "Take fewer rows or columns"
     )
 
@@ -134,9 +134,9 @@ def test_texts_that_expand_beyond_memory_are_refused_before_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path, ["9" * 100_000 + str(n) for n in range(200)], compression="zstd")
-    monkeypatch.setattr(memory, "available_memory", lambda: 10_000_000)
+    monkeypatch.setattr(resources, "available_memory", lambda: 10_000_000)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
-    assert refusal(path).startswith("its largest row group, unpacked, would take at least 0.0 GB")
+    assert refusal(path).startswith("its largest row group, unpacked, would take at least 20.0 MB")
 
 
 def test_a_flipped_bit_is_found_where_there_are_checksums(tmp_path: Path) -> None:

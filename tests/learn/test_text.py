@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support_tables import LINES, TEXT, refusal, with_line
-from unrolled.learn import memory
+from unrolled import resources
 from unrolled.learn.table import read_table
 from unrolled.learn.text import CHUNK
 
@@ -196,10 +196,10 @@ def test_what_is_too_long_is_refused_without_taking_it(
 def test_more_rows_than_memory_holds_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 1_000_000)
+    monkeypatch.setattr(resources, "available_memory", lambda: 1_000_000)
     path = written(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 1_000_000))
     line = refusal(path)
-    assert line.startswith("65,536 rows of 2 columns would take at least 0.0 GB of memory")
+    assert line.startswith("65,536 rows of 2 columns would take at least 4.1 MB of memory")
 
 
 def test_two_hundred_thousand_columns_are_read_by_name(tmp_path: Path) -> None:

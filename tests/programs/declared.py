@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import torch
 
 from programs.compare import Difference
-from programs.program import Program
+from programs.interpret import run
+from programs.program import Program, Step
+from programs.vocabulary import grad, nested
 
 
 @dataclass(frozen=True)
@@ -17,10 +23,6 @@ class Declared:
     covers: Callable[[Difference, Program], bool]
 
 
-def _viewed(found: Difference, _: Program) -> bool:
-    return found.kind == "theirs raised" and "view size is not compatible" in found.detail
-
-
 def _behind_autograd(found: Difference, program: Program) -> bool:
     """A weight was written through ``.data`` after a call, and a pass was repeated later."""
     source = program.source
@@ -29,12 +31,75 @@ def _behind_autograd(found: Difference, program: Program) -> bool:
     return found.kind == "value" and written and repeated
 
 
+def _of_parts(found: Difference, _: Program) -> bool:
+    return found.kind == "wording" and "of Unbind is a view" in found.detail
+
+
+def _minds_more(found: Difference, program: Program) -> bool:
+    """Ours refuses a change in place that torch's would refuse if it met it."""
+    if found.kind != "ours raised" or "modified by an inplace operation" not in found.detail:
+        return False
+    return "recompute_every" in program.source or _is_refused_by_all(program, found.step)
+
+
+def _is_refused_by_all(program: Program, step: int) -> bool:
+    """Whether torch's modules refuse it too where every gradient there is is asked for."""
+    steps = [
+        Step(re.sub(r"inputs=\[[^\]]*\](, )?", "", s.source), s.features) for s in program.steps
+    ]
+    raised = run(program.with_steps(steps), torch.nn, words={"grad": _grad_by_all}).raised
+    return raised is not None and raised.step <= step and "inplace operation" in raised.message
+
+
+def _grad_by_all(outputs: Any, inputs: Any, **options: Any) -> Any:
+    """``vocabulary.grad`` after a backward pass to every leaf."""
+    given = options.get("grad_outputs")
+    if options.get("is_grads_batched"):
+        given = [g[0] for g in nested([given])]
+    torch.autograd.backward(outputs, given, retain_graph=True)
+    return grad(outputs, inputs, **options)
+
+
+def _behind_hooks(found: Difference, program: Program) -> bool:
+    changed = ("weights:", "change:")
+    hooked = any(feature.startswith("context:saved_") for feature in program.features)
+    return (
+        found.kind == "value"
+        and hooked
+        and any(feature.startswith(changed) for feature in program.features)
+    )
+
+
+def _graph_of_its_own(found: Difference, _: Program) -> bool:
+    return found.kind == "theirs raised" and "graph a second time" in found.detail
+
+
 def _saved_otherwise(found: Difference, _: Program) -> bool:
     return found.kind == "theirs raised" and "CheckpointError" in found.detail
 
 
 DECLARED = (
-    Declared("a batch-first output is contiguous, so that more of it can be viewed", _viewed),
+    Declared(
+        "where hooks on saved tensors are set autograd counts no versions: what was changed in "
+        "place is read as it is by then, by torch's nodes and by ours, each where it reads it",
+        _behind_hooks,
+    ),
+    Declared(
+        "a derivative that can be differentiated again has a graph of its own: freeing that one "
+        "does not free the pass's",
+        _graph_of_its_own,
+    ),
+    Declared(
+        "torch takes the states that were given apart, and speaks of the parts where one was "
+        "changed in place; both refuse",
+        _of_parts,
+    ),
+    Declared(
+        "a pass is one node: with recompute_every, with is_grads_batched, or where only some "
+        "gradients are asked for, it reads what torch's nodes for the single products don't, and "
+        "refuses if that was changed",
+        _minds_more,
+    ),
     Declared(
         "which tensors a pass saves is its own affair, and a checkpoint that has found another "
         "number of them, since a weight was frozen meanwhile, or another layout, refuses",

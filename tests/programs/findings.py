@@ -23,13 +23,11 @@ IN_A_GROUP = 2
 """So many of a signature are made small; the others are counted."""
 
 
-PLAIN = frozenset(
-    """
-    requires_grad randn zeros ones fit parameters sum square tanh mean noise squared nested next
-    range grad backward retain_graph pack_padded_sequence pad_packed_sequence batch_first
-    enforce_sorted bias bidirectional num_layers proj_size RNN LSTM GRU RNNCell LSTMCell GRUCell
-    """.split()
-) | {""}
+PLAIN = re.compile(
+    "requires_grad|randn|zeros|ones|fit|parameters|sum|square|tanh|mean|noise|squared|nested|next|"
+    "range|grad|backward|retain_graph|pack_padded_sequence|pad_packed_sequence|batch_first|"
+    "enforce_sorted|bias|bidirectional|num_layers|proj_size|(RNN|LSTM|GRU)(Cell)?|"
+)
 """Words that say nothing of what a program is about."""
 
 
@@ -48,7 +46,7 @@ class Finding:
         if "raised" in self.difference.kind or self.difference.kind == "wording":
             return f"{self.difference.kind}: {self.difference.detail[:240]}"
         words = set(re.findall(r"(\w+)(?=\(|=True)|with \w+", self.program.source))
-        return f"{self.difference.kind} [{', '.join(sorted(words - PLAIN))}]"
+        return f"{self.difference.kind} [{', '.join(sorted(w for w in words if not PLAIN.fullmatch(w)))}]"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -75,7 +73,8 @@ class Tally:
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        # Not by asdict, which makes a counter of the pairs of a counter before Python 3.12.
+        return dict(vars(self))
 
     @staticmethod
     def from_json(tally: dict[str, Any]) -> Tally:

@@ -13,6 +13,7 @@ from unrolled.cli.process import exit_code
 from unrolled.errors import DivergedError
 from unrolled.learn.baselines import Score, beaten_by
 from unrolled.learn.dataset import read_dataset
+from unrolled.learn.loop import History
 from unrolled.learn.results import PICTURE, RUN_FILES, save_training
 from unrolled.learn.settings import read_settings
 from unrolled.learn.train import Training, check_fits, network_config, train_dataset
@@ -35,13 +36,23 @@ def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) ->
         check_fits(dataset, settings)
         weights = 4 * network_config(settings).count_weights()
         check_disk(draft, weights, f"{out}: the weights", "Make room, or name another with --out")
+        epochs, most = 0, settings.fit_settings(len(dataset.ends[0])).epochs
+
+        def note(history: History) -> None:
+            nonlocal epochs
+            epochs = len(history.validation)
+            on_epoch(history)
+
         try:
-            epochs = settings.fit_settings(len(dataset.ends[0])).epochs
-            with progress(settings.cell.upper(), epochs) as on_epoch:
-                training = train_dataset(dataset, settings, on_epoch, watched.append)
+            with progress(settings.cell.upper(), most) as on_epoch:
+                training = train_dataset(dataset, settings, note, watched.append)
+            save_training(training, draft)
         except DivergedError as error:
             raise DivergedError(f"{error}{_left(watched, out)}") from error
-        save_training(training, draft)
+        except KeyboardInterrupt:
+            # Or a second one, while the best weights so far were scored and written.
+            when = "" if epochs else " before the first epoch was done"
+            raise KeyboardInterrupt(f"interrupted{when}: nothing was kept") from None
     for target, scores in training.scores.items():
         screen.print(_table(training, target, scores))
         screen.print(verdict(settings.cell.upper(), target, scores))

@@ -69,7 +69,9 @@ def write(model: Any, path: Path) -> None:
         _write(seal(model), path)
     except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
         why = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: can't be written ({why}). Name another file") from error
+        raise InputError(
+            f"{path}: can't be written ({why}). Name a place with the rights and the room for it"
+        ) from error
 
 
 def _write(data: bytes, path: Path) -> None:

@@ -57,6 +57,8 @@ def _source(layer: Layer, makers: dict[Value, Layer], constants: Constants) -> V
     if below is None or below.batch_first != layer.batch_first:
         return None
     is_squeezed = joined.maker.op_type == "Squeeze"
+    if not is_squeezed and not _joins(joined, below, constants):
+        return None
     width = below.w.shape[0] * below.hidden_size
     if width != layer.w.shape[-1] or (is_squeezed and below.w.shape[0] > 1):
         raise InputError(
@@ -80,10 +82,7 @@ def _unjoined(value: Value, batch_first: bool, constants: Constants) -> Value | 
             if _is(axes, [2 - (not batch_first)]) or _is(axes, [-2 - (not batch_first)])
             else None
         )
-    shape = constants.get(value.scope.find(node.input[1]))
-    if not _is(shape, [0, 0, -1]) or any(
-        each.name == "allowzero" and each.i for each in node.attribute
-    ):
+    if any(each.name == "allowzero" and each.i for each in node.attribute):
         return None
     if batch_first or rows is None:
         return rows
@@ -92,6 +91,21 @@ def _unjoined(value: Value, batch_first: bool, constants: Constants) -> Value | 
     if turned is None or not _is(_integers(turned, "perm"), [0, 2, 1, 3]):
         return None
     return rows.scope.find(turned.input[0])
+
+
+def _joins(joined: Value, below: Layer, constants: Constants) -> bool:
+    """Whether a Reshape leaves the first two axes: by zeros, or by the sizes that they have."""
+    shape = constants.get(joined.scope.find(joined.maker.input[1]))
+    if shape is None or np.shape(shape) != (3,):
+        return False
+    said = below.x.scope.types.get(below.x.name)
+    sizes = [] if said is None else [size.dim_value or None for size in said.shape.dim]
+    first, second, last = shape.tolist()
+    return (
+        (first == 0 or first in sizes[:1])
+        and (second == 0 or second in sizes[1:2])
+        and last in (-1, below.w.shape[0] * below.hidden_size)
+    )
 
 
 def _standard(value: Value, *operators: str) -> Any:

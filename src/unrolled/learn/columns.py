@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import InputError
-from unrolled.learn.memory import check_memory
+from unrolled.resources import check_memory
 
 Array = NDArray[np.float64]
 

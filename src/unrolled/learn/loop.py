@@ -114,9 +114,7 @@ def fit(
                     break
     except KeyboardInterrupt:
         if history.best_epoch < 0:
-            raise KeyboardInterrupt(
-                "interrupted before the first epoch was done: nothing was kept"
-            ) from None
+            raise
         history.interrupted = True
         history.keep_whole_epochs()
     network.load_state_dict(best)

@@ -20,9 +20,10 @@ class Allowed:
     others: tuple[str | None, ...] = ()
 
     def check(self, name: str, value: Any) -> None:
-        """
+        """That ``value`` is allowed.
+
         Raises:
-            ValueError: ``value`` is not allowed.
+            ValueError: it is not.
         """
         is_other = (value is None or isinstance(value, str)) and value in self.others
         if not is_other and not self.test(value):
@@ -59,7 +60,8 @@ def yes_or_no() -> Allowed:
 
 
 def check_parameters(parameters: Mapping[str, Any], allowed: Mapping[str, Allowed]) -> None:
-    """
+    """That each is what is allowed.
+
     Raises:
         ValueError: one of the parameters is not what ``allowed`` says of it.
     """
@@ -68,7 +70,7 @@ def check_parameters(parameters: Mapping[str, Any], allowed: Mapping[str, Allowe
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 1
 
 
 def _is_number(value: Any) -> bool:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from unrolled.errors import InputError
 from unrolled.learn.cells import CellError, Words
 from unrolled.learn.columns import LONGEST_CELL, Array, Columns, Wanted, shown
-from unrolled.learn.memory import check_memory
 from unrolled.learn.signature import HEAD, what_it_is
+from unrolled.resources import check_memory
 
 BATCH = 65_536
 """Rows decoded at once."""

@@ -160,6 +160,8 @@ def read_settings(flags: dict[str, Any], config: Path | None) -> tuple[Path, Pat
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder. Name a .toml or .json file")
     kind = path.suffix.lower()
     if kind not in (".toml", ".json"):
         raise InputError(f"{path}: a .toml or .json file was expected")
@@ -168,8 +170,6 @@ def _read_config(path: Path) -> dict[str, Any]:
         content: Any = parse_json(data) if kind == ".json" else tomllib.loads(data.decode())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Check --config") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder. Name a .toml or .json file") from None
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror}. Check --config") from error
     except RecursionError:

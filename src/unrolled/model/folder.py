@@ -151,10 +151,11 @@ def read_sample(folder: Path) -> Path:
     Raises:
         InputError: it is missing, or another.
     """
-    path = folder / SAMPLE
+    path, content = folder / SAMPLE, read_config(folder / CONFIG)
     if not path.is_file():
-        raise InputError(f"{path}: missing. Give a table with the run's columns")
-    read_beside(folder, SAMPLE, read_config(folder / CONFIG))
+        columns = _checked(content, folder / CONFIG).table.inputs
+        raise InputError(f"{path}: missing. Give a table with the columns {', '.join(columns)}")
+    read_beside(folder, SAMPLE, content)
     return path
 
 

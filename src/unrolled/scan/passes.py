@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unrolled.scan import fitting, native, reference
@@ -153,7 +152,13 @@ def backward(
         d_flat = [d_strands, *d_flat]
         d_output = d_data
     states = d_initial if wants_states and d_initial is not None else (None,) * len(initial or ())
-    return [d_output if wanted[0] else None, *states, *[d for part in d_flat for d in part]]
+    found = [d for part in d_flat for d in part]
+    if spec.projected and steps.time == 1 and gradients[0] is None and gradients[1] is None:
+        # Of the last layer's only step nobody reads the projected state: its weights have no part.
+        size = len(found) // (spec.num_layers * spec.directions)
+        for last in range(1, spec.directions + 1):
+            found[len(found) - (last - 1) * size - 1] = None
+    return [d_output if wanted[0] else None, *states, *found]
 
 
 def _begin(
@@ -190,16 +195,12 @@ def _empty_states(scans: list[Scan], like: Tensor, steps: Steps) -> State:
 
 
 def empty_output(like: Tensor, width: int) -> Tensor:
-    """New numbers [T, B, F] or [N, F]; a batch-first input has a batch-first output."""
-    if like.dim() == 2:
-        return like.new_empty(like.shape[0], width)
-    steps, batch, _ = like.shape
-    if like.stride(0) < like.stride(1):  # not as a view of another, which could not be detached
-        strides = (width, steps * width, 1)
-        return torch.empty_strided(
-            (steps, batch, width), strides, dtype=like.dtype, device=like.device
-        )
-    return like.new_empty(steps, batch, width)
+    """New numbers [T, B, F] or [N, F], step after step, whatever way the input lies.
+
+    So they lie in torch's, too, and what draws random numbers in the order of memory, as dropout on
+    an output does, draws the same.
+    """
+    return like.new_empty(*like.shape[:-1], width)
 
 
 def noises(spec: Spec, stages: list[Stage]) -> list[Tensor]:

@@ -70,6 +70,13 @@ class Given:
         self.dtype = tensors[0].dtype
         self._saved: list[Tensor | None] = list(tensors)
         self._kept: dict[int, tuple[Tensor, int | None]] = {}
+        self._leaves: dict[int, tuple[Tensor, int]] = {}
+        for i, tensor in enumerate(tensors[: 1 + states]):
+            if tensor.is_leaf and tensor.requires_grad:
+                # Autograd would save the variable, and give back what its data are by then. Torch
+                # saves parts of these, which stay.
+                self._leaves[i] = tensor, tensor.data_ptr()
+                self._saved[i] = tensor.detach()
         if is_hooked or all(read):
             return
         for i, (tensor, is_read) in enumerate(zip(tensors, read, strict=True)):
@@ -95,6 +102,13 @@ class Given:
                 if again and version is not None and kept._version != version:
                     raise RuntimeError(_changed_in_place(kept, version))
                 tensor = kept if again or tensor is None else tensor
+            if again and i in self._leaves:
+                tensor, address = self._leaves[i]
+                if tensor.data_ptr() != address:
+                    raise RuntimeError(
+                        "the data of a state or of the input was replaced, and can't be "
+                        "differentiated again. Replace it after the backward pass"
+                    )
             if tensor is None or tensor.shape != shape:
                 raise RuntimeError(
                     "a weight, a state or the input has another shape than in the forward pass. "
