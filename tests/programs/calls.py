@@ -145,7 +145,8 @@ def call(d: Drawing, m: Module | None = None) -> None:
     """A call of a module, in one of the forms and contexts."""
     m = m or d.pick(d.modules)
     form, template = d.entry(FORMS)
-    if m.is_cell and form in ("packed", "lengths"):
+    # With lengths torch's module is called on a PackedSequence, which a hook of it would see.
+    if (m.is_cell and form == "packed") or (form == "lengths" and (m.is_cell or m.hooked)):
         form, template = "dense", FORMS["dense"].entry
     rows: Shape = () if form == "unbatched" else ("B",)
     x = source(d, m.input(rows), "input")

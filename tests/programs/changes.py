@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from programs.drawing import Drawing, Module, Often
@@ -131,6 +132,8 @@ def hook(d: Drawing) -> None:
         return
     names = {"v": value.name, "w": other.name, "m": m.name, "weight": d.pick(m.weights)}
     d.emit(template.format(seen=d.new("seen"), **names), f"hook:{entry}")
+    if "{m}.register" in template:
+        d.replace(m, hooked=True)
 
 
 def mend(d: Drawing) -> None:
@@ -146,14 +149,14 @@ def mend(d: Drawing) -> None:
         names |= found
     if entry == "deepcopy":
         names["new"] = d.new("m")
-        d.modules.append(Module(**{**m.__dict__, "name": names["new"]}))
+        d.modules.append(replace(m, name=names["new"]))
     if entry == "flatten_parameters" and m.is_cell:
         return
     d.emit(template.format(**names), f"modules:{entry}")
     if entry in ("all_frozen", "only_one_trained"):
-        d.modules[d.modules.index(m)] = Module(**{**m.__dict__, "trained": entry != "all_frozen"})
+        d.replace(m, trained=entry != "all_frozen")
     if entry in ("weight_norm", "squashed"):
-        d.modules[d.modules.index(m)] = Module(**{**m.__dict__, "parametrized": True})
+        d.replace(m, parametrized=True)
 
 
 def _tied(d: Drawing, m: Module, entry: str) -> dict[str, str] | None:

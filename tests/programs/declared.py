@@ -55,6 +55,10 @@ def _graph_of_its_own(found: Difference, _: Program) -> bool:
     return found.kind == "theirs raised" and "graph a second time" in found.detail
 
 
+def _saved_otherwise(found: Difference, _: Program) -> bool:
+    return found.kind == "theirs raised" and "CheckpointError" in found.detail
+
+
 DECLARED = (
     Declared(
         "a hook of a module with lengths= sees the padded batch, not the three calls of torch's "
@@ -81,6 +85,11 @@ DECLARED = (
         "gradients are asked for, it reads what torch's nodes for the single products don't, and "
         "refuses if that was changed",
         _minds_more,
+    ),
+    Declared(
+        "which tensors a pass saves is its own affair, and a checkpoint that has found another "
+        "number of them, since a weight was frozen meanwhile, or another layout, refuses",
+        _saved_otherwise,
     ),
     Declared(
         "a backward pass that repeats the forward pass, for recompute_every or a second "

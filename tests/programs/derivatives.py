@@ -111,7 +111,11 @@ def _functional(line: str) -> Callable[[Drawing], None]:
     """Of a module as a function of its input."""
 
     def emit(d: Drawing) -> None:
-        m = d.pick([m for m in d.modules if not m.parametrized] or d.modules)
+        # torch.vmap, which is a loop for torch's modules, knows no full backward hook.
+        fit = [m for m in d.modules if not (m.parametrized or (m.hooked and "by_sample" in line))]
+        if not fit:
+            return
+        m = d.pick(fit)
         if m.layers == 2:
             d.emit(f"{m.name}.eval()")
         x, given = source(d, m.input(("B",)), "input"), states(d, m, ("B",))

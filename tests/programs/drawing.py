@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from programs.program import Step
@@ -42,6 +42,7 @@ class Module:
     projected: bool = False
     parametrized: bool = False
     trained: bool = True
+    hooked: bool = False
 
     @property
     def is_cell(self) -> bool:
@@ -174,6 +175,10 @@ class Drawing:
             for i, v in enumerate(found)
         ]
         return self.choose.choices(found, weights)[0]
+
+    def replace(self, module: Module, **changes: Any) -> None:
+        """Notes what has become of a module."""
+        self.modules[self.modules.index(module)] = replace(module, **changes)
 
     def same_shape(self, shape: Shape, role: str | None = None) -> list[Value]:
         return [v for v in self.values if v.shape == shape and role in (None, v.role)]

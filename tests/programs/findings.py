@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -22,6 +23,16 @@ IN_A_GROUP = 2
 """So many of a signature are made small; the others are counted."""
 
 
+PLAIN = frozenset(
+    """
+    requires_grad randn zeros ones fit parameters sum square tanh mean noise squared nested next
+    range grad backward retain_graph pack_padded_sequence pad_packed_sequence batch_first
+    enforce_sorted bias bidirectional num_layers proj_size RNN LSTM GRU RNNCell LSTMCell GRUCell
+    """.split()
+) | {""}
+"""Words that say nothing of what a program is about."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """A difference, and the smallest program that was found to show it."""
@@ -33,18 +44,11 @@ class Finding:
 
     @property
     def group(self) -> str:
-        """The kind, and what the small program still has of the features."""
-        told = ("form", "change", "weights", "modules", "hook", "layout", "context", "derivative")
-        features = {
-            feature
-            for step in self.program.steps
-            for feature in step.features
-            if feature.split(":")[0] in told and not feature.endswith((":plain", ":dense"))
-        }
-        detail = ""
+        """The kind with the exception, or with what the small program calls."""
         if "raised" in self.difference.kind or self.difference.kind == "wording":
-            detail = f" {self.difference.detail[:160]}"
-        return f"{self.difference.kind}{detail} [{', '.join(sorted(features))}]"
+            return f"{self.difference.kind}: {self.difference.detail[:240]}"
+        words = set(re.findall(r"(\w+)(?=\(|=True)|with \w+", self.program.source))
+        return f"{self.difference.kind} [{', '.join(sorted(words - PLAIN))}]"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -24,9 +24,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import unrolled.nn
 from programs.compare import Difference
 from programs.draw import FEATURES, draw
-from programs.findings import Finding, Tally, compare, try_all
+from programs.findings import Finding, Tally, try_all
+from programs.interpret import run
 from programs.pool import PATIENCE, Pool
 from programs.program import Program
 from programs.shrink import shrink
@@ -91,13 +93,17 @@ def shrink_crash(seed: int) -> None:
 
 
 def crashes(program: Program) -> bool:
-    """Whether it takes a process down; tried in a child."""
+    """Whether it takes a process down with ours, and with torch's not; tried in children."""
+    return _dies(program, unrolled.nn) and not _dies(program, torch.nn)
+
+
+def _dies(program: Program, package: Any) -> bool:
     child = os.fork()
     if child == 0:
         signal.alarm(20)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
-            compare(program)
+            run(program, package)
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
