@@ -21,7 +21,7 @@ def _behind_autograd(found: Difference, program: Program) -> bool:
     """A weight was written through ``.data`` after a call, and a pass was repeated later."""
     source = program.source
     written = "weights:data_mul_" in program.features or "change:data_mul_" in program.features
-    repeated = "recompute_every" in source or "create_graph" in source
+    repeated = any(w in source for w in ("recompute_every", "create_graph", "is_grads_batched"))
     return found.kind == "value" and written and repeated
 
 
@@ -31,10 +31,27 @@ def _of_parts(found: Difference, _: Program) -> bool:
 
 def _minds_more(found: Difference, program: Program) -> bool:
     """Ours refuses a change in place that torch's did not meet."""
-    if found.kind != "ours raised" or "modified by an inplace operation" not in found.detail:
+    if found.kind != "ours raised":
         return False
-    narrow = "inputs=" in program.source or "grad(" in program.source
-    return narrow or "recompute_every" in program.source
+    if "was replaced, and can't be differentiated again" in found.detail:
+        return True
+    words = ("inputs=", "grad(", "recompute_every", "batch_first=True")
+    is_wider = any(word in program.source for word in words)
+    return is_wider and "modified by an inplace operation" in found.detail
+
+
+def _both_refuse(found: Difference, _: Program) -> bool:
+    both = found.kind in ("wording", "raised otherwise")
+    return both and "modified by an inplace operation" in found.detail
+
+
+def _before_the_refusal(found: Difference, program: Program) -> bool:
+    changed = any(feature.startswith(("change:", "weights:")) for feature in program.features)
+    return found.kind == "missing" and found.detail == "only theirs has it" and changed
+
+
+def _detached(found: Difference, _: Program) -> bool:
+    return found.kind == "theirs raised" and "Can't detach views in-place" in found.detail
 
 
 def _around_lengths(_: Difference, program: Program) -> bool:
@@ -83,9 +100,20 @@ DECLARED = (
     Declared(
         "a pass is one node: with recompute_every, with is_grads_batched, or where only some "
         "gradients are asked for, it reads what torch's nodes for the single products don't, and "
-        "refuses if that was changed",
+        "refuses if that was changed; nor does it copy a batch-first input, as torch's product does",
         _minds_more,
     ),
+    Declared(
+        "where something was changed in place and several things are wrong, each refuses with what "
+        "it meets first",
+        _both_refuse,
+    ),
+    Declared(
+        "before torch refuses what was changed in place, its nodes that come earlier have given "
+        "their gradients to hooks; ours is one node",
+        _before_the_refusal,
+    ),
+    Declared("torch's batch-first output of an LSTM is a view, ours is not", _detached),
     Declared(
         "which tensors a pass saves is its own affair, and a checkpoint that has found another "
         "number of them, since a weight was frozen meanwhile, or another layout, refuses",

@@ -25,8 +25,19 @@ IN_A_GROUP = 2
 
 PLAIN = frozenset(
     [
-        *("", "requires_grad", "randn", "zeros", "ones", "fit", "parameters", "sum", "square", "tanh"),
-        *("mean", "noise", "squared", "nested", "next", "range", "grad", "backward", "bias"),
+        *("", "requires_grad", "randn", "zeros", "ones", "fit", "parameters", "sum", "square"),
+        *(
+            "tanh",
+            "mean",
+            "noise",
+            "squared",
+            "nested",
+            "next",
+            "range",
+            "grad",
+            "backward",
+            "bias",
+        ),
         *("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "num_layers", "proj_size"),
         *("pack_padded_sequence", "pad_packed_sequence", "batch_first", "enforce_sorted"),
         *("bidirectional", "retain_graph"),
