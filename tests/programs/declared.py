@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from programs.compare import Difference
 from programs.interpret import run
-from programs.program import Program, Step
-from programs.vocabulary import grad, nested
+from programs.program import Program
+from programs.vocabulary import nested
+
+WEIGHTS_OF_A_CELL = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
+IN_PLACE = "modified by an inplace operation"
 
 
 @dataclass(frozen=True)
@@ -23,55 +28,91 @@ class Declared:
     covers: Callable[[Difference, Program], bool]
 
 
-def _behind_autograd(found: Difference, program: Program) -> bool:
-    """A weight was written through ``.data`` after a call, and a pass was repeated later."""
-    source = program.source
-    written = "weights:data_mul_" in program.features or "change:data_mul_" in program.features
-    repeated = "recompute_every" in source or "create_graph" in source
-    return found.kind == "value" and written and repeated
+# --- Changes that autograd sees.
+
+
+class _Reads(torch.autograd.Function):
+    """A result as it is, whose backward pass reads all that the forward pass was given."""
+
+    @staticmethod
+    def forward(ctx: Any, result: Tensor, *given: Tensor) -> Tensor:
+        ctx.save_for_backward(*given)
+        return result.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return gradient, *[None for _ in ctx.saved_tensors]
+
+
+def _reading(name: str) -> type[torch.nn.Module]:
+    """torch's class of this name, whose backward pass reads everything, in whatever it is asked."""
+    cls: type[torch.nn.Module] = getattr(torch.nn, name)
+
+    def forward(self: torch.nn.Module, *given: Any) -> Any:
+        names = getattr(self, "_flat_weights_names", WEIGHTS_OF_A_CELL)
+        read = [*nested(given), *nested([getattr(self, name) for name in names])]
+
+        def reads(value: Any) -> Any:
+            if isinstance(value, Tensor) and value.requires_grad:
+                return _Reads.apply(value, *read)  # type: ignore[no-untyped-call]
+            if isinstance(value, PackedSequence):
+                return value._replace(data=reads(value.data))
+            return tuple(map(reads, value)) if isinstance(value, tuple) else value
+
+        return reads(cls.forward(self, *given))
+
+    return type(name, (cls,), {"forward": forward})
+
+
+KINDS = ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"]
+READING = SimpleNamespace(**{name: _reading(name) for name in KINDS})
+
+
+def _reads_more(found: Difference, program: Program) -> bool:
+    """Ours refuses what torch's would refuse if their backward pass read all it was given."""
+    kinds = ("ours raised", "wording", "raised otherwise")
+    if found.kind not in kinds or IN_PLACE not in found.detail:
+        return False
+    raised = run(program, READING).raised
+    return raised is not None and raised.step <= found.step and IN_PLACE in raised.message
 
 
 def _of_parts(found: Difference, _: Program) -> bool:
     return found.kind == "wording" and "of Unbind is a view" in found.detail
 
 
-def _minds_more(found: Difference, program: Program) -> bool:
-    """Ours refuses a change in place that torch's would refuse if it met it."""
-    if found.kind != "ours raised" or "modified by an inplace operation" not in found.detail:
-        return False
-    return "recompute_every" in program.source or _is_refused_by_all(program, found.step)
-
-
-def _is_refused_by_all(program: Program, step: int) -> bool:
-    """Whether torch's modules refuse it too where every gradient there is is asked for."""
-    steps = [
-        Step(re.sub(r"inputs=\[[^\]]*\](, )?", "", s.source), s.features) for s in program.steps
-    ]
-    raised = run(program.with_steps(steps), torch.nn, words={"grad": _grad_by_all}).raised
-    return raised is not None and raised.step <= step and "inplace operation" in raised.message
-
-
-def _grad_by_all(outputs: Any, inputs: Any, **options: Any) -> Any:
-    """``vocabulary.grad`` after a backward pass to every leaf."""
-    given = options.get("grad_outputs")
-    if options.get("is_grads_batched"):
-        given = [g[0] for g in nested([given])]
-    torch.autograd.backward(outputs, given, retain_graph=True)
-    return grad(outputs, inputs, **options)
+# --- Changes that it does not see.
 
 
 def _behind_hooks(found: Difference, program: Program) -> bool:
-    changed = ("weights:", "change:")
-    hooked = any(feature.startswith("context:saved_") for feature in program.features)
-    return (
-        found.kind == "value"
-        and hooked
-        and any(feature.startswith(changed) for feature in program.features)
-    )
+    features = program.features
+    hooked = any(feature.startswith("context:saved_") for feature in features)
+    changed = any(feature.startswith(("weights:", "change:")) for feature in features)
+    return found.kind == "value" and hooked and changed
 
 
-def _graph_of_its_own(found: Difference, _: Program) -> bool:
-    return found.kind == "theirs raised" and "graph a second time" in found.detail
+UNSEEN = ("data_mul_", "data_assigned", "numpy")
+REPEATS = ("recompute_every", "create_graph", "is_grads_batched", "vectorize", "functional.")
+
+
+def _behind_autograd(found: Difference, program: Program) -> bool:
+    if found.kind == "ours raised" and "was replaced, and can't" in found.detail:
+        return True
+    written = any(feature.endswith(UNSEEN) for feature in program.features)
+    repeated = any(word in program.source for word in REPEATS)
+    return found.kind == "value" and written and repeated
+
+
+# --- Others.
+
+
+def _graph_of_its_own(found: Difference, program: Program) -> bool:
+    freed = found.kind == "theirs raised" and "graph a second time" in found.detail
+    return freed and any(word in program.source for word in REPEATS)
+
+
+def _detached(found: Difference, _: Program) -> bool:
+    return found.kind == "theirs raised" and "Can't detach views in-place" in found.detail
 
 
 def _saved_otherwise(found: Difference, _: Program) -> bool:
@@ -80,14 +121,10 @@ def _saved_otherwise(found: Difference, _: Program) -> bool:
 
 DECLARED = (
     Declared(
-        "where hooks on saved tensors are set autograd counts no versions: what was changed in "
-        "place is read as it is by then, by torch's nodes and by ours, each where it reads it",
-        _behind_hooks,
-    ),
-    Declared(
-        "a derivative that can be differentiated again has a graph of its own: freeing that one "
-        "does not free the pass's",
-        _graph_of_its_own,
+        "a pass is one node, which reads all that it was given: torch's nodes for the single "
+        "products read it only for the gradients that are asked for, or have a copy of it; ours "
+        "refuses if it was changed in place, or says so where torch's meets something else first",
+        _reads_more,
     ),
     Declared(
         "torch takes the states that were given apart, and speaks of the parts where one was "
@@ -95,21 +132,26 @@ DECLARED = (
         _of_parts,
     ),
     Declared(
-        "a pass is one node: with recompute_every, with is_grads_batched, or where only some "
-        "gradients are asked for, it reads what torch's nodes for the single products don't, and "
-        "refuses if that was changed",
-        _minds_more,
+        "where hooks on saved tensors are set autograd counts no versions: what was changed in "
+        "place is read as it is by then, by torch's nodes and by ours, each where it reads it",
+        _behind_hooks,
     ),
+    Declared(
+        "a backward pass that repeats the forward pass, for recompute_every or a second "
+        "derivative, repeats it on what was written through .data or NumPy, or refuses; torch's "
+        "own has the old activations and the new numbers: neither is the derivative of what ran",
+        _behind_autograd,
+    ),
+    Declared(
+        "a derivative that can be differentiated again has a graph of its own: freeing that one "
+        "does not free the pass's",
+        _graph_of_its_own,
+    ),
+    Declared("torch's batch-first output is a view, ours is not", _detached),
     Declared(
         "which tensors a pass saves is its own affair, and a checkpoint that has found another "
         "number of them, since a weight was frozen meanwhile, or another layout, refuses",
         _saved_otherwise,
-    ),
-    Declared(
-        "a backward pass that repeats the forward pass, for recompute_every or a second "
-        "derivative, repeats it on what was written through .data; torch's own has the old "
-        "activations and the new weights: neither is the derivative of what ran",
-        _behind_autograd,
     ),
 )
 

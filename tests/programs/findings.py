@@ -46,7 +46,8 @@ class Finding:
         if "raised" in self.difference.kind or self.difference.kind == "wording":
             return f"{self.difference.kind}: {self.difference.detail[:240]}"
         words = set(re.findall(r"(\w+)(?=\(|=True)|with \w+", self.program.source))
-        return f"{self.difference.kind} [{', '.join(sorted(w for w in words if not PLAIN.fullmatch(w)))}]"
+        telling = sorted(word for word in words if not PLAIN.fullmatch(word))
+        return f"{self.difference.kind} [{', '.join(telling)}]"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import CodeType
@@ -39,20 +39,13 @@ class Outcome:
     raised: Raised | None = None
 
 
-def run(
-    program: Program,
-    package: Any,
-    code: CodeType | None = None,
-    words: Mapping[str, Any] | None = None,
-) -> Outcome:
+def run(program: Program, package: Any, code: CodeType | None = None) -> Outcome:
     """Runs it on ``torch.nn``, or on what has the same names; with the same random numbers.
-
-    ``words`` are others than the vocabulary's.
 
     torch's LSTM in float32 runs without oneDNN, which has no second derivative and keeps its
     output for the first: what a program may do would depend on the dtype.
     """
-    names: dict[str, Any] = {"nn": package, **WORDS, **(words or {})}
+    names: dict[str, Any] = {"nn": package, **WORDS}
     given = len(names)
     torch.manual_seed(program.seed)
     code = code or program.compiled()
