@@ -17,7 +17,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas sanitize fuzz clang race lint site bench bench-linear bench-stream bench-convert bench-export stills results clean
+.PHONY: help demo test test-isas sanitize fuzz programs clang race lint site bench bench-linear bench-stream bench-convert bench-export stills results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -81,6 +81,12 @@ else
 	$(FUZZ_READERS) --but modules --seconds $(FUZZ_SECONDS) || failed=1; \
 	exit $$failed
 endif
+
+COUNT ?= 10000
+SEED ?= 0
+JOBS ?= 2
+programs: $(VENV)/.run $(VENV)/.dev ## COUNT=10000 random programs from SEED=0 on, ours against torch's, in JOBS=2 processes
+	$(BIN)/python tests/programs/run.py --count $(COUNT) --from $(SEED) --jobs $(JOBS)
 
 # Clang warns of other things, and does other things with undefined behaviour. Without OpenMP, since its
 # own runtime is not the one that torch brings: GCC's build tests the threads.
