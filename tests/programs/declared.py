@@ -111,8 +111,10 @@ def _graph_of_its_own(found: Difference, program: Program) -> bool:
     return freed and any(word in program.source for word in REPEATS)
 
 
-def _detached(found: Difference, _: Program) -> bool:
-    return found.kind == "theirs raised" and "Can't detach views in-place" in found.detail
+def _no_view(found: Difference, program: Program) -> bool:
+    refused = "Can't detach views in-place" in found.detail or " is a view and " in found.detail
+    theirs = found.kind == "theirs raised" or "theirs 'unusable" in found.detail
+    return theirs and refused and "batch_first=True" in program.source
 
 
 def _saved_otherwise(found: Difference, _: Program) -> bool:
@@ -147,7 +149,7 @@ DECLARED = (
         "does not free the pass's",
         _graph_of_its_own,
     ),
-    Declared("torch's batch-first output is a view, ours is not", _detached),
+    Declared("torch's batch-first output is a view, ours is not", _no_view),
     Declared(
         "which tensors a pass saves is its own affair, and a checkpoint that has found another "
         "number of them, since a weight was frozen meanwhile, or another layout, refuses",
