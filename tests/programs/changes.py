@@ -121,6 +121,8 @@ def change(d: Drawing) -> None:
         return
     other = d.pick(d.same_shape(value.shape)).name
     d.emit(template.format(v=value.name, w=other), f"change:{entry}")
+    if value.role == "leaf" and value.tracked:
+        d.leaf_changed = True
 
 
 def hook(d: Drawing) -> None:
@@ -129,6 +131,9 @@ def hook(d: Drawing) -> None:
     value, other = d.some(tracked=True), d.some(tracked=True)
     m = d.pick(d.modules)
     if value is None or other is None or ("{weight}" in template and m.parametrized):
+        return
+    # A hook on a view of a leaf that was changed under no_grad crashes torch itself.
+    if d.leaf_changed and "{v}" in template and "other" in (value.role, other.role):
         return
     names = {"v": value.name, "w": other.name, "m": m.name, "weight": d.pick(m.weights)}
     d.emit(template.format(seen=d.new("seen"), **names), f"hook:{entry}")

@@ -105,6 +105,7 @@ class Drawing:
     sizes: dict[str, int] = field(default_factory=dict)
     double: bool = True
     goes_on: bool = False
+    leaf_changed: bool = False
     _noted: list[str] = field(default_factory=list)
     _counts: dict[str, int] = field(default_factory=dict)
 

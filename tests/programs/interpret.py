@@ -102,6 +102,9 @@ def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _tensor(path: str, tensor: Tensor) -> Iterator[tuple[str, Any]]:
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        yield path, "of a transform that has ended"  # as a hook's under is_grads_batched
+        return
     try:
         has_gradient = tensor.is_leaf or tensor.retains_grad
     except RuntimeError as error:  # a view that was changed where it must not be

@@ -55,11 +55,14 @@ class Pool:
         signature = f"hang of {PATIENCE:.0f} s" if hangs else f"crash ({how})"
         program = draw(seed)
         self.tally.programs += 1
-        self.tally.differences[signature] += 1
-        if not hangs and self.tally.differences[signature] <= IN_A_GROUP:
+        if not hangs and self.tally.differences[signature] < IN_A_GROUP:
             command = [*self.command, "--shrink-crash", str(seed)]
-            found = subprocess.run(command, capture_output=True, text=True, check=True)
-            program = Finding.from_json(json.loads(found.stdout)).program
+            told = subprocess.run(command, capture_output=True, text=True, check=True)
+            if (found := json.loads(told.stdout)) is None:
+                self.tally.raised["torch crashed"] += 1
+                return
+            program = Finding.from_json(found).program
+        self.tally.differences[signature] += 1
         where = Difference(signature, 0, "", how)
         self.findings.append(Finding(seed, signature, where, program))
 

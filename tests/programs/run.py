@@ -86,9 +86,13 @@ def say(**message: Any) -> None:
 
 
 def shrink_crash(seed: int) -> None:
+    """Prints the finding, or null if torch's modules crash as well."""
     torch.set_num_threads(1)
-    begun = time.monotonic()
-    program = shrink(draw(seed), lambda p: time.monotonic() - begun < PATIENCE and crashes(p))
+    begun, program = time.monotonic(), draw(seed)
+    if _dies(program, torch.nn):
+        print("null")
+        return
+    program = shrink(program, lambda p: time.monotonic() - begun < PATIENCE and crashes(p))
     print(json.dumps(Finding(seed, "", Difference("", 0, "", ""), program).as_json()))
 
 
