@@ -77,11 +77,11 @@ MODULE_CHANGES: dict[str, Any] = {
 
 HOOKS: dict[str, Any] = {
     "watched": Often(2, "{seen} = watched({v})"),
-    "scales": Often(2, "{v}.register_hook(lambda gradient: gradient * 2)"),
-    "strides": "{v}.register_hook(strided)",
-    "transposes": "{v}.register_hook(transposed)",
-    "replaces": "{v}.register_hook(lambda gradient: torch.ones_like(gradient).expand_as(gradient))",
-    "negates": "{v}.register_hook(torch._neg_view)",
+    "scales": Often(2, "renewed({v}).register_hook(lambda gradient: gradient * 2)"),
+    "strides": "renewed({v}).register_hook(strided)",
+    "transposes": "renewed({v}).register_hook(transposed)",
+    "replaces": "renewed({v}).register_hook(replaced)",
+    "negates": "renewed({v}).register_hook(torch._neg_view)",
     "retain_grad": Often(2, "{v}.retain_grad()"),
     "multi_grad": "{seen} = []\nregister_multi_grad_hook(({v}, {w}), {seen}.append)",
     "of_weight": "{seen} = watched({m}.{weight})",

@@ -36,7 +36,9 @@ def _minds_more(found: Difference, program: Program) -> bool:
     if "was replaced, and can't be differentiated again" in found.detail:
         return True
     words = ("inputs=", "grad(", "recompute_every", "batch_first=True")
-    is_wider = any(word in program.source for word in words)
+    is_wider = any(word in program.source for word in words) or any(
+        feature.startswith("layout:") for feature in program.features
+    )
     return is_wider and "modified by an inplace operation" in found.detail
 
 
@@ -100,7 +102,7 @@ DECLARED = (
     Declared(
         "a pass is one node: with recompute_every, with is_grads_batched, or where only some "
         "gradients are asked for, it reads what torch's nodes for the single products don't, and "
-        "refuses if that was changed; nor does it copy a batch-first input, as torch's product does",
+        "refuses if that was changed; nor does it copy an input that is not dense, as torch's does",
         _minds_more,
     ),
     Declared(
