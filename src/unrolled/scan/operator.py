@@ -38,7 +38,7 @@ def run(
     noises = _noises(spec, sequences.data, flat)
     results = _scan(sequences.data, states, flat, noises, *_options(spec), keep)
     output, *last = results[: 1 + len(spec.cell.states)]
-    if not wanted:
+    if not (wanted or is_traced()):
         return output, tuple(last)
     # Copies, which the caller may change: see :func:`unrolled.scan.autograd.differentiable`.
     return output.clone(), tuple([state.clone() for state in last])
