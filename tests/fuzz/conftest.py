@@ -1,4 +1,4 @@
-"""The limits of memory and the last words of a process are Linux's: elsewhere nothing is collected."""
+"""The limits of memory are Linux's: elsewhere nothing is collected."""
 
 import sys
 
