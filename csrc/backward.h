@@ -14,7 +14,8 @@ template <class T, class C>
 struct BackwardScan {
     // So many slots make a block's products worth their reading of the sums.
     static constexpr Index block_slots = 256;
-    static constexpr Index rows_of_task = 48;  // of the input's gradient
+    static constexpr Index rows_of_task = 48;              // of the input's gradient
+    static constexpr Index most_at_once = Index(1) << 30;  // multiply-adds without asking to stop
 
     const Shape& s;
     const Layout& layout;
@@ -32,13 +33,16 @@ struct BackwardScan {
     T* d_c;
     Block<T> blocks[2];
     std::atomic<Index> next_task[2];
+    Stop stop;
 
-    BackwardScan(const Shape& s, const Layout& layout, const Backward<T>& g)
-        : s(s), layout(layout), g(g), sums(s), summed(g.sums), capacity(most_slots(layout)),
-          h0(g.h0), c0(g.c0), d_h(g.d_h0), d_c(g.d_c0), next_task{0, 0} {}
+    BackwardScan(const Shape& s, const Layout& layout, const Backward<T>& g, Interrupt interrupt)
+        : s(s), layout(layout), g(g), sums(s, g.wanted), summed(g.sums),
+          capacity(most_slots(layout)), h0(g.h0), c0(g.c0), d_h(g.d_h0), d_c(g.d_c0),
+          next_task{0, 0}, stop(interrupt) {}
 
-    static bool run(const Shape& s, const Layout& layout, const Backward<T>& g, int threads) {
-        BackwardScan scan(s, layout, g);
+    static Outcome run(const Shape& s, const Layout& layout, const Backward<T>& g, int threads,
+                       Interrupt interrupt) {
+        BackwardScan scan(s, layout, g, interrupt);
         return scan.with_memory(threads);
     }
 
@@ -50,7 +54,7 @@ struct BackwardScan {
         return slots > layout.size(layout.begin) ? slots : layout.size(layout.begin);
     }
 
-    bool with_memory(int threads) {
+    Outcome with_memory(int threads) {
         const Index of_a_step = s.hidden * (3 * C::gates * (s.inputs + s.state()) + s.projection);
         threads = affordable(layout.slots() * of_a_step, threads);
         const Index hs = layout.rows * s.state(), cs = C::has_cell ? layout.rows * s.hidden : 0;
@@ -80,7 +84,8 @@ struct BackwardScan {
                 if (!g.sums) zero(summed, sums.memory(layout));
                 pack(threads);
                 share(threads, panels);
-                if (g.gradients.hh) sums.write(s, layout, summed, g.gradients);
+                if (g.gradients.any() && !stop.is_due()) sums.write(s, layout, summed, g.gradients);
+                return stop.outcome();
             });
     }
 
@@ -132,8 +137,8 @@ struct BackwardScan {
         Block<T>& block = blocks[0];
         for (Index end = layout.end - layout.begin; end > 0; end = block.begin) {
             extend(block, end);
-            scan(block, 0, layout.rows);
-            for (Index task = 0; task < tasks(block); ++task) run_task(task, block, panel);
+            scan(block, 0, layout.rows, 0);
+            for (Index task = 0; task < tasks(block); ++task) run_task(task, block, panel, 0);
         }
     }
 
@@ -150,11 +155,11 @@ struct BackwardScan {
                 extend(mine, end);
                 // Nobody claims of these before the barrier, and nobody has since the last one.
                 if (thread == 0) next_task[turn] = 0;
-                scan(mine, first, last);
+                scan(mine, first, last, thread);
             }
             if (end < layout.end - layout.begin)
                 for (Index task; (task = next_task[turn ^ 1]++) < tasks(before);)
-                    run_task(task, before, panel);
+                    run_task(task, before, panel, thread);
             if (end <= 0) return;
             end = mine.begin;
             wait_for_all(all);
@@ -182,8 +187,13 @@ struct BackwardScan {
         return sums.tasks(s) + (g.d_input.data ? of_input : 0);
     }
 
-    void run_task(Index task, const Block<T>& block, T* panel) const {
+    void run_task(Index task, const Block<T>& block, T* panel, int thread) {
         const Index of_sums = sums.tasks(s);
+        const Index of_slot = panel_width<T>(C::gates * s.hidden) * (s.inputs + s.state());
+        if (stop.after(task < of_sums ? block.slots * of_slot
+                                      : rows_of_task * C::gates * s.hidden * s.inputs,
+                       thread))
+            return;
         if (task < of_sums) return sums.run(s, task, block, summed, panel);
         const Index first = (task - of_sums) * rows_of_task, last = first + rows_of_task;
         product<T>(
@@ -196,9 +206,12 @@ struct BackwardScan {
 
     // --- the scan -------------------------------------------------------------------------------
 
-    void scan(const Block<T>& block, Index first, Index last) {
+    void scan(const Block<T>& block, Index first, Index last, int thread) {
         const Order order{layout};
         const Index state = s.state(), hidden = s.hidden;
+        // All rows, but for sizes at which these would take longer than one waits for an answer.
+        const Index of_row = C::gates * hidden * state, most = most_at_once / of_row;
+        const Index at_a_time = most > rows_of_task ? most : rows_of_task;
         Index slot = 0;
         for (Index i = block.end - 1; i >= block.begin; --i) {
             const Index size = layout.size(order.step(i)), end = last < size ? last : size;
@@ -212,12 +225,17 @@ struct BackwardScan {
             for (Index b = first; b < end; ++b)
                 for (Index unit = 0; unit < hidden; unit += lanes<T>)
                     C::backward(rows[b], unit, hidden - unit, hidden);
-            product<T>(
-                hh, C::gates * hidden, state, first, end,
-                [&](Index b) -> const T* {
-                    return rows[b].d_gates + C::recurrent_derivatives * hidden;
-                },
-                [&](Index b) { return rows[b].d_output; }, C::keeps_part_of_hidden);
+            for (Index from = first; from < end; from += at_a_time) {
+                if (stop.after((end < from + at_a_time ? end - from : at_a_time) * of_row, thread))
+                    return;
+                product<T>(
+                    hh, C::gates * hidden, state, from,
+                    end < from + at_a_time ? end : from + at_a_time,
+                    [&](Index b) -> const T* {
+                        return rows[b].d_gates + C::recurrent_derivatives * hidden;
+                    },
+                    [&](Index b) { return rows[b].d_output; }, C::keeps_part_of_hidden);
+            }
         }
     }
 

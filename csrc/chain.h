@@ -12,15 +12,16 @@ template <class T, class Y>
 class Chain {
    public:
     Chain(Index batch, Index inputs)
-        : batch(batch), inputs(inputs), input_(batch * row_of<T>(inputs)), values_(batch * inputs),
-          last_(batch * inputs), steps_(batch, 0), outputs_(inputs) {
+        : batch(batch), inputs(inputs), input_(times(batch, row_of<T>(inputs))),
+          values_(times(batch, inputs)), last_(times(batch, inputs)), steps_(batch, 0),
+          outputs_(inputs) {
         std::fill(last_.get(), last_.get() + last_.count(), missing);
     }
 
     void add(std::unique_ptr<Stage<T>> stage) {
-        for (const State<T>& state : stage->states()) states_.push_back(state);
-        outputs_ = stage->outputs;
-        stages_.push_back(std::move(stage));
+        stages_.push_back(std::move(stage));  // first, so that no state outlives its stage
+        for (const State<T>& state : stages_.back()->states()) states_.push_back(state);
+        outputs_ = stages_.back()->outputs;
     }
 
     void scale(Scaling scaling) {
@@ -29,13 +30,16 @@ class Chain {
     }
 
     Index outputs() const { return outputs_; }
+    bool is_scaled() const { return scaling_.is_there(); }
 
-    // Whether a row x [I] may enter: a scaled stream takes finite numbers only.
+    // Whether a row x [B, I] may enter: a scaled stream takes no NaN, and nothing whose scaled
+    // value the network can't hold, since its states would never be rid of it.
     template <class X>
     bool takes(const X* x) const {
         if (!scaling_.is_there()) return true;
-        for (Index i = 0; i < batch * inputs; ++i)
-            if (!std::isfinite(x[i])) return false;
+        for (Index b = 0; b < batch; ++b)
+            for (Index i = 0; i < inputs; ++i)
+                if (!(std::abs(double(x[b * inputs + i])) <= scaling_.limit[i])) return false;
         return true;
     }
 

@@ -81,7 +81,7 @@ struct Forward {
     T* raw;  // [K, H], the hidden state before projection; null without projection or in inference
 };
 
-// The gradients of the weights, as Weights has them; null for what the layer lacks.
+// The gradients of the weights, as Weights has them; null for what the layer lacks or nobody wants.
 template <class T>
 struct Gradients {
     T* ih;
@@ -89,7 +89,12 @@ struct Gradients {
     T* bias_ih;
     T* bias_hh;
     T* hr;
+
+    bool any() const { return ih || hh || bias_ih || bias_hh || hr; }
 };
+
+// Which of them are wanted, a bit each, in the order of Gradients.
+using Wanted = unsigned;
 
 template <class T>
 struct Backward {
@@ -111,6 +116,7 @@ struct Backward {
     T* total_h;    // [K, P], or null: of the hidden state handed on and given out, with d_output
     Matrix<T> d_input;   // I numbers each, data null if not wanted
     bool adds_to_input;  // whether d_input has another direction's share already
+    Wanted wanted;       // the weights' gradients that are summed
     T* sums;  // [sums_size], zero before a pass's first call: the weights' gradients as they grow;
               //   null where one call runs all steps. Every number is a sum over the steps in the
               //   order of the backward scan, whatever stretches they are run in and on however
@@ -118,14 +124,22 @@ struct Backward {
     Gradients<T> gradients;  // what the sums come to, in a pass's last call; else all null
 };
 
+// Asked now and then, by the calling thread alone, whether a call is to end early. What the call
+// was to write is then of no use.
+struct Interrupt {
+    bool (*is_due)() = nullptr;
+};
+
+enum class Outcome { done, no_memory, interrupted };
+
 // One instruction set's build of the core for one element type.
 template <class T>
 struct Table {
     // One layer in one direction, on at most so many threads. Memory for scratch is taken once a
-    // call; throws nothing, returns false if there is none to be had.
-    bool (*forward)(const Shape&, const Layout&, const Forward<T>&, int threads);
-    bool (*backward)(const Shape&, const Layout&, const Backward<T>&, int threads);
-    Index (*sums_size)(const Shape&, const Layout&);
+    // call; throws nothing.
+    Outcome (*forward)(const Shape&, const Layout&, const Forward<T>&, int threads, Interrupt);
+    Outcome (*backward)(const Shape&, const Layout&, const Backward<T>&, int threads, Interrupt);
+    Index (*sums_size)(const Shape&, const Layout&, Wanted);
     // The activations by themselves, for tests: y[i] = f(x[i]).
     void (*sigmoid)(const T* x, T* y, Index count);
     void (*tanh)(const T* x, T* y, Index count);

@@ -9,20 +9,22 @@ namespace unrolled {
 namespace UNROLLED_ISA {
 
 template <class T>
-bool forward(const Shape& s, const Layout& layout, const Forward<T>& f, int threads) {
-    return with_cell<T>(s,
-                        [&]<class C>() { return ForwardScan<T, C>::run(s, layout, f, threads); });
+Outcome forward(const Shape& s, const Layout& layout, const Forward<T>& f, int threads,
+                Interrupt interrupt) {
+    return with_cell<T>(
+        s, [&]<class C>() { return ForwardScan<T, C>::run(s, layout, f, threads, interrupt); });
 }
 
 template <class T>
-bool backward(const Shape& s, const Layout& layout, const Backward<T>& g, int threads) {
-    return with_cell<T>(s,
-                        [&]<class C>() { return BackwardScan<T, C>::run(s, layout, g, threads); });
+Outcome backward(const Shape& s, const Layout& layout, const Backward<T>& g, int threads,
+                 Interrupt interrupt) {
+    return with_cell<T>(
+        s, [&]<class C>() { return BackwardScan<T, C>::run(s, layout, g, threads, interrupt); });
 }
 
 template <class T>
-Index sums_size(const Shape& s, const Layout& layout) {
-    return with_cell<T>(s, [&]<class C>() { return Sums<T, C>(s).memory(layout); });
+Index sums_size(const Shape& s, const Layout& layout, Wanted wanted) {
+    return with_cell<T>(s, [&]<class C>() { return Sums<T, C>(s, wanted).memory(layout); });
 }
 
 template <class T>

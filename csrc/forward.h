@@ -16,9 +16,11 @@ struct ForwardScan {
     T* raw;        // [B, H], where it is not kept
     const T* h0;   // f's, or zeros
     const T* c0;
+    Stop stop;
 
-    static bool run(const Shape& s, const Layout& layout, const Forward<T>& f, int threads) {
-        ForwardScan scan{s, layout, f, nullptr, nullptr, nullptr, f.h0, f.c0};
+    static Outcome run(const Shape& s, const Layout& layout, const Forward<T>& f, int threads,
+                       Interrupt interrupt) {
+        ForwardScan scan{s, layout, f, nullptr, nullptr, nullptr, f.h0, f.c0, Stop(interrupt)};
         T* zeros = nullptr;
         const Index none = layout.rows * (s.hidden > s.state() ? s.hidden : s.state());
         const bool lacks = !f.h0 || (C::has_cell && !f.c0);
@@ -35,6 +37,7 @@ struct ForwardScan {
                 if (!f.c0) scan.c0 = zeros;
                 scan.pack(threads);
                 scan.share(threads);
+                return scan.stop.outcome();
             });
     }
 
@@ -60,20 +63,24 @@ struct ForwardScan {
         on_threads(threads, [&](int thread, int all) {
             if (thread == 0) cut(layout, all, bounds);
             wait_for_all(all);
-            scan_rows(bounds[thread], bounds[thread + 1]);
+            scan_rows(bounds[thread], bounds[thread + 1], thread);
         });
     }
 
-    void scan_rows(Index first, Index last) {
+    void scan_rows(Index first, Index last, int thread) {
         const Order order{layout};
         const Index state = s.state(), hidden = s.hidden;
+        const Index of_block = P::width * C::gates * (s.inputs + state);
         if (C::has_cell && !f.cells)
             copy(f.c_n + first * hidden, c0 + first * hidden, (last - first) * hidden);
         for (Index i = 0; i < order.count(); ++i) {
             const Index t = order.step(i), size = layout.size(t);
             const Index end = last < size ? last : size;
             place(i, first, end);
-            for (Index block = 0; block < P::blocks(s); ++block) step_block(block, first, end);
+            for (Index block = 0; block < P::blocks(s); ++block) {
+                step_block(block, first, end);
+                if (stop.after((end - first) * of_block, thread)) return;
+            }
             if (s.projection)
                 product<T>(
                     packed + P::size(s), hidden, state, first, end,

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "contract.h"
 #include "simd.h"
 
 namespace unrolled::UNROLLED_ISA {
@@ -18,20 +19,21 @@ class Scratch {
         return piece;
     }
 
-    // Calls pieces(scratch) to count, then again with the memory, then run(); false without memory.
+    // Calls pieces(scratch) to count, then again with the memory, then run(), whose outcome it
+    // gives.
     template <class Pieces, class Run>
-    static bool with(Pieces pieces, Run run) {
+    static Outcome with(Pieces pieces, Run run) {
         Scratch scratch;
         pieces(scratch);
         char* memory = static_cast<char*>(std::malloc(scratch.used_ + line));
-        if (!memory) return false;
+        if (!memory) return Outcome::no_memory;
         const std::size_t over = reinterpret_cast<std::uintptr_t>(memory) % line;
         scratch.base_ = memory + (line - over);
         scratch.used_ = 0;
         pieces(scratch);
-        run();
+        const Outcome outcome = run();
         std::free(memory);
-        return true;
+        return outcome;
     }
 
    private:

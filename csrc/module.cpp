@@ -1,4 +1,4 @@
-// The only file that knows Python: addresses and sizes in, which scan/native.py has checked.
+// The only file of the core that knows Python: addresses and sizes in, checked by handed.h.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
@@ -7,10 +7,9 @@
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
-#include <tuple>
 #include <vector>
 
-#include "contract.h"
+#include "handed.h"
 
 namespace nb = nanobind;
 
@@ -23,8 +22,6 @@ const Core* core_avx512();
 #endif
 
 namespace {
-
-using Address = std::uintptr_t;
 
 // What this machine can run, the best last.
 std::vector<const Core*> cores() {
@@ -51,28 +48,11 @@ const Table<T>& table(int isa) {
     else return core(isa).f64;
 }
 
-template <class T>
-T* at(Address address) {
-    return reinterpret_cast<T*>(address);
-}
-
-// An address and the numbers from a step to the next and from a row to the next.
-using Place = std::tuple<Address, Index, Index>;
-
-template <class T>
-Matrix<T> matrix(const Place& place) {
-    return {at<T>(std::get<0>(place)), std::get<1>(place), std::get<2>(place)};
-}
-
-// Those of carried_h, carried_c and total_h.
-using Three = std::tuple<Address, Address, Address>;
-
-// Those of ih, hh, bias_ih, bias_hh and hr, as Weights and Gradients have them.
-using Five = std::tuple<Address, Address, Address, Address, Address>;
-
-template <class To, class T>
-To of(const Five& five) {
-    return std::apply([](auto... address) { return To{at<T>(address)...}; }, five);
+// Whether a signal's handler has raised, as it does for Ctrl-C. Only Python's main thread runs
+// handlers.
+bool is_interrupted() {
+    nb::gil_scoped_acquire held;
+    return PyErr_CheckSignals() != 0;
 }
 
 // One kind of pass: a cell's shape with the instruction set that runs it.
@@ -82,67 +62,98 @@ struct Pass {
     Shape shape;
 
     Pass(int isa, int cell, Index inputs, Index hidden, Index projection)
-        : isa(isa), shape{static_cast<Cell>(cell), inputs, hidden, projection} {
-        if (cell < 0 || cell > 3 || inputs < 0 || hidden < 1 || projection < 0)
-            throw std::invalid_argument("no such cell or size");
+        : isa(isa), shape(checked(Shape{static_cast<Cell>(cell), inputs, hidden, projection})) {
         table<T>(isa);  // throws where there is none
     }
 
-    void forward(const Layout& layout, const Five& weights, Place input, Address h0, Address c0,
-                 Place output, Address h_n, Address c_n, Address gates, Address cells, Address raw,
-                 int threads) const {
-        const Forward<T> f = {of<Weights<T>, const T>(weights),
-                              matrix<const T>(input),
-                              at<T>(h0),
-                              at<T>(c0),
-                              matrix<T>(output),
-                              at<T>(h_n),
-                              at<T>(c_n),
-                              at<T>(gates),
-                              at<T>(cells),
-                              at<T>(raw)};
-        run([&] { return table<T>(isa).forward(shape, layout, f, threads); });
+    void forward(const Layout& layout, const Five& weights, const Place& input, const Memory& h0,
+                 const Memory& c0, const Place& output, const Memory& h_n, const Memory& c_n,
+                 const Memory& gates, const Memory& cells, const Memory& raw, int threads) const {
+        const Counts count(shape, layout);
+        const Forward<T> f = {
+            unrolled::weights<T>(shape, weights),
+            reached<const T>("input", input, layout, shape.inputs),
+            optional<const T>("h0", h0, count.hidden),
+            optional<const T>("c0", c0, count.cell),
+            reached<T>("output", output, layout, shape.state()),
+            needed_if_any<T>("h_n", h_n, count.hidden),
+            needed_if_any<T>("c_n", c_n, count.cell),
+            optional<T>("gates", gates, count.kept_gates),
+            optional<T>("cells", cells, count.kept_cells),
+            optional<T>("raw", raw, count.kept_raw),
+        };
+        run([&](Interrupt interrupt) {
+            return table<T>(isa).forward(shape, layout, f, checked_threads(threads), interrupt);
+        });
     }
 
-    void backward(const Layout& layout, const Five& weights, Place input, Address h0, Address c0,
-                  Place output, Address gates, Address cells, Address raw, Place d_output,
-                  Address d_h_n, Address d_c_n, Address d_h0, Address d_c0, const Three& carried,
-                  Place d_input, bool adds_to_input, Address sums, const Five& gradients,
-                  int threads) const {
-        const Backward<T> g = {of<Weights<T>, const T>(weights),
-                               matrix<const T>(input),
-                               at<T>(h0),
-                               at<T>(c0),
-                               matrix<const T>(output),
-                               at<T>(gates),
-                               at<T>(cells),
-                               at<T>(raw),
-                               matrix<const T>(d_output),
-                               at<T>(d_h_n),
-                               at<T>(d_c_n),
-                               at<T>(d_h0),
-                               at<T>(d_c0),
-                               at<T>(std::get<0>(carried)),
-                               at<T>(std::get<1>(carried)),
-                               at<T>(std::get<2>(carried)),
-                               matrix<T>(d_input),
-                               adds_to_input,
-                               at<T>(sums),
-                               of<Gradients<T>, T>(gradients)};
-        run([&] { return table<T>(isa).backward(shape, layout, g, threads); });
+    void backward(const Layout& layout, const Five& weights, const Place& input, const Memory& h0,
+                  const Memory& c0, const Place& output, const Memory& gates, const Memory& cells,
+                  const Memory& raw, const Place& d_output, const Memory& d_h_n,
+                  const Memory& d_c_n, const Memory& d_h0, const Memory& d_c0, const Three& carried,
+                  const Place& d_input, bool adds_to_input, Wanted wanted, const Memory& sums,
+                  const Five& gradients, int threads) const {
+        const Counts count(shape, layout);
+        const auto& [carried_h, carried_c, total_h] = carried;
+        const Backward<T> g = {
+            unrolled::weights<T>(shape, weights),
+            reached<const T>("input", input, layout, shape.inputs),
+            optional<const T>("h0", h0, count.hidden),
+            optional<const T>("c0", c0, count.cell),
+            reached<const T>("output", output, layout, shape.state()),
+            needed_if_any<const T>("gates", gates, count.kept_gates),
+            needed_if_any<const T>("cells", cells, count.kept_cells),
+            needed_if_any<const T>("raw", raw, count.kept_raw),
+            reached_if_given<const T>("d_output", d_output, layout, shape.state()),
+            optional<const T>("d_h_n", d_h_n, count.hidden),
+            optional<const T>("d_c_n", d_c_n, count.cell),
+            optional<T>("d_h0", d_h0, count.hidden),
+            optional<T>("d_c0", d_c0, count.cell),
+            optional<T>("carried_h", carried_h, count.slots * shape.state()),
+            optional<T>("carried_c", carried_c, count.kept_cells),
+            optional<T>("total_h", total_h, count.slots * shape.state()),
+            reached_if_given<T>("d_input", d_input, layout, shape.inputs),
+            adds_to_input,
+            wanted,
+            optional<T>("sums", sums, sums_size(layout, wanted)),
+            unrolled::gradients<T>(shape, gradients),
+        };
+        run([&](Interrupt interrupt) {
+            return table<T>(isa).backward(shape, layout, g, checked_threads(threads), interrupt);
+        });
     }
 
-    Index sums_size(const Layout& layout) const { return table<T>(isa).sums_size(shape, layout); }
+    Index sums_size(const Layout& layout, Wanted wanted) const {
+        return table<T>(isa).sums_size(shape, layout, wanted);
+    }
 
    private:
+    // How many numbers there are of each kind in a call.
+    struct Counts {
+        Index slots, hidden, cell, kept_gates, kept_cells, kept_raw;
+
+        Counts(const Shape& s, const Layout& layout)
+            : slots(layout.slots()), hidden(times(layout.rows, s.state())),
+              cell(s.cell == Cell::lstm ? times(layout.rows, s.hidden) : 0),
+              kept_gates(times(slots, times(unrolled::kept(s.cell), s.hidden))),
+              kept_cells(s.cell == Cell::lstm ? times(slots, s.hidden) : 0),
+              kept_raw(s.projection ? times(slots, s.hidden) : 0) {}
+    };
+
+    static int checked_threads(int threads) {
+        require(threads >= 1, "at least one thread was expected");
+        return threads;
+    }
+
     template <class Work>
     static void run(Work work) {
-        bool done;
+        Outcome outcome;
         {
             nb::gil_scoped_release free;
-            done = work();
+            outcome = work(Interrupt{is_interrupted});
         }
-        if (!done) throw std::bad_alloc();
+        if (outcome == Outcome::no_memory) throw std::bad_alloc();
+        if (outcome == Outcome::interrupted) throw nb::python_error();
     }
 };
 
@@ -156,19 +167,25 @@ void bind_pass(nb::module_& m, const char* name) {
 }
 
 template <class T>
-void activation(int isa, const std::string& name, Address x, Address y, Index count) {
-    if (name == "sigmoid") table<T>(isa).sigmoid(at<T>(x), at<T>(y), count);
-    else if (name == "tanh") table<T>(isa).tanh(at<T>(x), at<T>(y), count);
+void activation(int isa, const std::string& name, const Memory& x, const Memory& y) {
+    const Index count = std::get<1>(x);
+    if (!count) return;
+    const T* from = needed<const T>("x", x, count);
+    T* to = needed<T>("y", y, count);
+    if (name == "sigmoid") table<T>(isa).sigmoid(from, to, count);
+    else if (name == "tanh") table<T>(isa).tanh(from, to, count);
     else throw std::invalid_argument("no such activation");
 }
 
 // How many multiply-adds so many rounds were.
 template <class T>
 Index busy(int isa, Index rounds) {
+    require(0 <= rounds && rounds <= Index(1) << 32, "at most 2^32 rounds were expected");
+    const Table<T>& here = table<T>(isa);
     nb::gil_scoped_release free;
-    volatile T sink = table<T>(isa).busy(rounds);
+    volatile T sink = here.busy(rounds);
     (void)sink;
-    return rounds * table<T>(isa).busy_width;
+    return rounds * here.busy_width;
 }
 
 }  // namespace
@@ -181,12 +198,20 @@ NB_MODULE(_core, m) {
         for (const Core* core : cores()) names.emplace_back(core->name);
         return names;
     });
+    nb::class_<Sizes>(m, "Sizes")
+        .def(nb::init<Index, std::vector<Index>>())
+        .def("offset", &Sizes::offset);
     nb::class_<Layout>(m, "Layout")
-        .def("__init__", [](Layout* self, Index steps, Index rows, Address offsets, Address sizes,
-                            bool reverse, Index begin, Index end) {
-            new (self) Layout{
-                steps, rows, at<const Index>(offsets), at<const Index>(sizes), reverse, begin, end};
-        });
+        .def("__init__",
+             [](Layout* self, Index steps, Index rows, bool reverse, Index begin, Index end) {
+                 new (self) Layout(checked({steps, rows, nullptr, nullptr, reverse, begin, end}));
+             })
+        .def(
+            "__init__",
+            [](Layout* self, const Sizes& sizes, bool reverse, Index begin, Index end) {
+                new (self) Layout(checked(sizes.layout(reverse, begin, end)));
+            },
+            nb::keep_alive<1, 2>());
     bind_pass<float>(m, "PassF32");
     bind_pass<double>(m, "PassF64");
     m.def("activation_f32", &activation<float>);

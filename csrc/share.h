@@ -1,6 +1,7 @@
 // Rows shared out to threads, and the order in which a scan meets the steps.
 #pragma once
 #include "memory.h"
+#include "stop.h"
 
 #ifndef UNROLLED_POOL  // tests/race has one that ThreadSanitizer understands
 #define UNROLLED_POOL "pool.h"

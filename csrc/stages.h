@@ -6,11 +6,19 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <stdexcept>
 #include <vector>
 
 #include "stepper.h"
 
 namespace unrolled {
+
+// a * b for sizes; beyond what an Index can say there is no memory either.
+inline Index times(Index a, Index b) {
+    if (a < 0 || b < 0 || (b > 0 && a > std::numeric_limits<Index>::max() / b))
+        throw std::length_error("sizes that memory can hold were expected");
+    return a * b;
+}
 
 // Numbers from a cache line's beginning on, zero at first.
 template <class T>
@@ -18,8 +26,9 @@ class Buffer {
    public:
     explicit Buffer(Index count = 0) : count_(count) {
         if (count == 0) return;
-        data_ = static_cast<T*>(::operator new(count * sizeof(T), line));
-        std::memset(data_, 0, count * sizeof(T));
+        const auto bytes = static_cast<std::size_t>(times(count, sizeof(T)));
+        data_ = static_cast<T*>(::operator new(bytes, line));
+        std::memset(data_, 0, bytes);
     }
     Buffer(Buffer&& other) noexcept { *this = std::move(other); }
     Buffer& operator=(Buffer&& other) noexcept {
@@ -43,7 +52,7 @@ class Buffer {
 template <class T>
 Index row_of(Index count) {
     constexpr Index line = 64 / sizeof(T);
-    return (count + line - 1) / line * line;
+    return times(count / line + (count % line != 0), line);
 }
 
 // Rows of numbers, as a stage hands them to the next.
@@ -80,12 +89,12 @@ class RecurrentStage final : public Stage<T> {
         : Stage<T>(shape.state()), step_(table.step), packed_(table.packed_size(shape)),
           unit_row_(row_of<T>(table.units(shape))),
           state_row_(shape.projection ? row_of<T>(shape.projection) : unit_row_),
-          cell_(shape.cell == Cell::lstm ? batch * unit_row_ : 0),
-          raw_(shape.projection ? batch * unit_row_ : 0),
+          cell_(shape.cell == Cell::lstm ? times(batch, unit_row_) : 0),
+          raw_(shape.projection ? times(batch, unit_row_) : 0),
           layer_{shape,   packed_.get(), nullptr,     0,       nullptr,
                  nullptr, state_row_,    cell_.get(), nullptr, unit_row_} {
         table.pack(shape, weights, packed_.get());
-        for (Buffer<T>& place : hidden_) place = Buffer<T>(batch * state_row_);
+        for (Buffer<T>& place : hidden_) place = Buffer<T>(times(batch, state_row_));
     }
 
     Rows<const T> run(Rows<const T> in, int now, Index first, Index last) override {
@@ -120,7 +129,7 @@ class LinearStage final : public Stage<T> {
     LinearStage(const StepTable<T>& table, const T* weight, const T* bias, Index inputs,
                 Index outputs, Index batch)
         : Stage<T>(outputs), run_(table.linear), packed_(table.linear_size(inputs, outputs)),
-          bias_(outputs), output_(batch * row_of<T>(outputs)),
+          bias_(outputs), output_(times(batch, row_of<T>(outputs))),
           linear_{inputs,  outputs, packed_.get(), bias_.get(),
                   nullptr, 0,       output_.get(), row_of<T>(outputs)} {
         table.pack_linear(weight, inputs, outputs, packed_.get());
@@ -146,7 +155,7 @@ class LayerNormStage final : public Stage<T> {
    public:
     LayerNormStage(const T* weight, const T* bias, Index size, double epsilon, Index batch)
         : Stage<T>(size), epsilon_(epsilon), weight_(size), bias_(size),
-          output_(batch * row_of<T>(size)) {
+          output_(times(batch, row_of<T>(size))) {
         for (Index i = 0; i < size; ++i) {
             weight_.get()[i] = weight ? weight[i] : T(1);
             bias_.get()[i] = bias ? bias[i] : T(0);
@@ -183,7 +192,7 @@ class ActivationStage final : public Stage<T> {
     ActivationStage(const StepTable<T>& table, Activation kind, double parameter, Index size,
                     Index batch)
         : Stage<T>(size), table_(table), kind_(kind), parameter_(T(parameter)),
-          output_(batch * row_of<T>(size)) {}
+          output_(times(batch, row_of<T>(size))) {}
 
     Rows<const T> run(Rows<const T> in, int, Index first, Index last) override {
         const Index row = row_of<T>(this->outputs);
@@ -228,6 +237,7 @@ class ActivationStage final : public Stage<T> {
 struct Scaling {
     std::vector<double> input_mean, input_scale;    // [I]
     std::vector<double> output_mean, output_scale;  // [O]
+    std::vector<double> limit;  // [I]: the greatest magnitude that a number may enter with
     std::vector<bool> differs;  // [I]: whether the column enters as its change from the row before
     std::vector<Index> base;    // [O]: the column whose value the output is added to, or -1
 

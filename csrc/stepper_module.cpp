@@ -6,7 +6,9 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <optional>
 #include <string>
 
@@ -40,7 +42,9 @@ std::vector<const StepCore*> cores() {
 
 const StepCore& core(int isa) {
     static const std::vector<const StepCore*> found = cores();
-    return *found.at(static_cast<std::size_t>(isa));
+    if (isa < 0 || static_cast<std::size_t>(isa) >= found.size())
+        throw std::invalid_argument("the number of one of isas() was expected");
+    return *found[static_cast<std::size_t>(isa)];
 }
 
 template <class T>
@@ -76,6 +80,25 @@ void insist(bool right, const char* expected) {
 template <class T>
 constexpr char letter = sizeof(T) == 4 ? 'f' : 'd';
 
+template <class T>
+bool is_aligned(const void* data) {
+    return reinterpret_cast<std::uintptr_t>(data) % alignof(T) == 0;
+}
+
+// Whether two arrays share no byte.
+template <class A, class B>
+bool are_apart(const A& a, const B& b) {
+    const auto begin = [](const auto& x) { return reinterpret_cast<std::uintptr_t>(x.data()); };
+    return begin(a) + a.nbytes() <= begin(b) || begin(b) + b.nbytes() <= begin(a);
+}
+
+bool are_finite(const std::vector<double>& values) {
+    return std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
+}
+
+// Of these many steps a stream counts its rows; so many are never taken.
+constexpr std::int64_t most_steps = std::int64_t(1) << 62;
+
 // The memory of an object for the time of a call, if it is a dense array of float32 or float64.
 class View {
    public:
@@ -90,7 +113,9 @@ class View {
 
     char type() const {
         const char* f = is_there_ ? view_.format : nullptr;
-        return f && (f[0] == 'f' || f[0] == 'd') && f[1] == 0 ? f[0] : 0;
+        if (!f || (f[0] != 'f' && f[0] != 'd') || f[1] != 0) return 0;
+        return f[0] == 'f' ? (is_aligned<float>(view_.buf) ? 'f' : 0)
+                           : (is_aligned<double>(view_.buf) ? 'd' : 0);
     }
     bool is_vector(Index n) const { return view_.ndim == 1 && view_.shape[0] == n; }
     bool is_matrix(Index n, Index m) const {
@@ -112,10 +137,12 @@ class Stepper {
 
     void add_recurrent(int cell, Matrix<T> ih, Matrix<T> hh, std::optional<Vector<T>> bias_ih,
                        std::optional<Vector<T>> bias_hh, std::optional<Matrix<T>> hr) {
+        check_open();
+        check_aligned(ih, hh, bias_ih, bias_hh, hr);
         insist(cell >= 0 && cell <= 3, "a cell from 0 to 3 was expected");
         const Index gates = cell == 2 ? 4 : cell == 3 ? 3 : 1, rows = ih.shape(0);
         const Index hidden = rows / gates, state = hh.shape(1);
-        insist(hidden > 0 && rows == hidden * gates && Index(hh.shape(0)) == rows &&
+        insist(hidden > 0 && state > 0 && rows == hidden * gates && Index(hh.shape(0)) == rows &&
                    Index(ih.shape(1)) == chain_.outputs(),
                "W_ih [G*H, I] and W_hh [G*H, P] were expected, I being what comes before");
         insist(bias_ih.has_value() == bias_hh.has_value() &&
@@ -133,6 +160,8 @@ class Stepper {
     }
 
     void add_linear(Matrix<T> weight, std::optional<Vector<T>> bias) {
+        check_open();
+        check_aligned(weight, bias);
         const Index outputs = weight.shape(0), inputs = weight.shape(1);
         insist(outputs > 0 && inputs == chain_.outputs() &&
                    (!bias || Index(bias->shape(0)) == outputs),
@@ -143,6 +172,8 @@ class Stepper {
 
     void add_layer_norm(std::optional<Vector<T>> weight, std::optional<Vector<T>> bias,
                         double epsilon) {
+        check_open();
+        check_aligned(weight, bias);
         const Index size = chain_.outputs();
         insist((!weight || Index(weight->shape(0)) == size) &&
                    (!bias || Index(bias->shape(0)) == size),
@@ -153,6 +184,7 @@ class Stepper {
     }
 
     void add_activation(int kind, double parameter) {
+        check_open();
         insist(kind >= 0 && kind <= static_cast<int>(Activation::gelu_tanh), "no such activation");
         chain_.add(std::make_unique<ActivationStage<T>>(table_, static_cast<Activation>(kind),
                                                         parameter, chain_.outputs(), chain_.batch));
@@ -160,24 +192,36 @@ class Stepper {
 
     void scale(std::vector<double> input_mean, std::vector<double> input_scale,
                std::vector<double> output_mean, std::vector<double> output_scale,
-               std::vector<bool> differs, std::vector<Index> base) {
+               std::vector<double> limit, std::vector<bool> differs, std::vector<Index> base) {
+        check_open();
         const std::size_t in = chain_.inputs, out = chain_.outputs();
-        insist(input_mean.size() == in && input_scale.size() == in && differs.size() == in &&
-                   output_mean.size() == out && output_scale.size() == out && base.size() == out,
+        insist(input_mean.size() == in && input_scale.size() == in && limit.size() == in &&
+                   differs.size() == in && output_mean.size() == out &&
+                   output_scale.size() == out && base.size() == out,
                "one number for each input and one for each output were expected");
-        for (Index column : base) insist(column < chain_.inputs, "no such column");
+        for (Index column : base) insist(column >= -1 && column < chain_.inputs, "no such column");
+        insist(are_finite(input_mean) && are_finite(input_scale) && are_finite(output_mean) &&
+                   are_finite(output_scale) && are_finite(limit) &&
+                   std::find(input_scale.begin(), input_scale.end(), 0.0) == input_scale.end(),
+               "finite scalers with scales other than 0 were expected");
         chain_.scale({std::move(input_mean), std::move(input_scale), std::move(output_mean),
-                      std::move(output_scale), std::move(differs), std::move(base)});
+                      std::move(output_scale), std::move(limit), std::move(differs),
+                      std::move(base)});
     }
 
     // The array [B, O] that a step fills where it is given none, to be copied as it is and, for one
     // row, without its first axis.
     void finish(Array<Y, -1, -1> y, nb::object copy, nb::object copy_of_row) {
+        insist(!is_finished_, "this stepper is finished already");
+        check_aligned(y);
+        insist(PyCallable_Check(copy.ptr()) && PyCallable_Check(copy_of_row.ptr()),
+               "two functions that copy y were expected");
         insist(Index(y.shape(0)) == chain_.batch && Index(y.shape(1)) == chain_.outputs(),
                "an array [B, O] was expected");
         y_ = y;
         copy_ = std::move(copy);
         copy_of_row_ = std::move(copy_of_row);
+        is_finished_ = true;
     }
 
     // y of x, a float or an array [I] of a stream of one row, or [B, I]: a new array, or `out`,
@@ -206,7 +250,10 @@ class Stepper {
     void step_timed(Array<const Y, -1, -1, -1> x, Array<Y, -1, -1, -1> y,
                     Array<std::int64_t, -1> nanoseconds) {
         using Clock = std::chrono::steady_clock;
+        check_aligned(nanoseconds);
         insist(nanoseconds.shape(0) == x.shape(0), "a time for each step was expected");
+        insist(are_apart(nanoseconds, x) && are_apart(nanoseconds, y),
+               "times apart from x and y were expected");
         run_many(x, y, [&](Index t) {
             const auto start = Clock::now();
             step_at(x, y, t);
@@ -223,10 +270,12 @@ class Stepper {
     }
     void read(std::size_t state, Array<T, -1, -1> to) {
         check_free();
+        check_aligned(to);
         chain_.read(checked(state, to.shape(0), to.shape(1)), to.data());
     }
     void write(std::size_t state, Matrix<T> from) {
         check_free();
+        check_aligned(from);
         chain_.write(checked(state, from.shape(0), from.shape(1)), from.data());
     }
     void read_rows(Array<double, -1, -1> last, Array<std::int64_t, -1> steps) {
@@ -236,6 +285,9 @@ class Stepper {
     }
     void write_rows(Matrix<double> last, Vector<std::int64_t> steps) {
         check_rows(last, steps);
+        insist(std::all_of(steps.data(), steps.data() + steps.size(),
+                           [](std::int64_t n) { return n >= 0 && n <= most_steps; }),
+               "steps from 0 to 2^62 were expected");
         std::copy_n(last.data(), last.size(), chain_.last());
         std::copy_n(steps.data(), steps.size(), chain_.steps());
     }
@@ -260,12 +312,31 @@ class Stepper {
     template <class Last, class Steps>
     void check_rows(const Last& last, const Steps& steps) const {
         check_free();
+        check_aligned(last, steps);
         insist(Index(last.shape(0)) == chain_.batch && Index(last.shape(1)) == chain_.inputs &&
                    Index(steps.shape(0)) == chain_.batch,
                "a last row [B, I] and steps [B] were expected");
     }
+    // Layers come first, then the scalers of what they made of it, then finish: the memory of what
+    // comes later has the sizes of what came before.
+    void check_open() const {
+        insist(!is_finished_ && !chain_.is_scaled(),
+               "layers before scale and finish were expected");
+    }
+    template <class A>
+    static void check_one(const A& array) {
+        insist(is_aligned<typename A::Scalar>(array.data()), "aligned arrays were expected");
+    }
+    template <class A>
+    static void check_one(const std::optional<A>& array) {
+        if (array) check_one(*array);
+    }
+    template <class... Arrays>
+    static void check_aligned(const Arrays&... arrays) {
+        (check_one(arrays), ...);
+    }
     void check_free() const {
-        if (!copy_) throw std::runtime_error("this stepper was not finished");
+        insist(is_finished_, "a finished stepper was expected");
         if (is_busy_)
             throw std::runtime_error(
                 "another thread is stepping this stream. Give each thread a stream of its own");
@@ -296,10 +367,16 @@ class Stepper {
     template <class X, class OutArray, class Step>
     void run_many(const X& x, const OutArray& y, Step step) {
         check_free();
+        check_aligned(x, y);
         insist(x.shape(0) == y.shape(0) && Index(x.shape(1)) == chain_.batch &&
                    Index(y.shape(1)) == chain_.batch && Index(x.shape(2)) == chain_.inputs &&
                    Index(y.shape(2)) == chain_.outputs(),
                "x [T, B, I] and y [T, B, O] were expected");
+        insist(are_apart(x, y), "a y apart from x was expected");
+        const Index row = chain_.batch * chain_.inputs;
+        for (Index t = 0; t < Index(x.shape(0)); ++t)
+            insist(chain_.takes(x.data() + t * row),
+                   "finite numbers within the limits were expected");
         is_busy_ = true;
         {
             nb::gil_scoped_release free;
@@ -313,29 +390,33 @@ class Stepper {
     Chain<T, Y> chain_;
     Array<Y, -1, -1> y_;
     nb::object copy_, copy_of_row_;
+    bool is_finished_ = false;
     bool is_busy_ = false;  // read and written with the interpreter's lock held
 };
 
 template <class T, class Y>
 void bind(nb::module_& m, const char* name) {
     using S = Stepper<T, Y>;
+    // No array is converted: a result would be written into a copy that nobody sees.
+    const auto array = [] { return nb::arg().noconvert(); };
+    const auto array_or_none = [] { return nb::arg().noconvert().none(); };
     nb::class_<S>(m, name)
         .def(nb::init<int, Index, Index>())
-        .def("add_recurrent", &S::add_recurrent, nb::arg(), nb::arg(), nb::arg(), nb::arg().none(),
-             nb::arg().none(), nb::arg().none())
-        .def("add_linear", &S::add_linear, nb::arg(), nb::arg().none())
-        .def("add_layer_norm", &S::add_layer_norm, nb::arg().none(), nb::arg().none(), nb::arg())
+        .def("add_recurrent", &S::add_recurrent, nb::arg(), array(), array(), array_or_none(),
+             array_or_none(), array_or_none())
+        .def("add_linear", &S::add_linear, array(), array_or_none())
+        .def("add_layer_norm", &S::add_layer_norm, array_or_none(), array_or_none(), nb::arg())
         .def("add_activation", &S::add_activation)
         .def("scale", &S::scale)
-        .def("finish", &S::finish)
+        .def("finish", &S::finish, array(), nb::arg(), nb::arg())
         .def("step", &S::step, nb::arg().none(), nb::arg().none())
-        .def("step_many", &S::step_many)
-        .def("step_timed", &S::step_timed)
+        .def("step_many", &S::step_many, array(), array())
+        .def("step_timed", &S::step_timed, array(), array(), array())
         .def("widths", &S::widths)
-        .def("read", &S::read)
-        .def("write", &S::write)
-        .def("read_rows", &S::read_rows)
-        .def("write_rows", &S::write_rows)
+        .def("read", &S::read, nb::arg(), array())
+        .def("write", &S::write, nb::arg(), array())
+        .def("read_rows", &S::read_rows, array(), array())
+        .def("write_rows", &S::write_rows, array(), array())
         .def("reset", &S::reset);
 }
 

@@ -45,10 +45,16 @@ struct Sums {
     Part part[parts];
     Index size = 0;
 
-    explicit Sums(const Shape& s) {
-        const Index gates = C::gates * s.hidden, counts[] = {s.inputs, s.state(), 1, differ};
-        for (int p = 0; p < projection; ++p) add(p, counts[p], gates);
-        add(projection, s.projection, s.projection ? s.hidden : 0);
+    // What is not wanted has no sums, and takes no time.
+    Sums(const Shape& s, Wanted wanted) {
+        const auto is_wanted = [=](int p) { return (wanted >> p & 1u) != 0; };
+        // Where the shares are the same, so are the gradients of the two biases.
+        const bool bias = is_wanted(bias_ih) || (!differ && is_wanted(bias_hh));
+        const Index counts[] = {is_wanted(input) ? s.inputs : 0, is_wanted(hidden) ? s.state() : 0,
+                                bias, differ && is_wanted(bias_hh)};
+        for (int p = 0; p < projection; ++p) add(p, counts[p], C::gates * s.hidden);
+        const bool projects = s.projection && is_wanted(projection);
+        add(projection, projects ? s.projection : 0, s.projection ? s.hidden : 0);
     }
 
     // How many steps are summed before the sums go over into totals; every step of a pass knows it.
@@ -108,6 +114,9 @@ struct Sums {
     template <class From>
     void run_panel(std::initializer_list<int> of, Index number, From from, const Block<T>& block,
                    T* sums, T* panel) const {
+        Index count = 0;
+        for (const int p : of) count += part[p].count;
+        if (!count) return;
         const Index columns = part[*of.begin()].width;
         with_vectors<T>(columns, [&]<int V>() {
             const Index width = V * lanes<T>, left = columns - number * width;

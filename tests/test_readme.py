@@ -65,7 +65,8 @@ def test_the_python_of_the_page_on_looking_into_a_run_runs(tmp_path, monkeypatch
     (code,) = code_blocks("docs/inspect.md", "python")
     monkeypatch.chdir(tmp_path)
     frame = wave_frame(1000)
-    save_training(train_table(frame, quick(test=0.3)), Path("demo"), overwrite=False)
+    Path("demo").mkdir()
+    save_training(train_table(frame, quick(test=0.3)), Path("demo"))
     exec(compile(code, "docs/inspect.md", "exec"), {})
     assert len(list((tmp_path / "figures").iterdir())) == 5
 
@@ -76,11 +77,11 @@ def test_the_python_of_the_page_on_exporting_runs(tmp_path, monkeypatch, capsys)
     names = {}
     for code in code_blocks("docs/export.md", "python"):
         exec(compile(code, "docs/export.md", "exec"), names)
-    error, columns, window, modules = capsys.readouterr().out.splitlines()
+    error, columns, window, modules, changed = capsys.readouterr().out.splitlines()
     assert abs(float(error)) < 30  # of a cosine that goes from -300 to 300
     assert columns.startswith("[{'name': 'cos', 'unit': None, 'mean': ")
     assert window == "16"
-    assert modules == "{'recurrent.l0': LSTM(1, 16)}"
+    assert modules == changed == "{'recurrent.l0': LSTM(1, 16)}"
 
 
 @pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
@@ -92,6 +93,17 @@ def test_the_python_of_the_compiling_page_runs(capsys):
             exec(compile(code, "docs/compile.md", "exec"), names)
     assert float(capsys.readouterr().out) < 1e-6
     assert names["output"].shape == (1, 1, 16)
+
+
+@pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning:torch")
+def test_the_python_of_the_tools_page_runs(capsys):
+    """Each block goes on from the one before, and asserts what it claims."""
+    names = {}
+    for code in code_blocks("docs/tools.md", "python"):
+        exec(compile(code, "docs/tools.md", "exec"), names)
+    assert capsys.readouterr().out.splitlines() == ["Replaced: 1", "  lstm  LSTM", "Left: 0"]
 
 
 def test_the_first_python_of_the_converting_page_runs(capsys):

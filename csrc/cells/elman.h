@@ -27,8 +27,8 @@ struct Elman {
 
     UNROLLED_INLINE static void backward(const BackRow<T>& row, Index unit, Index left, Index) {
         const Vec<T> h = load(row.hidden + unit, left), dh = load(row.d_hidden + unit, left);
-        // Of relu as torch has it: nothing passes where the output is not above 0.
-        const Vec<T> d = is_relu ? (h > T(0) ? dh : Vec<T>{}) : dh * (T(1) - h * h);
+        // Of relu as torch has it: nothing passes where the output is 0, and all where it is NaN.
+        const Vec<T> d = is_relu ? (h <= T(0) ? Vec<T>{} : dh) : dh * (T(1) - h * h);
         store(row.d_gates + unit, d, left);
     }
 };

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from unrolled import deploy as deploy
+    from unrolled import errors as errors
+    from unrolled import inspect as inspect
+    from unrolled import learn as learn
+    from unrolled import model as model
+    from unrolled import nn as nn
+    from unrolled import tasks as tasks
     from unrolled.deploy.convert import Conversion, convert, revert
     from unrolled.deploy.onnx_export import export_onnx
     from unrolled.deploy.onnx_import import import_onnx
@@ -89,11 +96,17 @@ __all__ = [
 ]
 
 
+# Not in __all__: a star import is not to put an `inspect` in the place of Python's.
+_ROOMS = ("deploy", "errors", "inspect", "learn", "model", "nn", "tasks")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, *_ROOMS, "__version__"])

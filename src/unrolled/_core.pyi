@@ -1,72 +1,74 @@
-"""The compiled core: addresses and sizes, in the order of csrc/contract.h.
+"""The compiled core: memory by its address and size, in the order of csrc/contract.h.
 
-scan/native.py is the only caller, and checks what it hands over.
+It keeps within the memory that it is told of, and raises ValueError where a call would reach
+further. scan/native.py is the only caller.
 """
 
+from typing import overload
+
+Memory = tuple[int, int]
+Place = tuple[int, int, int, int, int]
+Memories = tuple[Memory, ...]
+
 def isas() -> list[str]: ...
-def activation_f32(isa: int, name: str, x: int, y: int, count: int, /) -> None: ...
-def activation_f64(isa: int, name: str, x: int, y: int, count: int, /) -> None: ...
+def activation_f32(isa: int, name: str, x: Memory, y: Memory, /) -> None: ...
+def activation_f64(isa: int, name: str, x: Memory, y: Memory, /) -> None: ...
 def busy_f32(isa: int, rounds: int, /) -> int: ...
 def busy_f64(isa: int, rounds: int, /) -> int: ...
 
-Place = tuple[int, int, int]
-Addresses = tuple[int, ...]
+class Sizes:
+    def __init__(self, rows: int, sizes: list[int], /) -> None: ...
+    def offset(self, step: int, /) -> int: ...
 
 class Layout:
-    def __init__(
-        self,
-        steps: int,
-        rows: int,
-        offsets: int,
-        sizes: int,
-        reverse: bool,
-        begin: int,
-        end: int,
-        /,
-    ) -> None: ...
+    @overload
+    def __init__(self, steps: int, rows: int, reverse: bool, begin: int, end: int, /) -> None: ...
+    @overload
+    def __init__(self, sizes: Sizes, reverse: bool, begin: int, end: int, /) -> None: ...
 
 class PassF32:
     def __init__(
         self, isa: int, cell: int, inputs: int, hidden: int, projection: int, /
     ) -> None: ...
-    def sums_size(self, layout: Layout, /) -> int: ...
+    def sums_size(self, layout: Layout, wanted: int, /) -> int: ...
     def forward(
         self,
         layout: Layout,
-        weights: Addresses,
+        weights: Memories,
         input: Place,
-        h0: int,
-        c0: int,
+        h0: Memory,
+        c0: Memory,
         output: Place,
-        h_n: int,
-        c_n: int,
-        gates: int,
-        cells: int,
-        raw: int,
+        h_n: Memory,
+        c_n: Memory,
+        gates: Memory,
+        cells: Memory,
+        raw: Memory,
         threads: int,
         /,
     ) -> None: ...
     def backward(
         self,
         layout: Layout,
-        weights: Addresses,
+        weights: Memories,
         input: Place,
-        h0: int,
-        c0: int,
+        h0: Memory,
+        c0: Memory,
         output: Place,
-        gates: int,
-        cells: int,
-        raw: int,
+        gates: Memory,
+        cells: Memory,
+        raw: Memory,
         d_output: Place,
-        d_h_n: int,
-        d_c_n: int,
-        d_h0: int,
-        d_c0: int,
-        carried: Addresses,
+        d_h_n: Memory,
+        d_c_n: Memory,
+        d_h0: Memory,
+        d_c0: Memory,
+        carried: Memories,
         d_input: Place,
         adds_to_input: bool,
-        sums: int,
-        gradients: Addresses,
+        wanted: int,
+        sums: Memory,
+        gradients: Memories,
         threads: int,
         /,
     ) -> None: ...

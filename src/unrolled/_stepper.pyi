@@ -32,6 +32,7 @@ class StepperF32:
         input_scale: list[float],
         output_mean: list[float],
         output_scale: list[float],
+        limit: list[float],
         differs: list[bool],
         base: list[int],
         /,

@@ -8,5 +8,11 @@ class InputError(ValueError):
     """
 
 
+def clip(value: object, most: int = 160) -> str:
+    """What is told of something that somebody gave: one line, of at most so many letters."""
+    words = " ".join(str(value).split())
+    return words if len(words) <= most else f"{words[:most]}…"
+
+
 class DivergedError(RuntimeError):
     """Training met a number that is not finite; the message says where, why, and the repair."""

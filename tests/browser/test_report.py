@@ -1,6 +1,7 @@
 """The report in a real browser: it moves, and its numbers are the trace's."""
 
 import re
+from html import escape
 
 import numpy as np
 import pytest
@@ -312,3 +313,37 @@ def test_names_from_outside_are_text_and_nothing_else(visit):
     bad = "</script><script>console.log('run')</script><b>"
     page = visit(unrolled.report(trace, title=bad, note=bad))
     assert page.locator("h1").inner_text() == bad
+
+
+# --- What is not the report's own.
+
+
+def test_nothing_runs_in_the_page_but_its_own_script(browser, tmp_path):
+    """Its Content-Security-Policy names that by hash: no event handler, no second script."""
+    html = unrolled.report(recorded()[0])
+    foreign = "<script>window.ran = 1</script><img src=x onerror='window.ran = 1'>"
+    styled = "<p id='styled' style='color: rgb(1, 2, 3)'>a</p>"
+    path = tmp_path / "page.html"
+    path.write_text(html.replace("</main>", f"{foreign}{styled}</main>"), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    expect(page.locator("#cell svg")).to_be_visible()
+    assert page.evaluate("window.ran") is None
+    colour = page.locator("#styled").evaluate("e => getComputedStyle(e).color")
+    assert colour != "rgb(1, 2, 3)"
+    page.close()
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+def test_the_hashes_hold_however_the_file_was_written(visit, newline):
+    page = visit(unrolled.report(recorded()[0]).replace("\n", newline))
+    expect(page.locator("#cell svg")).to_be_visible()
+
+
+def test_it_runs_inside_of_another_page(visit):
+    """As the site's pages show it."""
+    source = escape(unrolled.report(recorded()[0]), quote=True)
+    page = visit(
+        f'<!doctype html><link rel="icon" href="data:,"><iframe srcdoc="{source}"></iframe>'
+    )
+    expect(page.frame_locator("iframe").locator("#cell svg")).to_be_visible()

@@ -9,11 +9,18 @@ import torch
 
 from support_learn import wave_frame, write_wave
 from support_onnx import Exported
+from support_run import reseal
 from unrolled.learn.predict import predict_table
-from unrolled.learn.results import SAMPLE
 from unrolled.model import load_run
+from unrolled.runfile import SAMPLE
 
 QUICK = ["--window", 6, "--hidden-size", 32, "--epochs", 3, "--threads", 1]
+
+
+def write_sample(folder, frame):
+    """As the run's own."""
+    frame.write_csv(folder / SAMPLE)
+    reseal(folder)
 
 
 @pytest.fixture
@@ -25,7 +32,7 @@ def trained(unrolled, tmp_path):
         columns = ["--input", "sin", "--target", target]
         outcome = unrolled("train", data, *columns, "--out", out, *QUICK, *flags)
         assert outcome.code == 0, outcome.err
-        wave_frame()[-60:].write_csv(out / SAMPLE)
+        write_sample(out, wave_frame()[-60:])
         return out
 
     return train
@@ -125,7 +132,7 @@ def test_small_weights_need_rows_to_be_measured_on(unrolled, trained, tmp_path):
 
 def test_rows_without_a_target_measure_nothing(unrolled, trained, tmp_path):
     run = trained()
-    wave_frame().drop("cos").write_csv(run / SAMPLE)
+    write_sample(run, wave_frame().drop("cos"))
     outcome = unrolled("export", run, tmp_path / "model.onnx", "--int8")
     assert outcome.code == 2
     assert "no whole window has its targets (cos) known" in the_error(outcome.err)
@@ -134,7 +141,7 @@ def test_rows_without_a_target_measure_nothing(unrolled, trained, tmp_path):
 
 def test_too_few_test_rows_do_not_keep_a_run_from_being_written(unrolled, trained, tmp_path):
     run = trained()
-    wave_frame(5).write_csv(run / SAMPLE)
+    write_sample(run, wave_frame(5))
     outcome = unrolled("export", run, tmp_path / "model.onnx")
     assert outcome.code == 0
     assert "the longest stretch without a gap has 5 rows" in outcome.err
@@ -146,7 +153,9 @@ def test_a_file_that_exists_is_replaced_only_on_request(unrolled, trained, tmp_p
     out.write_text("mine")
     refused = unrolled("export", run, out)
     assert refused.code == 2
-    assert "exists. Name another file, or add --overwrite" in the_error(refused.err)
+    assert "exists. Name another with the argument OUT, or add --overwrite" in the_error(
+        refused.err
+    )
     assert out.read_text() == "mine"
     assert unrolled("export", run, out, "--overwrite").code == 0
     assert Exported.at(out).outputs

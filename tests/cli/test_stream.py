@@ -1,7 +1,9 @@
 """``unrolled stream`` in a process of its own: one line out for each line in, as it comes."""
 
 import contextlib
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -119,6 +121,77 @@ def test_what_is_bad_is_told_apart_on_stderr(folder):
     assert done.returncode == 0
     assert done.stdout.splitlines()[2] == "NaN,NaN,NaN"
     assert done.stderr == "unrolled: line 3: a: a number was expected, got 'x'\n"
+
+
+def piped(*args, lines: str, redirect: str = ""):
+    """The command in a shell, with these lines on stdin."""
+    command = shlex.join(map(str, program("stream", *args)))
+    return subprocess.run(
+        ["sh", "-c", f"{command} {redirect}"],
+        input=lines, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def test_a_wrong_header_is_one_line_and_exit_code_2(folder, tmp_path):
+    done = piped(folder, "--state", tmp_path / "s", lines=f"a,c\n{line(X[0])}\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        "unrolled: error: line 1: a row of numbers or a header with a, b "
+    )
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("bad", ["[" * 100_000, '{"a":' * 100_000, "[1e400, 1]", "[1, 1e300]"])
+def test_a_hostile_line_is_answered_and_the_state_goes_on(bad, folder, tmp_path, expected):
+    rows = [json.dumps(row.tolist()) for row in X[:2]]
+    done = piped(folder, "--state", tmp_path / "s", lines="\n".join([rows[0], bad, rows[1]]))
+    assert (done.returncode, done.stderr) == (0, "")
+    answers = [json.loads(answer) for answer in done.stdout.splitlines()]
+    assert answers[1]["line"] == 2
+    np.testing.assert_array_equal([answers[0], answers[2]], expected[:2])
+    assert package.Stream.load(tmp_path / "s").state["steps"] == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell's")
+@pytest.mark.parametrize(
+    ("redirect", "words"),
+    [("<&-", "stdin: is closed"), (">&-", "stdout: is closed"),
+     ("> /dev/full", "stdout: can't be written (No space left on device)")],
+)  # fmt: skip
+def test_a_closed_or_full_pipe_is_one_line_and_exit_code_2(redirect, words, folder, tmp_path):
+    if "full" in redirect and not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    done = piped(folder, "--state", tmp_path / "s", lines=line(X[0]) + "\n", redirect=redirect)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"unrolled: error: {words}")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell's")
+@pytest.mark.parametrize("redirect", ["2>&-", "2> /dev/full"])
+def test_where_nobody_reads_the_complaints_the_rows_are_answered(redirect, folder, expected):
+    done = piped(folder, lines=f"{line(X[0])}\nx,1\n{line(X[1])}\n", redirect=redirect)
+    answers = np.array([answer.split(",") for answer in done.stdout.splitlines()], float)
+    np.testing.assert_array_equal(answers[[0, 2]], expected[:2])
+    assert np.isnan(answers[1]).all()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits are POSIX's")
+def test_a_full_disk_leaves_the_state_that_was_saved(folder, tmp_path):
+    state = tmp_path / "s"
+    package.Stream(folder).save(state)
+    whole = state.read_bytes()
+    command = shlex.join(map(str, program("stream", folder, "--state", state)))
+    done = subprocess.run(  # a file may have no more than one block
+        ["sh", "-c", f"trap '' XFSZ; ulimit -f 1; {command}"],
+        input=line(X[0]) + "\n", capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"unrolled: error: {state}: can't be written: File too large" in done.stderr
+    assert state.read_bytes() == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "s"]
 
 
 def test_the_state_of_another_run_is_refused(folder, tmp_path):

@@ -347,8 +347,26 @@ def test_revert_leaves_what_was_ours_from_the_start():
     unrolled.convert(model)
     found = unrolled.revert(model)
     assert found.replaced == {"1": "LSTM"}
-    assert found.left == {"0": "LSTM was unrolled's from the start"}
+    assert found.left == {"0": "LSTM was unrolled's from the start; every=True reverts it too"}
     assert [type(module) for module in model] == [unrolled.LSTM, nn.LSTM]
+
+
+class OfOurs(unrolled.LSTM):
+    """A class that torch has nothing like."""
+
+
+def test_every_one_of_ours_is_reverted_where_that_is_asked_for() -> None:
+    model = nn.ModuleList(
+        [unrolled.LSTM(INPUTS, HIDDEN, recompute_every=3), OfOurs(INPUTS, HIDDEN)]
+    )
+    x = torch.randn(4, 3, INPUTS)
+    before = model[0](x)
+    found = unrolled.revert(model, every=True)
+    assert found.replaced == {"0": "LSTM"}
+    assert found.left == {"1": "its class OfOurs extends unrolled's, and torch has none like it"}
+    assert type(model[0]) is nn.LSTM
+    assert vars(model[0]).keys() == vars(nn.LSTM(INPUTS, HIDDEN)).keys()
+    assert_close(model[0](x), before)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")

@@ -1,5 +1,6 @@
 """``export_onnx``: a module in ONNX Runtime gives what it gives here."""
 
+import os
 from itertools import product
 
 import pytest
@@ -11,6 +12,8 @@ import unrolled
 from support_nn import BATCH, INPUTS, KINDS, STEPS, assert_close, random_hx, random_input
 from support_onnx import ALL, Exported, named, run
 from unrolled.deploy import onnx_extra
+from unrolled.deploy.onnx_export import _check_size
+from unrolled.deploy.parts import parts_of
 from unrolled.errors import InputError
 from unrolled.model import Network, NetworkConfig
 
@@ -310,7 +313,7 @@ def test_the_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", full)
-        with pytest.raises(OSError, match="no space left"):
+        with pytest.raises(InputError, match="no space left"):
             unrolled.export_onnx(unrolled.RNN(2, 4), path)
     assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
     assert path.read_bytes() == before
@@ -342,3 +345,38 @@ def test_the_graph_is_dynamic_in_every_combination(exported):
         states = {"h_0": torch.zeros(1, batch, 5)}
         output, _ = file(torch.zeros(steps, batch, INPUTS), ALL, **states)
         assert output.shape == (steps, batch, 5)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("file/m.onnx", "can't be written"),
+        ("a" * 300, "can't be written"),
+        ("zero\0byte", "can't be written"),
+        ("pipe", "is no plain file"),
+        ("", "is a folder"),
+    ],
+)
+def test_a_place_where_no_file_can_be_is_named(tmp_path, place, words):
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=words):
+        unrolled.export_onnx(unrolled.RNN(1, 1), tmp_path / place)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "pipe"}
+
+
+def test_a_model_that_no_file_holds_is_refused_before_it_is_made():
+    with torch.device("meta"):
+        module = unrolled.LSTM(1, 12_000)
+    with pytest.raises(InputError, match=r"weights have 2,304,\d{3},\d{3} bytes as float32"):
+        _check_size(parts_of(module), "float32")
+
+
+def test_a_model_without_numbers_is_refused(tmp_path):
+    with pytest.raises(InputError, match="weight_ih_l0 is on the device meta"):
+        unrolled.export_onnx(unrolled.LSTM(1, 2, device="meta"), tmp_path / "m.onnx")
+
+
+def test_stateful_is_a_truth_value(tmp_path):
+    with pytest.raises(InputError, match="stateful: True or False was expected, got 'no'"):
+        unrolled.export_onnx(unrolled.LSTM(1, 2), tmp_path / "m.onnx", stateful="no")

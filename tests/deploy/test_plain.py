@@ -1,6 +1,5 @@
 """A run folder is read without torch as it is read with it; and a stream needs no torch at all."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import unrolled
+from support_run import edit, reseal
 from support_stream import make_run, rows, write_run
 from unrolled.deploy.modules import plan_of
 from unrolled.deploy.plain import read_run
@@ -24,17 +24,11 @@ def folder(tmp_path):
     return write_run(tmp_path / "run", make_run(group="who", ahead=2, difference=True))
 
 
-def edit(folder, change) -> None:
-    path = folder / CONFIG
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-
-
 def replace_weights(folder, change) -> None:
     arrays = load_file(folder / WEIGHTS)
     change(arrays)
     save_file(arrays, folder / WEIGHTS)
+    reseal(folder)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -55,7 +49,7 @@ DAMAGE = {
     "no config": lambda folder: (folder / CONFIG).unlink(),
     "half a config": lambda folder: (folder / CONFIG).write_text('{"format":'),
     "no config of ours": lambda folder: (folder / CONFIG).write_text("[1]"),
-    "another version": lambda folder: edit(folder, lambda c: c.update(format_version=2)),
+    "another version": lambda folder: edit(folder, lambda c: c.update(format_version=1)),
     "no cell": lambda folder: edit(folder, lambda c: c["network"].pop("cell")),
     "no such cell": lambda folder: edit(folder, lambda c: c["network"].update(cell="elman")),
     "no layers": lambda folder: edit(folder, lambda c: c["network"].update(num_layers=0)),

@@ -1,15 +1,19 @@
 """Lines in, lines out: what is a row, what is none, and what is said of it."""
 
+import errno
 import io
 import json
 import os
+import re
 import signal
+import tracemalloc
 
 import pytest
+import torch
 
 import unrolled
-from support_stream import make_run, rows
-from unrolled.deploy.serve import Waiting, serve
+from support_stream import make_run, rows, write_run
+from unrolled.deploy.serve import Waiting, open_stream, serve
 
 
 def answer(text: str | bytes, run=None) -> tuple[list[str], list[str]]:
@@ -59,24 +63,53 @@ BAD_CSV = {
     "0.5,1e999": "b is inf: a finite number was expected",
     "": "the line is empty",
     '"0.5,0.5': "no CSV (unexpected end of data)",
+    "0.5,1_000": "b: a number was expected, got '1_000'",
+    "0.5,١٢": "b: a number was expected, got '١٢'",
+    "0.5,0x10": "b: a number was expected, got '0x10'",
+    "0.5,\0": r"b: a number was expected, got '\x00'",
+    "0.5,-1e200": "x[1] (b) is -1e+200: numbers of at most ",
+    "0.5,1" + "0" * 400: "b is inf: a finite number was expected",
+    "0.5,1" + "0" * 140_000: "no CSV (field larger than field limit (131072))",
+    "0.5,0.5\r0.5,0.5": "no CSV (a carriage return within it)",
+    "0.5;0.5": "2 fields were expected, got 1",
+    "[" * 100_000: "2 fields were expected, got 1",
+    '{"a": 1, "b": 2}': "a: a number was expected, got '{\"a\": 1'",
+    "," * 100_000: "2 fields were expected, got 100001",
 }
 
 
-@pytest.mark.parametrize("line", BAD_CSV)
+@pytest.mark.parametrize("line", BAD_CSV, ids=range(len(BAD_CSV)))
 def test_a_bad_csv_line_is_a_row_of_nan_and_moves_nothing(line):
     out, complaints = answer("\n".join([*CSV[:2], line, *CSV[2:]]))
     assert out == [*OUT[:2], NANS, *OUT[2:]]
-    assert complaints == [f"line 3: {BAD_CSV[line]}"]
+    (complaint,) = complaints
+    assert complaint.startswith(f"line 3: {BAD_CSV[line]}")
+    assert len(complaint) < 500
 
 
 BAD_JSON = {
     '{"a": 1': "no JSON (",
     '{"a": 1}': "b is missing",
-    '{"a": 1, "b": "2"}': 'b: a number was expected, got "2"',
+    '{"a": 1, "b": "2"}': "b: a number was expected, got '2'",
     '{"a": 1, "b": null}': "b: a number was expected, got null",
     '{"a": 1, "b": true}': "b: a number was expected, got true",
     '{"a": 1, "b": NaN}': "b is nan: a finite number was expected",
     '{"a": 1, "b": 1%s}' % ("0" * 400): "b is 1000",
+    '{"a": 1, "b": 1%s}' % ("0" * 10_000): "b is inf: a finite number was expected",
+    '{"a": 1, "b": 1e400}': "b is inf: a finite number was expected",
+    '{"a": 1, "b": -Infinity}': "b is -inf: a finite number was expected",
+    '{"a": 1, "b": 1e200}': "x[1] (b) is 1e+200: numbers of at most ",
+    '{"a": 1, "b": 2, "a": 1}': "'a' stands twice",
+    '{"a": 1, "b": [[1]]}': "b: a number was expected, got an array",
+    '{"a": 1, "b": {}}': "b: a number was expected, got an object",
+    '{"a": 1, "b": "\\ud800"}': r"b: a number was expected, got '\ud800'",
+    '{"a": 1, "b": "%s"}' % ("z" * 10_000): "b: a number was expected, got 'zzz",
+    "[" * 100_000: "no row (brackets in brackets without end)",
+    '{"a":' * 100_000: "no row (brackets in brackets without end)",
+    "[" * 900 + "]" * 900: "",
+    '{"a": 1, "b": %s}' % ("[" * 900 + "]" * 900): "",
+    "[1, 2] [3]": "no JSON (Extra data",
+    "[1, 2]\0": "no JSON (Extra data",
     "[1]": "2 numbers were expected, got 1",
     "7": "an object or an array was expected",
     "": "the line is empty",
@@ -91,6 +124,7 @@ def test_a_bad_json_line_is_an_error_with_its_number_and_moves_nothing(line):
     error = json.loads(out[2])
     assert error["line"] == 3
     assert error["error"].startswith(BAD_JSON[line])
+    assert len(out[2]) < 500
     assert complaints == []
 
 
@@ -107,10 +141,67 @@ def test_what_the_lines_are_is_told_by_the_first_that_holds_something():
     assert complaints == ["line 1: the line is empty"]
 
 
-def test_a_header_that_lacks_an_input_is_a_bad_line():
-    out, complaints = answer("a,c\n" + "\n".join(CSV))
+WRONG_HEADERS = {
+    "a,c": "a row of numbers or a header with a, b was expected, got a, c. Name b in the header",
+    "time,value": "a row of numbers or a header with a, b was expected, got time, value. Name a, b",
+    "a;b": "got a;b (fields are told apart by commas)",
+    "0;5": "got 0;5 (fields are told apart by commas)",
+    "a,2020": "got a, 2020. Name b in the header",
+    "b,a,b": "the header has b twice. Leave one of them out",
+}
+
+
+@pytest.mark.parametrize("header", WRONG_HEADERS)
+def test_a_wrong_header_ends_it_since_every_row_would_be_misread(header):
+    out = io.BytesIO()
+    source = io.BytesIO("\n".join([header, *CSV]).encode())
+    with pytest.raises(unrolled.InputError, match=r"^line 1: ") as error:
+        serve(unrolled.Stream(make_run()), source, out, print)
+    assert WRONG_HEADERS[header] in str(error.value)
+    assert out.getvalue() == b""
+
+
+@pytest.mark.parametrize("header", ["b,a", "a,c"])
+@pytest.mark.parametrize("first", ["a,b", CSV[0]])
+def test_another_header_later_ends_it_with_the_rows_before_saved(first, header, tmp_path):
+    lines = [first, *CSV[1:3], header, CSV[3]]
+    source = io.BytesIO("\n".join(lines).encode())
+    with pytest.raises(unrolled.InputError, match=f"line 4: another header, {header[0]}, "):
+        serve(unrolled.Stream(make_run()), source, io.BytesIO(), print, state=tmp_path / "s")
+    steps = unrolled.Stream.load(tmp_path / "s").state["steps"]
+    assert steps == (2 if first == "a,b" else 3)
+
+
+def test_the_same_header_once_more_is_a_bad_line():
+    out, complaints = answer("\n".join(["a,b", *CSV[:2], "a, b", *CSV[2:]]))
+    assert out[1:] == [*OUT[:2], NANS, *OUT[2:]]
+    assert complaints == ["line 4: the header stands here once more"]
+
+
+@pytest.mark.parametrize("missing", ["NA", "null", "-", "nan", ""])
+def test_a_first_row_with_a_missing_number_is_no_header(missing):
+    out, _ = answer("\n".join([f"{missing},{missing}", *CSV]))
     assert out == [NANS, *OUT]
-    assert complaints == ["line 1: a: a number was expected, got 'a'"]
+
+
+def test_names_may_be_numbers_and_have_brackets_and_blanks():
+    run = make_run(inputs=["1", "[x] "])
+    row, swapped = CSV[0], ",".join(reversed(CSV[0].split(",")))
+    assert answer(f"1,[x] \n{row}", run)[0][1:] == OUT[:1]
+    assert answer(f"[x],1\n{swapped}", run)[0][1:] == OUT[:1]
+    assert answer(f"1,2.5\n{row}", run)[1] == []
+
+
+@pytest.mark.parametrize("lines", [["x,1", "2"], ["{}", "[1]"], ["\ufeff"], ["0.5"], ['"a']])
+def test_where_no_line_was_a_row_it_ends_with_an_error(lines):
+    source = io.BytesIO("\n".join([*lines, ""]).encode())
+    with pytest.raises(unrolled.InputError, match=r"^stdin: no line was a row\. .* line \d: "):
+        serve(unrolled.Stream(make_run()), source, io.BytesIO(), [].append)
+
+
+@pytest.mark.parametrize("lines", [[], ["a,b"]])
+def test_no_rows_are_no_error(lines):
+    answer("\n".join(lines))
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
@@ -187,5 +278,124 @@ def test_a_second_signal_finds_the_end_under_way():
 
     source, waiting = Impatient(), Waiting()
     with waiting.signals():
-        assert waiting.line(source) == b""
+        assert waiting.line(source, 100) == b""
     assert source.was_let_be
+
+
+class Endless(io.RawIOBase):
+    """A good line, so many bytes without a line's end, and a good line, made as they are read."""
+
+    def __init__(self, line: bytes, count: int):
+        self.parts = [line, count, b"\n" + line]
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while self.parts and not self.parts[0]:
+            del self.parts[0]
+        if not self.parts:
+            return 0
+        part, size = self.parts[0], len(buffer)
+        if isinstance(part, int):
+            size = min(size, part)
+            self.parts[0] = part - size
+            buffer[:size] = b"[" * size
+            return size
+        size = min(size, len(part))
+        buffer[:size], self.parts[0] = part[:size], part[size:]
+        return size
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_line_without_an_end_is_read_past_in_little_memory(form):
+    line = CSV[0] if form == "csv" else json.dumps(X[0].tolist())
+    out, complaints = io.BytesIO(), []
+    source = io.BufferedReader(Endless(line.encode() + b"\n", 300_000_000))
+    tracemalloc.start()
+    try:
+        serve(unrolled.Stream(make_run()), source, out, complaints.append)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    first, bad, second = out.getvalue().decode().splitlines()
+    assert most < 20_000_000
+    expected = unrolled.Stream(make_run()).step_many(X[[0, 0]]).tolist()
+    if form == "csv":
+        assert [first, bad] == [OUT[0], NANS]
+        assert complaints == ["line 2: the line has more than 1050624 bytes"]
+    else:
+        assert json.loads(bad) == {"error": "the line has more than 1050624 bytes", "line": 2}
+        assert [json.loads(first), json.loads(second)] == expected
+
+
+class Full(io.BytesIO):
+    """Takes so many lines."""
+
+    def __init__(self, lines: int, error: OSError):
+        super().__init__()
+        self.left, self.error = lines, error
+
+    def flush(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+
+
+def test_an_output_that_is_full_leaves_what_was_saved(tmp_path):
+    out, source = (
+        Full(3, OSError(errno.ENOSPC, "No space left")),
+        io.BytesIO("\n".join(CSV).encode()),
+    )
+    with pytest.raises(unrolled.InputError, match=r"^stdout: can't be written \(No space left\)"):
+        serve(unrolled.Stream(make_run()), source, out, print, state=tmp_path / "s", save_every=2)
+    assert unrolled.Stream.load(tmp_path / "s").state["steps"] == 2
+
+
+def test_an_input_that_fails_ends_it_with_the_state_saved(tmp_path):
+    class Failing(io.BytesIO):
+        def readline(self, *size):
+            line = super().readline(*size)
+            if not line:
+                raise OSError(errno.EIO, "Input/output error")
+            return line
+
+    source = Failing("\n".join(CSV).encode())
+    with pytest.raises(unrolled.InputError, match=r"^stdin: can't be read \(Input/output error\)"):
+        serve(unrolled.Stream(make_run()), source, io.BytesIO(), print, state=tmp_path / "s")
+    assert unrolled.Stream.load(tmp_path / "s").state["steps"] == 4
+
+
+@pytest.mark.parametrize("difference", [False, True])
+def test_a_network_that_runs_off_is_not_saved(tmp_path, difference):
+    run = make_run("rnn", difference=difference)
+    with torch.no_grad():
+        run.network.readout.bias[0] = float("inf")  # no file holds such a run
+    source = io.BytesIO("\n".join(CSV).encode())
+    with pytest.raises(unrolled.InputError, match=f"^line {1 + difference}: .* no longer finite"):
+        serve(unrolled.Stream(run), source, io.BytesIO(), print, state=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_group_is_a_name():
+    run = make_run(group="who")
+    lines = [json.dumps({"a": 1, "b": 2, "who": who}) for who in (7, [7], None, 7, "7", 7)]
+    out, _ = answer("\n".join(lines), run)
+    assert ["error" in json.loads(line) for line in out] == [False, True, True, False, True, False]
+
+
+def test_an_unwritable_place_for_the_state_is_told_before_any_row(tmp_path):
+    run = write_run(tmp_path / "run", make_run())
+    (tmp_path / "file").write_text("")
+    for state in (tmp_path / "run", tmp_path / "none" / "s", tmp_path / "file" / "s"):
+        with pytest.raises(unrolled.InputError, match=re.escape(f"{state}: ")):
+            open_stream(run, state)
+
+
+def test_what_killed_processes_left_beside_the_state_is_removed(tmp_path):
+    run = write_run(tmp_path / "run", make_run())
+    names = [".s.0123abcd.draft", ".s.other.draft", ".t.0123abcd.draft"]
+    for name in names:
+        (tmp_path / name).write_text("half")
+    open_stream(run, tmp_path / "s")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*names[1:], "run"]

@@ -1,9 +1,12 @@
 """A stream on disk: stopped and resumed it is the one that never stopped, whatever stopped it."""
 
+import errno
 import json
 import os
+import re
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 import unrolled
+from fuzz.target_stream_file import SEEDS, VALID
 from support_stream import make_run, rows, write_run
 
 
@@ -61,6 +65,107 @@ def test_a_file_that_is_cut_short(tmp_path, size):
         unrolled.Stream.load(path)
 
 
+def test_a_flipped_bit_anywhere_is_refused_or_harmless(tmp_path, seed):
+    """Harmless are the few places that say nothing, such as a blank."""
+    stream, path = unrolled.Stream(make_run(difference=True)), tmp_path / "s"
+    stream.step_many(rows(3, 2))
+    stream.save(path)
+    whole = path.read_bytes()
+    expected, accepted = stream.step_many(rows(3, 2)), 0
+    for place in range(seed % 4, len(whole), 4):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        try:
+            read = unrolled.Stream.load(path)
+        except unrolled.InputError:
+            continue
+        accepted += 1
+        assert bits(read.step_many(rows(3, 2))) == bits(expected)
+    assert accepted < 20
+
+
+@pytest.mark.parametrize("name", [name for name in SEEDS if name not in VALID])
+def test_a_hostile_file_is_refused_in_one_line(tmp_path, name):
+    path = tmp_path / "s"
+    path.write_bytes(SEEDS[name]())
+    with pytest.raises(unrolled.InputError, match=re.escape(f"{path}: ")) as error:
+        unrolled.Stream.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path):
+    """JSON's empty objects are twenty times as large in memory."""
+    header = b'{"a":[' + b"{}," * 5_000_000 + b"{}]}"
+    (tmp_path / "s").write_bytes(len(header).to_bytes(8, "little") + header)
+    tracemalloc.start()
+    try:
+        with pytest.raises(unrolled.InputError, match="not a whole stream"):
+            unrolled.Stream.load(tmp_path / "s")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10**6
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "s")
+    with pytest.raises(unrolled.InputError, match="is no regular file"):
+        unrolled.Stream.load(tmp_path / "s")
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "s").symlink_to(tmp_path / "other" / "t")
+    unrolled.Stream(unrolled.GRU(1, 4)).save(tmp_path / "s")
+    assert (tmp_path / "s").is_symlink()
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["t"]
+
+
+def test_what_was_saved_stays_where_it_cannot_be_written(tmp_path, monkeypatch):
+    stream, path = unrolled.Stream(unrolled.GRU(1, 4)), tmp_path / "s"
+    stream.save(path)
+    whole = path.read_bytes()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    stream.step(0.5)
+    with pytest.raises(unrolled.InputError, match=f"{path}: can't be written: No space left"):
+        stream.save(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["s"]
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("batch_size", [0, True, 1.5, 2**31, 10**5000], ids=range(5))
+def test_a_batch_of_no_size(batch_size):
+    with pytest.raises(unrolled.InputError, match="batch_size should be a whole number"):
+        unrolled.Stream(unrolled.GRU(1, 4), batch_size)
+
+
+def test_a_batch_beyond_memory_is_told_before_it_is_taken(monkeypatch):
+    monkeypatch.setattr("unrolled.resources.available_memory", lambda: 10**6)
+    with pytest.raises(unrolled.InputError, match=r"a stream of 1000000 rows would take at least "):
+        unrolled.Stream(unrolled.GRU(1, 4), 10**6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", -1), ("steps", 0.5), ("steps", 2.0**60), ("hidden", np.nan), ("hidden", 1e39),
+     ("cell", np.inf), ("last", np.inf), ("last", 1e300)],
+)  # fmt: skip
+def test_a_state_that_no_run_comes_to_is_refused(name, value):
+    stream = unrolled.Stream(make_run(difference=True))
+    state = stream.state
+    state[name] = state[name].astype(float)
+    state[name].flat[0] = value
+    with pytest.raises(unrolled.InputError, match=f"{name} is "):
+        stream.state = state
+    assert stream.state["steps"] == 0
+
+
 def stored(tensors=None, **metadata):
     return tensors or {"x": np.zeros(1)}, metadata
 
@@ -69,8 +174,8 @@ def stored(tensors=None, **metadata):
     ("content", "words"),
     [
         (stored(), "not a stream's file"),
-        (stored(format="unrolled-stream", format_version="2"), "has format version 2, and this"),
-        (stored(format="unrolled-stream", format_version="1", model="{}"), "damaged"),
+        (stored(format="unrolled-stream", format_version="1"), "has format version '1', and this"),
+        (stored(format="unrolled-stream", format_version="2", model="{}"), "damaged"),
     ],
 )
 def test_a_file_of_something_else(tmp_path, content, words):

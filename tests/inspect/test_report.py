@@ -88,7 +88,18 @@ def page_text():
 
 def test_every_phrase_that_the_page_asks_for_is_there():
     asked = re.findall(r'say\("(\w+)"|\{\{(\w+)\}\}', page_text())
-    parts = {"lang", "title", "note", "style", "body", "script", "data", "letter"}
+    parts = {
+        "lang",
+        "title",
+        "note",
+        "style",
+        "body",
+        "script",
+        "data",
+        "letter",
+        "style_hash",
+        "script_hash",
+    }
     assert {key for pair in asked for key in pair if key} - parts <= set(PAGE)
 
 
@@ -210,3 +221,31 @@ def test_a_row_without_steps_is_refused():
 def test_what_is_neither_trace_nor_diagnosis_is_refused():
     with pytest.raises(InputError, match=r"unrolled.record.*got Tensor"):
         unrolled.report(torch.zeros(3))
+
+
+@pytest.mark.parametrize("more", [[], [torch.zeros(T, B, 1), "report.html"]], ids=["alone", "all"])
+def test_who_gives_a_model_is_told_what_to_give(more):
+    with pytest.raises(TypeError, match=r"unrolled\.report\(unrolled\.record\(model, x\), path\)"):
+        unrolled.report(unrolled.LSTM(1, HIDDEN), *more)
+
+
+# --- At a prompt.
+
+
+def test_a_trace_is_shown_in_a_line():
+    trace = unrolled.record(Model(num_layers=2), torch.randn(T, B, 2), gradients=True)
+    assert repr(trace) == (
+        "Trace(lstm: LSTM, L=2, [T=12, B=3, H=5] of input, forget, candidate, output, cell, "
+        "hidden, with gradients and carried; output=Tensor([12, 3, 1], float32))"
+    )
+
+
+def test_what_holds_arrays_is_shown_by_their_shapes():
+    module, x = unrolled.LSTM(1, HIDDEN), torch.randn(T, B, 1)
+    trace, diagnosis = unrolled.record(module, x), unrolled.diagnose(module, x)
+    for value in (trace, trace.given[""], diagnosis, scene(trace, diagnosis=diagnosis)):
+        assert "tensor(" not in repr(value)
+        assert not re.search(r"\barray\(", repr(value))
+        assert len(repr(value)) < 1500
+    assert "gradient_by_lag=Tensor([12], float64)" in repr(diagnosis)
+    assert "input=Tensor([12, 3, 1], float32)" in repr(trace.given[""])

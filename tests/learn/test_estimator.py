@@ -272,7 +272,7 @@ def test_nothing_is_said_where_all_is_well(rng):
         ({"patience": 0}, "patience"),
         ({"learning_rate": 0.0}, "learning_rate should be in"),
         ({"learning_rate": float("inf")}, "learning_rate should be in"),
-        ({"clip": 0.0}, "clip should be above 0, or None, got 0.0"),
+        ({"clip": 0.0}, "clip should be above 0 or None, got 0.0"),
         ({"dropout": 1.0}, "dropout should be in"),
         ({"validation_fraction": 1.0}, "validation_fraction should be in"),
     ],

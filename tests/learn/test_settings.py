@@ -98,7 +98,8 @@ def test_a_file_that_is_not_utf8_or_not_there_is_refused(tmp_path):
     (tmp_path / "s.toml").write_bytes(b"\xff\xfe")
     assert "s.toml: can't be read" in refusal(tmp_path / "s.toml")
     assert "nowhere.toml: no such file" in refusal(tmp_path / "nowhere.toml")
-    assert "is a folder" in refusal(tmp_path)
+    (tmp_path / "folder.toml").mkdir()
+    assert "folder.toml: " in refusal(tmp_path / "folder.toml")
 
 
 @pytest.mark.parametrize("name", ["data", "out", "input", "target"])

@@ -1,13 +1,16 @@
 """A table's columns as numbers, its series, and the rows as the file counts them."""
 
 import datetime
+from decimal import Decimal
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
+from support_tables import refusal
 from unrolled.errors import InputError
 from unrolled.learn.table import read_table
 
@@ -110,12 +113,109 @@ def test_a_column_of_nothing_is_missing_throughout():
     [
         ([datetime.date(2024, 1, 1)], "column 'a' holds Date, not numbers"),
         ([[1.0]], "column 'a' holds List"),
+        ([{"x": 1.0}], "column 'a' holds Struct"),
+        ([b"1"], "column 'a' holds Binary"),
+        ([datetime.timedelta(1)], "column 'a' holds Duration"),
+        (pl.Series(["1"], dtype=pl.Categorical), "column 'a' holds Categorical"),
+        (pl.Series(["1"], dtype=pl.Enum(["1"])), "column 'a' holds Enum"),
         (["1", "2", "x"], "column 'a', row 3: 'x' is not a number"),
     ],
 )
 def test_what_is_no_number_is_refused(values, message):
     with pytest.raises(InputError, match=message):
         read_table(pl.DataFrame({"a": values}), inputs=["a"], targets=["a"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (pd.to_datetime(["2024-01-01"]), "column 'a' holds Datetime"),
+        (pd.period_range("2024", periods=1), "column 'a' holds period"),
+        (pd.interval_range(0, 1), "column 'a' holds interval"),
+        (pd.Categorical(["1"]), "column 'a' holds Categorical"),
+        (np.array([1j]), "column 'a' holds complex128"),
+        ([1j], "column 'a' holds complex128"),
+        ([datetime.date(2024, 1, 1)], "row 1: 2024-01-01 is not a number but a date"),
+        (pd.Series([1.0, 1j], dtype=object), "row 2: 1j is not a number but a complex"),
+        (pd.Series([1, [2]], dtype=object), "row 2: [2] is not a number but a list"),
+        (pd.Series([1, b"2"], dtype=object), "row 2: b'2' is not a number but a bytes"),
+        (pd.Series([1, 10**400], dtype=object), "row 2: a whole number of over 308 digits is too"),
+        (pd.Series([1, Decimal("1e400")], dtype=object), "row 2: 1E+400 is too large"),
+        (pd.Series([True, 2], dtype=object), "row 2: '2.0' is not a number"),
+    ],
+)
+def test_what_pandas_holds_beside_numbers_is_refused(values, message):
+    assert message in refusal(pd.DataFrame({"a": values}), targets=["a"])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.array([1, 0, None], dtype="Int64"),
+        pd.array([1.0, 0.0, None], dtype="Float32"),
+        pd.array([True, False, None], dtype="boolean"),
+        pd.array([1, 0, None], dtype=pd.ArrowDtype(pa.decimal128(5, 2))),
+        pd.array([True, False, None], dtype=pd.ArrowDtype(pa.bool_())),
+        pd.arrays.SparseArray([1.0, 0.0, np.nan]),
+        np.array([1, 0, np.nan], np.float16),
+        np.array([1, 0, np.nan], np.longdouble),
+        pd.Series([1, "0", pd.NaT], dtype=object),
+        pd.Series([Decimal("1.0"), np.int8(0), pd.NA], dtype=object),
+        pd.Series([True, np.False_, None], dtype=object),
+    ],
+)
+def test_whatever_means_a_number_in_pandas_is_one(values):
+    table = read_table(pd.DataFrame({"a": values}), inputs=["a"], targets=["a"])
+    np.testing.assert_array_equal(table.inputs[:, 0], [1, 0, np.nan])
+
+
+@pytest.mark.parametrize("values", [[Decimal("899722.9604"), Decimal("36.438676418356")]])
+def test_a_decimal_is_the_number_that_its_digits_say(values):
+    for native in (pl.DataFrame({"a": values}), pa.table({"a": values})):
+        table = read_table(native, inputs=["a"], targets=["a"])
+        np.testing.assert_array_equal(table.inputs[:, 0], list(map(float, values)))
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "two columns are named 'a'"),
+        (pa.Table.from_arrays([pa.array([1])] * 2, ["a", "a"]), "two columns are named 'a'"),
+        (pd.DataFrame([[1, 2]], columns=[0, 1]), "no column 'a'. It has: 0, 1"),
+        (pd.DataFrame({("a", "x"): [1]}), "no column 'a'. It has: ('a', 'x')"),
+        (pl.DataFrame({"a": []}), "has columns but no rows"),
+        (pl.LazyFrame({"a": [1]}), "LazyFrame. Call collect() first"),
+        (pl.Series([1.0]), "a data frame of pandas, polars or pyarrow was expected, got polars"),
+        (np.zeros((2, 2)), "was expected, got numpy.ndarray"),
+        ({"a": [1]}, "was expected, got builtins.dict"),
+        (None, "was expected, got builtins.NoneType"),
+    ],
+)
+def test_what_is_no_good_frame_is_refused(frame, message):
+    assert message in refusal(frame, targets=["a"])
+
+
+def test_names_that_are_not_text_are_told_apart_from_text():
+    frame = pd.DataFrame([[1, 2]], columns=[0, 1])
+    line = refusal(frame, inputs=["0"], targets=["0"])
+    assert line == "no column '0'. Its columns' names are not text: make them text"
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (pd.Series([1, "x"], dtype=object), "holds labels of several kinds, int and str"),
+        (pd.array([1, None], dtype="Int64"), "row 2: empty"),
+        (pd.array(["x", None], dtype="string"), "row 2: empty"),
+        (pd.period_range("2024", periods=2), "row 1: holds a Period, which is not a label"),
+        (pd.Series([(1, 2), (3, 4)]), "row 1: holds a tuple"),
+        (pd.Series([{1}, {2}]), "row 1: holds a set"),
+        (pd.Series([2**70, 1], dtype=object), "holds whole numbers beyond 64 bits"),
+    ],
+)
+def test_labels_that_no_table_could_be_written_with_are_refused(labels, message):
+    frame = pd.DataFrame({"g": labels, "a": [1.0, 2.0]})
+    assert message in refusal(frame, targets=["a"], group="g")
 
 
 def test_the_row_in_a_message_is_the_files_row_when_groups_are_interleaved():

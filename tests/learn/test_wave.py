@@ -101,7 +101,8 @@ def test_the_caller_keeps_threads_and_random_numbers():
 def test_the_same_numbers_are_written(tmp_path):
     written = []
     for place in ("one", "two"):
-        save_wave([wave.train_wave(c) for c in wave.CELLS], tmp_path / place, overwrite=False)
+        (tmp_path / place).mkdir()
+        save_wave([wave.train_wave(c) for c in wave.CELLS], tmp_path / place)
         written.append([
             (tmp_path / place / name).read_bytes()
             for name in ("model.safetensors", "config.json", "predictions.csv")

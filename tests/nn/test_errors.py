@@ -96,6 +96,27 @@ def test_wrong_number_of_positional_arguments(name: str, count: int) -> None:
     )
 
 
+# --- The call.
+
+
+def assert_torchs_error(ours: nn.Module, theirs: nn.Module, x: Any, hx: Any) -> None:
+    """torch's words where it has some; where it trips over what is no tensor, its type and ours."""
+    takes_pair = isinstance(theirs, nn.LSTM | nn.LSTMCell)
+    is_pair = isinstance(hx, tuple) and len(hx) >= 2 and all(isinstance(s, Tensor) for s in hx)
+    are_tensors = is_pair if takes_pair else isinstance(hx, Tensor)
+    if isinstance(x, Tensor | PackedSequence) and (hx is None or are_tensors):
+        assert_same_error(lambda: ours(x, hx), lambda: theirs(x, hx))
+        return
+    with pytest.raises(Exception) as expected:  # noqa: PT011 - torch says which
+        theirs(x, hx)
+    with pytest.raises(expected.type) as raised:
+        ours(x, hx)
+    assert raised.type is expected.type
+    assert re.match(
+        r"(input|hx) should be a (tensor|pair of tensors).*, got ", raised.value.args[0]
+    )
+
+
 # --- The input. Each entry makes the forward's arguments from torch's module.
 
 Inputs = Callable[[Any], Any]
@@ -141,7 +162,7 @@ BAD_INPUTS: dict[str, Inputs] = {
 def test_bad_input(kind: Kind, bad: Inputs, given_state: bool, batch_first: bool) -> None:
     ours, theirs = kind.pair(batch_first=batch_first)
     x, hx = bad(theirs), random_hx(theirs) if given_state else None
-    assert_same_error(lambda: ours(x, hx), lambda: theirs(x, hx))
+    assert_torchs_error(ours, theirs, x, hx)
 
 
 # --- The states, each beside a good input; batch is None where that input is unbatched.
@@ -227,7 +248,7 @@ def test_bad_state(kind: Kind, form: str, bad: str, bidirectional: bool) -> None
     ours, theirs = kind.pair(bidirectional=bidirectional)
     x = FORMS[form](theirs)
     hx = BAD_SEQUENCE_STATES[bad](theirs, None if form == "unbatched" else BATCH)
-    assert_same_error(lambda: ours(x, hx), lambda: theirs(x, hx))
+    assert_torchs_error(ours, theirs, x, hx)
 
 
 @pytest.mark.parametrize("bad", ["too_narrow", "float64", "of_a_smaller_batch"])
@@ -238,7 +259,7 @@ def test_bad_cell_state_beside_a_good_hidden_state(
 ) -> None:
     ours, theirs = Kind("LSTM", options).pair()
     x, hx = FORMS[form](theirs), only_second(BAD_SEQUENCE_STATES[bad])(theirs, BATCH)
-    assert_same_error(lambda: ours(x, hx), lambda: theirs(x, hx))
+    assert_torchs_error(ours, theirs, x, hx)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +285,7 @@ def test_states_that_crash_torch_are_refused_in_its_words_for_a_dense_input(
 def test_an_lstm_given_too_many_states(states: int) -> None:
     ours, theirs = Kind("LSTM").pair()
     x, hx = random_input(theirs), (random_hx(theirs)[0],) * states
-    assert_same_error(lambda: ours(x, hx), lambda: theirs(x, hx))
+    assert_torchs_error(ours, theirs, x, hx)
 
 
 # --- The cells.
@@ -292,7 +313,7 @@ BAD_CELL_STATES = BAD_STATES | {
 def test_bad_cell_input(kind: Kind, bad: Any, given_state: bool) -> None:
     ours, theirs = kind.pair()
     x, hx = bad(theirs), random_hx(theirs) if given_state else None
-    assert_same_error(lambda: ours(x, hx), lambda: theirs(x, hx))
+    assert_torchs_error(ours, theirs, x, hx)
 
 
 @pytest.mark.parametrize("bad", BAD_CELL_STATES.values(), ids=list(BAD_CELL_STATES))
@@ -301,10 +322,45 @@ def test_bad_cell_input(kind: Kind, bad: Any, given_state: bool) -> None:
 def test_bad_cell_state(kind: Kind, bad: States, batch: int | None) -> None:
     ours, theirs = kind.pair()
     x, hx = random_input(theirs, batch=batch), bad(theirs, batch)
-    assert_same_error(lambda: ours(x, hx), lambda: theirs(x, hx))
+    assert_torchs_error(ours, theirs, x, hx)
 
 
 def test_a_cells_unknown_nonlinearity_is_found_out_by_forward() -> None:
     ours, theirs = Kind("RNNCell", {"nonlinearity": "sigmoid"}).pair()
     x = random_input(theirs)
     assert_same_error(lambda: ours(x), lambda: theirs(x))
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (
+            np.zeros((4, 3, 2)),
+            "input should be a tensor [T, B, 2] or [T, 2], or a PackedSequence, got numpy.ndarray "
+            "[4, 3, 2]. Make it a tensor: torch.as_tensor(numpy.asarray(x), dtype=torch.float32)",
+        ),
+        (None, "input should be a tensor [T, B, 2] or [T, 2], or a PackedSequence, got None"),
+    ],
+    ids=["numpy", "none"],
+)
+def test_what_is_no_tensor_is_told_what_was_expected_and_the_repair(bad: Any, words: str) -> None:
+    ours, _ = Kind("LSTM").pair()
+    with pytest.raises(AttributeError, match=f"^{re.escape(words)}$"):
+        ours(bad)
+
+
+def test_the_repair_that_is_named_is_one() -> None:
+    ours, _ = Kind("GRU").pair(dtype=torch.float64)
+    array = np.zeros((4, 3, 2), dtype=np.float32)
+    with pytest.raises(AttributeError) as raised:
+        ours(array)
+    names = {"torch": torch, "numpy": np, "x": array}
+    output, _ = ours(eval(raised.value.args[0].split("tensor: ")[1], names))
+    assert output.dtype == torch.float64
+
+
+def test_a_state_that_is_no_pair_is_told_so() -> None:
+    ours, theirs = Kind("LSTM").pair()
+    words = "hx should be a pair of tensors, h_0 [1, B, 6] and c_0 [1, B, 6], got torch.Tensor"
+    with pytest.raises(IndexError, match=f"^{re.escape(words)}"):
+        ours(random_input(theirs), random_hx(theirs)[0])

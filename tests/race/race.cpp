@@ -74,7 +74,7 @@ std::vector<Numbers> run(const Case& of, int threads) {
                                 kept_gates,
                                 kept_cells,
                                 kept_raw},
-                               threads);
+                               threads, Interrupt{});
 
     Numbers d_input(pairs * inputs), d_h0(rows * state), d_c0(rows * hidden), d_ih(gates * inputs),
         d_hh(gates * state), d_bias_ih(gates), d_bias_hh(gates), d_hr(of.projection * hidden);
@@ -97,10 +97,11 @@ std::vector<Numbers> run(const Case& of, int threads) {
                                  nullptr,
                                  {d_input.data(), rows * inputs, inputs},
                                  false,
+                                 0b11111,
                                  nullptr,
                                  {d_ih.data(), d_hh.data(), d_bias_ih.data(), d_bias_hh.data(),
                                   null_without(projects, d_hr)}},
-                                threads);
+                                threads, Interrupt{});
     return {output, h_n, c_n, d_input, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh, d_hr};
 }
 

@@ -31,7 +31,7 @@ def activate(core: int, kind: str, name: str, x: np.ndarray) -> np.ndarray:
     x = np.ascontiguousarray(x, dtype=DTYPES[kind])
     y = np.full_like(x, 7)
     run = native._core.activation_f32 if kind == "f32" else native._core.activation_f64
-    run(core, name, x.ctypes.data, y.ctypes.data, x.size)
+    run(core, name, (x.ctypes.data, x.size), (y.ctypes.data, y.size))
     return y
 
 
@@ -88,6 +88,6 @@ def test_nothing_is_written_past_the_end(core: int, kind: str, count: int) -> No
     x = np.linspace(-3, 3, 40, dtype=DTYPES[kind])
     y = np.full_like(x, 7)
     run = native._core.activation_f32 if kind == "f32" else native._core.activation_f64
-    run(core, "tanh", x.ctypes.data, y.ctypes.data, count)
+    run(core, "tanh", (x.ctypes.data, count), (y.ctypes.data, count))
     assert (y[count:] == 7).all()
     np.testing.assert_allclose(y[:count], np.tanh(x[:count]), rtol=1e-6)

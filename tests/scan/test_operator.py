@@ -61,12 +61,11 @@ def test_forward(name: str) -> None:
 @every_pass
 def test_backward(name: str) -> None:
     given = arguments(name, requires_grad=False)
-    *tensors_given, _keep = given
+    *tensors_given, keep = given
     output, *rest = operator._scan(*given)
     states = 2 if given[4] == "LSTM" else 1
     gradients: list[Tensor] = [torch.randn_like(t) for t in (output, *rest[:states])]
     inputs, options = tensors_given[:4], tensors_given[4:]
-    left = rest[states:]
-    torch.library.opcheck(
-        operator._scan_backward, (gradients, *inputs, output, left, *options, True)
-    )
+    left = [*rest[states:], output] if keep else []
+    wanted = [True] * (1 + len(inputs[1]) + len(inputs[2]))
+    torch.library.opcheck(operator._scan_backward, (gradients, *inputs, left, *options, wanted))

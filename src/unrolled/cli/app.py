@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 import unrolled
-from unrolled.errors import DivergedError, InputError
+from unrolled.cli.process import Commands, run_command
+from unrolled.errors import InputError
 
 app = typer.Typer(
     name="unrolled",
     help="Recurrent networks you can train from a table, look into, and run at full CPU speed.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    cls=Commands,
 )
+
+
+def _limit(word: str) -> int | str:
+    """A number of epochs, or ``auto``; the number itself is checked with the other settings."""
+    try:
+        return word if word == "auto" else int(word)
+    except ValueError:
+        raise typer.BadParameter(f"a whole number or auto was expected, got {word!r}") from None
+
 
 Overwrite = Annotated[bool, typer.Option(help="Write into --out even if it is not empty.")]
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Runs the command; what a user can mend becomes one line on stderr and exit code 2."""
-    try:
-        app()
-    except InputError as error:
-        _fail(str(error), code=2)
-    except OSError as error:
-        _fail(f"{error.filename or 'a file'}: {error.strerror or error}", code=2)
-    except DivergedError as error:
-        _fail(f"training stopped: {error}", code=1)
-
-
-def _fail(message: str, *, code: int) -> NoReturn:
-    print(f"unrolled: error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
+    run_command(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -105,9 +102,21 @@ def train(
         bool | None, typer.Option(help="Read the window in both directions [no].")
     ] = None,
     dropout: Annotated[float | None, typer.Option(help="Between the layers [0].")] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most so many [100].")] = None,
+    epochs: Annotated[
+        Any,
+        typer.Option(
+            help="At most so many [auto: 100, and at least 2,000 updates].",
+            parser=_limit,
+            metavar="<int|auto>",
+        ),
+    ] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without progress [15].")
+        Any,
+        typer.Option(
+            help="Stop after so many epochs without progress [auto: 15, and at least 500 updates].",
+            parser=_limit,
+            metavar="<int|auto>",
+        ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows in an update [64].")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's [0.003].")] = None,
@@ -142,7 +151,7 @@ def train(
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Annotated[Path, typer.Argument(help="A table with the run's input columns.")],
-    out: Annotated[Path, typer.Option(help="The .csv file to write.")],
+    out: Annotated[Path, typer.Option(help="The .csv, .tsv or .parquet file to write.")],
     missing: Annotated[
         str | None, typer.Option(help="error, drop or interpolate [as in training].")
     ] = None,
@@ -161,7 +170,7 @@ def inspect(
         Path | None,
         typer.Argument(help="A table with the run's columns [the run's own sample.csv]."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(help="The .html page to write.")] = Path("report.html"),
     steps: Annotated[int, typer.Option(help="How many rows to show, 3 to 1000.")] = 200,
     end: Annotated[
         int | None, typer.Option(help="The last row to show, from 1 [the table's last].")

@@ -7,22 +7,23 @@ from pathlib import Path
 from rich.table import Table
 
 from unrolled.cli.display import progress, screen
-from unrolled.learn.results import save_wave
+from unrolled.cli.process import NOTHING_KEPT
+from unrolled.learn.results import RUN_FILES, save_wave
 from unrolled.learn.wave import CELLS, EPOCHS, SETTLING, WaveResult, train_wave
-from unrolled.model.folder import check_free
+from unrolled.output import replacing
 
 
 def run_demo(out: Path, *, seed: int, overwrite: bool) -> None:
     """Trains the three networks, prints their table and writes the folder."""
-    check_free(out, overwrite=overwrite)
-    results = []
-    for cell in CELLS:
-        with progress(f"{cell.upper():4}", EPOCHS) as on_epoch:
-            results.append(train_wave(cell, seed=seed, on_epoch=on_epoch))
-        if results[-1].history.interrupted:
-            # Half of a comparison is none: leave, rather than go on to the next network.
-            raise KeyboardInterrupt
-    save_wave(results, out, overwrite=overwrite)
+    with replacing(out, overwrite=overwrite, stale=RUN_FILES) as draft:
+        results = []
+        for cell in CELLS:
+            with progress(f"{cell.upper():4}", EPOCHS) as on_epoch:
+                results.append(train_wave(cell, seed=seed, on_epoch=on_epoch))
+            if results[-1].history.interrupted:
+                # Half of a comparison is none: leave, rather than go on to the next network.
+                raise KeyboardInterrupt(NOTHING_KEPT)
+        save_wave(results, draft)
     screen.print(_table(results))
     screen.print(
         f"The error is the mean square over {len(results[0].t) - SETTLING} later steps, at phases "

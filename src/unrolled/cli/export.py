@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast, get_args
+from typing import NamedTuple, cast, get_args
 
 import numpy as np
 from rich.table import Table
@@ -14,10 +14,13 @@ from unrolled.deploy.onnx_graph import Storage
 from unrolled.deploy.onnx_quantize import TOLERANCE, Measured, export_quantized, predict_windows
 from unrolled.deploy.parts import parts_of
 from unrolled.errors import InputError
-from unrolled.learn.results import SAMPLE
 from unrolled.learn.samples import Sample, sample_of
 from unrolled.model import Run, load_run
-from unrolled.model.folder import Missing
+from unrolled.model.folder import Missing, files_of, read_sample
+from unrolled.output import check_apart, check_suffix, writing
+from unrolled.runfile import SAMPLE
+
+NAMED = "the argument OUT"
 
 
 def run_export(
@@ -36,29 +39,28 @@ def run_export(
         raise InputError(
             f"--missing: one of {', '.join(get_args(Missing))} was expected, got {missing!r}"
         )
-    if out.exists() and not overwrite:
-        raise InputError(f"{out}: exists. Name another file, or add --overwrite")
-    run = load_run(folder)
-    sample, reason = _sample(run, folder, data, cast("Missing | None", missing))
-    if storage == "float32":
-        _export_whole(run, out, sample, reason, stateful=stateful)
-        return
-    if sample is None:
-        columns = ", ".join(dict.fromkeys(run.table.inputs + run.table.targets))
-        raise InputError(
-            f"the loss of {storage} weights can't be measured: {reason}. Give test rows with "
-            f"--data, a table with the columns {columns}"
-        )
-    allowed = TOLERANCE if tolerance is None else tolerance
-    measured = export_quantized(
-        run, out, storage, sample.windows, sample.truth, stateful=stateful, tolerance=allowed
-    )
-    screen.print(_table(measured, run.table.targets, sample))
-    screen.print(
-        f"Wrote {out}: {measured.bytes_after:,} bytes with {storage} weights, "
-        f"{measured.bytes_before:,} with float32",
-        soft_wrap=True,
-    )
+    check_suffix(out, (".onnx",), NAMED)
+    check_apart(out, {**({} if data is None else {"the table": data}), **files_of(folder)}, NAMED)
+    with writing(out, overwrite=overwrite, flag=NAMED) as draft:
+        run = load_run(folder)
+        sample, reason = _sample(run, folder, data, cast("Missing | None", missing))
+        if storage == "float32":
+            found = _export_whole(run, draft, sample, reason, stateful=stateful)
+        else:
+            allowed = TOLERANCE if tolerance is None else tolerance
+            found = _export_small(
+                run, draft, storage, sample, reason, stateful=stateful, tolerance=allowed
+            )
+    for line in found.told:
+        screen.print(line, soft_wrap=True)
+    screen.print(f"Wrote {out}: {found.size}", soft_wrap=True)
+
+
+class _Found(NamedTuple):
+    """What is said of a file that is written: how it compares, and its size."""
+
+    told: list[str | Table]
+    size: str
 
 
 def _sample(
@@ -69,30 +71,57 @@ def _sample(
         return sample_of(run, data, missing=missing), ""
     if not (folder / SAMPLE).is_file():
         return None, f"the run has no {SAMPLE}"
+    rows = read_sample(folder)
     try:
-        return sample_of(run, folder / SAMPLE, missing=missing), ""
+        return sample_of(run, rows, missing=missing), ""
     except InputError as error:
         return None, str(error)
 
 
 def _export_whole(
-    run: Run, out: Path, sample: Sample | None, reason: str, *, stateful: bool
-) -> None:
+    run: Run, draft: Path, sample: Sample | None, reason: str, *, stateful: bool
+) -> _Found:
     model = build(parts_of(run), stateful=stateful)
     predicted = None if sample is None else predict_windows(model, sample.windows)
-    write(model, out)
+    write(model, draft)
+    told: list[str | Table] = []
     if sample is None or predicted is None:
         notes.print(f"Not compared with the run: {reason}. Give rows with --data", soft_wrap=True)
     else:
         apart = np.abs(predicted - sample.predicted).max(axis=0)
         spreads = sample.truth.std(axis=0)
         for name, largest, spread in zip(run.table.targets, apart, spreads, strict=True):
-            screen.print(
+            told.append(
                 f"{name} in ONNX Runtime, on {len(sample.windows)} windows: at most {largest:.1e} "
-                f"from the run's own predictions (the target's spread is {spread:.3g})",
-                soft_wrap=True,
+                f"from the run's own predictions (the target's spread is {spread:.3g})"
             )
-    screen.print(f"Wrote {out}: {model.ByteSize():,} bytes", soft_wrap=True)
+    return _Found(told, f"{model.ByteSize():,} bytes")
+
+
+def _export_small(
+    run: Run,
+    draft: Path,
+    storage: Storage,
+    sample: Sample | None,
+    reason: str,
+    *,
+    stateful: bool,
+    tolerance: float,
+) -> _Found:
+    if sample is None:
+        columns = ", ".join(dict.fromkeys(run.table.inputs + run.table.targets))
+        raise InputError(
+            f"the loss of {storage} weights can't be measured: {reason}. Give test rows with "
+            f"--data, a table with the columns {columns}"
+        )
+    measured = export_quantized(
+        run, draft, storage, sample.windows, sample.truth, stateful=stateful, tolerance=tolerance
+    )
+    return _Found(
+        [_table(measured, run.table.targets, sample)],
+        f"{measured.bytes_after:,} bytes with {storage} weights, "
+        f"{measured.bytes_before:,} with float32",
+    )
 
 
 def _table(measured: Measured, targets: list[str], sample: Sample) -> Table:

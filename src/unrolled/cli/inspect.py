@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast, get_args
 
@@ -11,7 +12,8 @@ from unrolled.inspect.letter import letter
 from unrolled.inspect.report import html
 from unrolled.inspect.words import Language
 from unrolled.learn.inspection import inspect_run
-from unrolled.model.folder import Missing, check_free, check_free_file
+from unrolled.model.folder import Missing, files_of
+from unrolled.output import check_apart, check_suffix, replacing, writing
 
 
 def run_inspect(
@@ -30,26 +32,27 @@ def run_inspect(
     """Shows a run on a table: prints the letter, writes the page and, if wanted, the pictures."""
     _check_one_of("--missing", missing, get_args(Missing))
     _check_one_of("--lang", lang, get_args(Language))
-    check_free_file(out, overwrite=overwrite)
-    if png is not None:
-        check_free(png, overwrite=overwrite, flag="--png")
+    check_suffix(out, (".html", ".htm"))
+    check_apart(out, {**({} if data is None else {"the table": data}), **files_of(run)})
     language = cast("Language", lang)
-    scene = inspect_run(
-        run,
-        data,
-        steps=steps,
-        end=end,
-        group=group,
-        missing=cast("Missing | None", missing),
-        language=language,
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(html(scene, language).encode())
-    pictures = []
-    if png is not None:
-        from unrolled.inspect.pictures import save_pictures
+    with ExitStack() as places:
+        page = places.enter_context(writing(out, overwrite=overwrite))
+        folder = png and places.enter_context(replacing(png, overwrite=overwrite, flag="--png"))
+        scene = inspect_run(
+            run,
+            data,
+            steps=steps,
+            end=end,
+            group=group,
+            missing=cast("Missing | None", missing),
+            language=language,
+        )
+        page.write_bytes(html(scene, language).encode())
+        pictures = []
+        if folder is not None:
+            from unrolled.inspect.pictures import save_pictures
 
-        pictures = save_pictures(scene, png)
+            pictures = save_pictures(scene, folder)
     if scene.diagnosis is not None:
         screen.print(f"{letter(scene.diagnosis, language)}\n", soft_wrap=True)
     screen.print(scene.note, soft_wrap=True)

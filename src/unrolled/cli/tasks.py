@@ -10,13 +10,14 @@ from typing import Any, cast
 from rich.table import Table
 
 from unrolled.cli.display import progress, screen
+from unrolled.cli.process import NOTHING_KEPT
 from unrolled.errors import InputError
 from unrolled.inspect.diagnose import diagnose
 from unrolled.inspect.diagnosis import Diagnosis
-from unrolled.learn.comparison import Course, read_compare_settings, split, train_cell
+from unrolled.learn.comparison import Course, check_fits, read_compare_settings, split, train_cell
 from unrolled.learn.comparison_results import heading, save_comparison
-from unrolled.model.folder import check_free
 from unrolled.model.network import RECURRENT, CellName
+from unrolled.output import replacing
 from unrolled.tasks import LOSSES, TASKS, Task, make_task
 
 BETTER = 0.9
@@ -54,15 +55,17 @@ def run_tasks(
     task, known = make_task(name, length), _check_cells(cells)
     settings = read_compare_settings(flags)
     folder = Path(name) if out is None else out
-    check_free(folder, overwrite=overwrite)
-    courses = []
     for cell in known:
-        with progress(f"{cell.upper():4}", len(split(settings.steps)), "checks") as on_check:
-            courses.append(train_cell(task, cell, settings, diagnose, on_check))
-        if courses[-1].interrupted:
-            # Half of a comparison is none.
-            raise KeyboardInterrupt
-    save_comparison(name, task, settings, courses, folder, overwrite=overwrite)
+        check_fits(task, cell, settings)
+    with replacing(folder, overwrite=overwrite) as draft:
+        courses = []
+        for cell in known:
+            with progress(f"{cell.upper():4}", len(split(settings.steps)), "checks") as on_check:
+                courses.append(train_cell(task, cell, settings, diagnose, on_check))
+            if courses[-1].interrupted:
+                # Half of a comparison is none.
+                raise KeyboardInterrupt(NOTHING_KEPT)
+        save_comparison(name, task, settings, courses, draft)
     screen.print(_table(name, task, courses))
     screen.print(
         f"The error is the {LOSSES[task.kind]}, the score the share of "

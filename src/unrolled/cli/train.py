@@ -9,32 +9,50 @@ import typer
 from rich.table import Table
 
 from unrolled.cli.display import notes, progress, screen
+from unrolled.cli.process import exit_code
 from unrolled.errors import DivergedError
 from unrolled.learn.baselines import Score, beaten_by
 from unrolled.learn.dataset import read_dataset
-from unrolled.learn.results import PICTURE, save_training
+from unrolled.learn.loop import History
+from unrolled.learn.results import PICTURE, RUN_FILES, save_training
 from unrolled.learn.settings import read_settings
-from unrolled.learn.train import Training, train_dataset
+from unrolled.learn.train import Training, check_fits, network_config, train_dataset
 from unrolled.learn.watch import Explosion, Record
 from unrolled.learn.watch_files import LINES, WATCH_PICTURE, write_lines
-from unrolled.model.folder import check_free
+from unrolled.output import check_apart, replacing
+from unrolled.resources import check_disk
 
 NAMES = {"mean": "the mean", "last value": "the last value", "ridge": "ridge regression"}
-INTERRUPTED = 130
 
 
 def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) -> None:
     """Trains, prints the network beside its baselines, and writes the run folder."""
     data, out, settings = read_settings(flags, config)
-    check_free(out, overwrite=overwrite)
-    dataset = read_dataset(data, settings)
+    for name in RUN_FILES:
+        check_apart(out / name, {"the table": data})
     watched: list[Record] = []
-    try:
-        with progress(settings.cell.upper(), settings.epochs) as on_epoch:
-            training = train_dataset(dataset, settings, on_epoch, watched.append)
-    except DivergedError as error:
-        raise DivergedError(f"{error}{_left(watched, out)}") from error
-    save_training(training, out, overwrite=overwrite)
+    with replacing(out, overwrite=overwrite, stale=RUN_FILES) as draft:
+        dataset = read_dataset(data, settings)
+        check_fits(dataset, settings)
+        weights = 4 * network_config(settings).count_weights()
+        check_disk(draft, weights, f"{out}: the weights", "Make room, or name another with --out")
+        epochs, most = 0, settings.fit_settings(len(dataset.ends[0])).epochs
+
+        def note(history: History) -> None:
+            nonlocal epochs
+            epochs = len(history.validation)
+            on_epoch(history)
+
+        try:
+            with progress(settings.cell.upper(), most) as on_epoch:
+                training = train_dataset(dataset, settings, note, watched.append)
+            save_training(training, draft)
+        except DivergedError as error:
+            raise DivergedError(f"{error}{_left(watched, out)}") from error
+        except KeyboardInterrupt:
+            # Or a second one, while the best weights so far were scored and written.
+            when = "" if epochs else " before the first epoch was done"
+            raise KeyboardInterrupt(f"interrupted{when}: nothing was kept") from None
     for target, scores in training.scores.items():
         screen.print(_table(training, target, scores))
         screen.print(verdict(settings.cell.upper(), target, scores))
@@ -49,7 +67,7 @@ def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) ->
     screen.print(f"Wrote {out}/: look at {looking}", soft_wrap=True)
     if history.interrupted:
         notes.print("interrupted: kept the best weights so far")
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(exit_code())
 
 
 def _print_explosions(explosions: list[Explosion], out: Path) -> None:

@@ -73,14 +73,16 @@ def convert(model: torch.nn.Module) -> Conversion:
     return found
 
 
-def revert(model: torch.nn.Module) -> Conversion:
+def revert(model: torch.nn.Module, *, every: bool = False) -> Conversion:
     """Undoes :func:`convert`: each module that it replaced has its old class again, in place.
 
-    What was trained in between stays. Modules that were unrolled's from the start are left.
+    What was trained in between stays.
 
     Args:
         model: a module that was converted, or holds some that were; a copy, or one out of a pickle,
             does as well.
+        every: whether modules that were unrolled's from the start are made torch's too, for a tool
+            that looks for torch's classes. Otherwise they are left.
 
     Returns:
         What was put back, and which of unrolled's modules were left and why.
@@ -92,11 +94,15 @@ def revert(model: torch.nn.Module) -> Conversion:
     for path, module in _checked(model).named_modules():
         if not isinstance(module, OURS):
             continue
-        if _MARK not in vars(module):
-            found.left[path] = f"{type(module).__name__} was unrolled's from the start"
-            continue
         name = type(module).__name__
-        module.__class__ = torchs_for(module)
+        if _MARK not in vars(module) and not every:
+            found.left[path] = f"{name} was unrolled's from the start; every=True reverts it too"
+            continue
+        cls = torchs_for(module)
+        if isinstance(cls, str):
+            found.left[path] = cls
+            continue
+        module.__class__ = cls
         for attribute in (_MARK, "recompute_every"):  # torch's knows nothing of either
             vars(module).pop(attribute, None)
         found.replaced[path] = name

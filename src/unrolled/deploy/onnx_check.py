@@ -29,6 +29,11 @@ def check(parts: Parts) -> None:
 
 def _check_part(name: str, part: nn.Module) -> None:
     for weight, values in part.named_parameters():
+        if values.is_meta:
+            raise InputError(
+                f"{called(name, part)}: {weight} is on the device meta and has no numbers. Give it "
+                "some: load weights, or model.to_empty(device='cpu')"
+            )
         if values.dtype != torch.float32:
             raise InputError(
                 f"{called(name, part)}: {weight} is {values.dtype}, and float32 was expected, "

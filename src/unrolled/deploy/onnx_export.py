@@ -13,6 +13,7 @@ import unrolled
 from unrolled.deploy.onnx_build import GraphBuilder
 from unrolled.deploy.onnx_check import check
 from unrolled.deploy.onnx_extra import need
+from unrolled.deploy.onnx_file import DIGEST, LARGEST, UNSEALED, seal
 from unrolled.deploy.onnx_graph import Storage
 from unrolled.deploy.parts import Parts, parts_of
 from unrolled.errors import InputError
@@ -20,8 +21,10 @@ from unrolled.errors import InputError
 OPSET, FORMAT = 17, 8
 """The oldest operator set with all that is used (LayerNormalization), and the version of the format
 that came with it, so that runtimes of some years' age read the file."""
-LARGEST = 2**31 - 1
-"""Bytes of a model in one file: protobuf counts them in 32 bits."""
+
+BYTES: dict[Storage, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
+SLACK = 2**24
+"""Bytes left in a file for what is not weights."""
 
 
 def export_onnx(model: Any, path: str | Path, stateful: bool = True) -> None:
@@ -50,26 +53,36 @@ def export_onnx(model: Any, path: str | Path, stateful: bool = True) -> None:
         stateful: whether the states are inputs and outputs.
 
     Raises:
-        InputError: ONNX can't say what the model does (a projection, a forward of one's own), or
-            the package onnx is not installed. No file is written then.
+        InputError: ONNX can't say what the model does (a projection, a forward of one's own), it
+            is too large for a file, the file can't be written, or the package onnx is not
+            installed. No file is written then.
     """
+    if not isinstance(stateful, bool):
+        raise InputError(f"stateful: True or False was expected, got {stateful!r}")
     write(build(parts_of(model), stateful=stateful), Path(path))
 
 
 def write(model: Any, path: Path) -> None:
     """Checks a model and writes it, whole or not at all."""
-    if model.ByteSize() > LARGEST:
-        raise InputError(
-            f"the model has {model.ByteSize():,} bytes, and an ONNX file holds {LARGEST:,}. "
-            "Export a smaller model"
-        )
     need("onnx.checker").check_model(model, full_check=True)
+    try:
+        _write(seal(model), path)
+    except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
+        why = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{path}: can't be written ({why}). Name a place with the rights and the room for it"
+        ) from error
+
+
+def _write(data: bytes, path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path}: is a folder. Name a file, such as {path / 'model.onnx'}")
+    if path.exists() and not path.is_file():  # a device or a pipe, which a file would replace
+        raise InputError(f"{path}: is no plain file. Name another")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        draft.write_bytes(model.SerializeToString())
+        draft.write_bytes(data)
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
@@ -82,6 +95,7 @@ def build(parts: Parts, *, stateful: bool, storage: Storage = "float32") -> Any:
         InputError: ONNX can't say what a part does, or the package onnx is not installed.
     """
     check(parts)
+    _check_size(parts, storage)
     helper = need("onnx.helper")
     model = helper.make_model(
         GraphBuilder(parts, stateful=stateful, storage=storage).build(),
@@ -94,9 +108,21 @@ def build(parts: Parts, *, stateful: bool, storage: Storage = "float32") -> Any:
     return model
 
 
+def _check_size(parts: Parts, storage: Storage) -> None:
+    """Before anything is made: protobuf can't even count the bytes of a larger model."""
+    size = BYTES[storage] * sum(
+        weight.numel() for _, part in parts.modules for weight in part.parameters()
+    )
+    if size > LARGEST - SLACK:
+        raise InputError(
+            f"the model's weights have {size:,} bytes as {storage}, and an ONNX file holds "
+            f"{LARGEST:,} with all else. Export a smaller model, or store its weights in fewer bits"
+        )
+
+
 def _metadata(parts: Parts, storage: Storage) -> dict[str, str]:
     """What the file says of itself, as texts, some of them JSON."""
-    found: dict[str, str] = {"unrolled.weights": storage}
+    found: dict[str, str] = {"unrolled.weights": storage, DIGEST: UNSEALED}
     if (table := parts.table) is None:
         return found
     for kind, names, scaler in (

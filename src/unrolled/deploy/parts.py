@@ -17,6 +17,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 import unrolled.nn
 from unrolled.errors import InputError
 from unrolled.model import Network, Run, Scaler, TableConfig, load_run
+from unrolled.model.network import ReadOut
 
 RECURRENT: tuple[type[nn.RNNBase], ...] = (
     *(unrolled.nn.RNN, unrolled.nn.LSTM, unrolled.nn.GRU),
@@ -30,7 +31,7 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (
 CONTAINERS: tuple[type[nn.Module], ...] = (nn.Sequential, nn.ModuleList, Network)
 """Their modules run one after the other."""
 KINDS: tuple[type[nn.Module], ...] = (
-    *(*RECURRENT, nn.Linear, nn.LayerNorm, *ACTIVATIONS),
+    *(*RECURRENT, ReadOut, nn.Linear, nn.LayerNorm, *ACTIVATIONS),
     *(nn.Dropout, nn.Identity, *CONTAINERS),
 )
 
@@ -165,7 +166,7 @@ def _check(name: str, module: nn.Module) -> None:
         )
     kind = next((kind for kind in KINDS if isinstance(module, kind)), None)
     if kind is None:
-        known = dict.fromkeys(kind.__name__ for kind in KINDS)
+        known = dict.fromkeys(kind.__name__ for kind in KINDS if kind is not ReadOut)
         raise InputError(
             f"{called(name, module)}: one of {', '.join(known)} was expected. Replace it, put the "
             "modules that it is made of into a torch.nn.Sequential, or leave it outside"

@@ -6,17 +6,37 @@ together.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
-from unrolled.deploy.plan import CELLS, Array, Linear, Plan, Recurrent, Scales, Weights
+from unrolled.deploy.plan import (
+    SCALERS,
+    Array,
+    Linear,
+    Plan,
+    Recurrent,
+    Scales,
+    Weights,
+    fault_of_scalers,
+)
+from unrolled.deploy.unpack import is_text
 from unrolled.errors import InputError
-from unrolled.runfile import CONFIG, WEIGHTS, read_config
+from unrolled.files import short
+from unrolled.runfile import (
+    CONFIG,
+    WEIGHTS,
+    check_config,
+    check_size,
+    consistent,
+    read_config,
+    read_weights,
+)
 
 REVERSE = (
     "is bidirectional, and its reverse direction reads from a sequence's last step, which a stream "
@@ -33,21 +53,22 @@ def read_run(folder: Path) -> Plan:
         InputError: the folder or a file is missing, cut short, damaged or of another version, or
             the network can't stream.
     """
+    return consistent(folder, _read)
+
+
+def _read(folder: Path) -> Plan:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such run folder. Make one with: unrolled train")
-    config = _read_config(folder / CONFIG)
+    content = read_config(folder / CONFIG)
+    config = _checked(folder / CONFIG, content)
     network, table = config["network"], config["table"]
     if network["bidirectional"]:
         raise InputError(
             f"{folder}: can't be streamed: the network {REVERSE}. "
             "Train without --bidirectional, or predict whole tables with: unrolled predict"
         )
-    arrays = _read_arrays(folder / WEIGHTS)
-    if fault := _fault(arrays, network):
-        raise InputError(
-            f"{folder / WEIGHTS}: does not hold what {CONFIG} describes: {fault}. "
-            "Restore the whole folder, or train again"
-        )
+    check_config(folder / CONFIG, content)
+    arrays = _read_arrays(folder, content | config)
     weights = tuple(
         Weights(*[arrays[f"network.recurrent.{name}_l{layer}"] for name in _PARTS])
         for layer in range(network["num_layers"])
@@ -108,6 +129,7 @@ _DEFAULTS: dict[str, Any] = {
     "difference": False,
     "missing": "error",
 }
+_CHOICES = {"cell": tuple(MODES), "missing": ("error", "drop", "interpolate")}
 _LEAST = {
     "input_size": 1,
     "hidden_size": 1,
@@ -120,9 +142,8 @@ _LEAST = {
 """All as in ``NetworkConfig`` and ``TableConfig``."""
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    content = read_config(path)
-    read = {}
+def _checked(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
     for part, fields in (("network", _NETWORK), ("table", _TABLE)):
         given = content.get(part)
         defaults = {name: value for name, value in _DEFAULTS.items() if name in fields}
@@ -149,56 +170,51 @@ def _fault_of(read: dict[str, Any], name: str, fields: dict[str, Any]) -> str | 
         return "is missing"
     value, kind = read[name], fields[name]
     if kind is float and isinstance(value, int):
-        value = float(value)
+        value = float(min(value, sys.maxsize))  # a larger one is as wrong
     if not isinstance(value, kind) or (kind in (int, float) and isinstance(read[name], bool)):
-        return f"{value!r} does not belong there"
-    if name == "cell" and value not in MODES:
-        return f"one of {', '.join(MODES)} was expected, got {value!r}"
+        return f"{short(value)} does not belong there"
+    return _fault_of_value(value, name)
+
+
+def _fault_of_value(value: Any, name: str) -> str | None:
+    """What is wrong with a setting's value, which is of the right type."""
+    if name in _CHOICES and value not in _CHOICES[name]:
+        return f"one of {', '.join(_CHOICES[name])} was expected, got {short(value)}"
     if name in _LEAST and value < _LEAST[name]:
-        return f"at least {_LEAST[name]} was expected, got {value}"
-    if kind is list and not (value and all(isinstance(column, str) for column in value)):
-        return f"names of columns were expected, got {value!r}"
+        return f"at least {_LEAST[name]} was expected, got {short(value)}"
+    if name == "dropout" and value > 1:
+        return f"at most 1 was expected, got {short(value)}"
+    if isinstance(value, int) and (fault := check_size(value, name)):
+        return fault
+    if isinstance(value, list) and not (value and all(map(_is_name, value))):
+        return f"names of columns were expected, got {short(value)}"
+    if isinstance(value, str) and not _is_name(value):
+        return f"a name was expected, got {short(value)}"
     return None
 
 
-def _read_arrays(path: Path) -> dict[str, Array]:
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and is_text(value)
+
+
+def _read_arrays(folder: Path, content: dict[str, Any]) -> dict[str, Array]:
+    path = folder / WEIGHTS
     try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing. Restore the whole folder, or train again") from None
-    except (SafetensorError, OSError) as error:
-        words = " ".join(str(error).split())[:160]
+        arrays = load(read_weights(folder, content))
+    except SafetensorError as error:
         raise InputError(
-            f"{path}: cut short or damaged ({words}). Restore the file, or train again"
+            f"{path}: cut short or damaged ({error}). Restore the file, or train again"
         ) from error
+    if fault := _fault_of_numbers(arrays):
+        raise InputError(
+            f"{path}: does not hold what {CONFIG} describes: {fault}. "
+            "Restore the whole folder, or train again"
+        )
+    return arrays
 
 
-def _fault(arrays: dict[str, Array], network: dict[str, Any]) -> str | None:
-    """The first difference from the names, shapes and types that the network's file has."""
-    hidden, outputs = network["hidden_size"], network["output_size"]
-    rows = CELLS[MODES[network["cell"]]] * hidden
-    expected: dict[str, tuple[tuple[int, ...], str]] = {}
-    for layer in range(network["num_layers"]):
-        inputs = hidden if layer else network["input_size"]
-        for name, shape in zip(
-            _PARTS, ((rows, inputs), (rows, hidden), (rows,), (rows,)), strict=True
-        ):
-            expected[f"network.recurrent.{name}_l{layer}"] = shape, "float32"
-    expected["network.readout.weight"] = (outputs, hidden), "float32"
-    expected["network.readout.bias"] = (outputs,), "float32"
-    for side, columns in (("input", network["input_size"]), ("target", outputs)):
-        for part in ("mean", "scale"):
-            expected[f"scaler.{side}.{part}"] = (columns,), "float64"
-    for name in expected | arrays:
-        if name not in arrays:
-            return f"{name} is missing"
-        if name not in expected:
-            return f"{name} belongs to another network"
-        held, wanted = (arrays[name].shape, arrays[name].dtype.name), expected[name]
-        if held != wanted:
-            return (
-                f"{name} is {held[1]} {list(held[0])}, {wanted[1]} {list(wanted[0])} was expected"
-            )
-        if not np.isfinite(arrays[name]).all():
+def _fault_of_numbers(arrays: dict[str, Array]) -> str | None:
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
             return f"{name} is not finite"
-    return None
+    return fault_of_scalers({name: arrays[f"scaler.{name}"] for name in SCALERS})

@@ -89,6 +89,21 @@ class Activation:
 Layer = Recurrent | Linear | LayerNorm | Activation
 
 
+GREATEST = 1e30
+"""The most standard deviations that a number may have: weights of up to a hundred million take it
+to no more than float32 can say. A change of two numbers may be twice what each may."""
+
+
+def fault_of_scalers(arrays: Mapping[str, Array]) -> str | None:
+    """Why the scalers, by their names of :data:`SCALERS`, can't be any; None if they can."""
+    for name in SCALERS:
+        if not np.isfinite(arrays[name]).all():
+            return f"scaler.{name} is not finite"
+        if name.endswith("scale") and not arrays[name].all():
+            return f"scaler.{name} has a zero"
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class Scales:
     """A run's scalers, float64, and which columns are changes.
@@ -108,14 +123,33 @@ class Scales:
     def of(
         cls, arrays: Mapping[str, Array], differs: Sequence[bool], base: Sequence[int]
     ) -> Scales:
-        """With the scalers as a run's file names them: ``input.mean`` and so on."""
-        input_mean, input_scale, output_mean, output_scale = (arrays[name] for name in SCALERS)
+        """With the scalers as a run's file names them: ``input.mean`` and so on.
+
+        Raises:
+            ValueError: they are no scalers.
+        """
+        if fault := fault_of_scalers(arrays):
+            raise ValueError(fault)
+        input_mean, input_scale, output_mean, output_scale = (
+            np.asarray(arrays[name], np.float64) for name in SCALERS
+        )
         return cls(input_mean, input_scale, output_mean, output_scale, tuple(differs), tuple(base))
 
     def arrays(self) -> dict[str, Array]:
         """The scalers by these names."""
         of_all = (self.input_mean, self.input_scale, self.output_mean, self.output_scale)
         return dict(zip(SCALERS, of_all, strict=True))
+
+    @property
+    def limit(self) -> Array:
+        """[I]: the greatest magnitude that a number may enter with.
+
+        Beyond it the scaled number, or a sum that it goes into, may be more than float32 can say;
+        the states would be infinite or NaN from there on.
+        """
+        greatest = np.finfo(np.float64).max
+        with np.errstate(over="ignore"):
+            return np.minimum(GREATEST / 2 * np.abs(self.input_scale), greatest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,45 +221,6 @@ def pack(plan: Plan) -> tuple[dict[str, Any], dict[str, Array]]:
         described |= {"differs": plan.scales.differs, "base": plan.scales.base}
         put("scaler", {**plan.scales.arrays()})
     return described | {"layers": layers}, arrays
-
-
-def unpack(described: dict[str, Any], arrays: dict[str, Array]) -> Plan:
-    """The plan that :func:`pack` took apart.
-
-    Raises:
-        KeyError, TypeError: something is missing.
-    """
-    layers: list[Layer] = []
-    for place, layer in enumerate(described["layers"]):
-        name = f"layers.{place}"
-        if "cell" in layer:
-            weights = tuple(
-                Weights(*[arrays.get(f"{name}.{depth}.{part}") for part in Weights._fields])  # type: ignore[arg-type]
-                for depth in range(layer["depth"])
-            )
-            layers.append(Recurrent(layer["cell"], weights, layer["name"]))
-        elif "linear" in layer:
-            layers.append(Linear(arrays[f"{name}.weight"], arrays.get(f"{name}.bias")))
-        elif "layer_norm" in layer:
-            of_norm = arrays.get(f"{name}.weight"), arrays.get(f"{name}.bias")
-            layers.append(LayerNorm(layer["layer_norm"], *of_norm, layer["epsilon"]))
-        else:
-            layers.append(Activation(layer["activation"], layer["parameter"]))
-    scales = None
-    if "differs" in described:
-        of_scales = {name: arrays[f"scaler.{name}"] for name in SCALERS}
-        scales = Scales.of(of_scales, described["differs"], described["base"])
-    return Plan(
-        described["dtype"],
-        described["input_size"],
-        described["output_size"],
-        tuple(layers),
-        scales,
-        tuple(described["inputs"]),
-        tuple(described["targets"]),
-        described["group"],
-        described["ahead"],
-    )
 
 
 def same(a: Plan, b: Plan) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +11,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from unrolled.deploy.lines import Csv, Format, LineError, format_of
+from unrolled.deploy.lines import Csv, Format, HeaderError, LineError, format_of
 from unrolled.deploy.stream import Stream
-from unrolled.errors import InputError
+from unrolled.errors import InputError, clip
+
+LINE_LIMIT = 1 << 20
+"""Bytes of a line, and 1,024 more for each input: what is longer is read past, not kept."""
 
 
 class _Stopped(BaseException):
@@ -43,13 +47,18 @@ class Waiting:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 
-    def line(self, source: BinaryIO) -> bytes:
-        """The next line, b"" once there is none or a signal has come."""
+    def line(self, source: BinaryIO, limit: int) -> bytes:
+        """The next line, b"" once there is none or a signal has come.
+
+        Of one of more than ``limit`` bytes, the first ``limit`` + 1.
+        """
         try:
             self._waits = True
             if self.is_stopped:
                 return b""
-            line = source.readline()
+            line = part = source.readline(limit + 1)
+            while len(part) > limit and not part.endswith(b"\n"):
+                part = source.readline(limit + 1)  # read past, not kept
             self._waits = False
         except _Stopped:
             return b""
@@ -62,12 +71,17 @@ def open_stream(run: Path, state: Path | None) -> tuple[Stream, bool]:
     """The stream of a run folder, and whether it goes on from the state in the file.
 
     Raises:
-        InputError: the run can't be streamed, or the file holds another model's state.
+        InputError: the run can't be streamed, or the file holds another model's state, or can't
+            be written.
     """
+    from unrolled.deploy import stored
+
     stream = Stream(run)
-    if state is None or not state.exists():
-        if state is not None and not state.absolute().parent.is_dir():
-            raise InputError(f"{state}: there is no folder {state.parent}. Make it first")
+    if state is None:
+        return stream, False
+    stored.check_place(state)
+    stored.remove_drafts(state)
+    if not state.exists():
         return stream, False
     saved = Stream.load(state)
     if not saved.is_of_same_model(stream):
@@ -98,19 +112,55 @@ def serve(
         complain: told of bad lines where the format has no room for an error.
         state: the file that the state is saved to: every ``save_every`` rows, and at the end.
         save_every: rows from one saving to the next.
+
+    Raises:
+        InputError: the lines can't be read any further, and why, or none of them was a row; what
+            was read before is saved. Or the output, or the state, can't be written, or the
+            network's own numbers are no longer finite; then what was saved before stays.
+        BrokenPipeError: nobody reads the output any more.
     """
     waiting = Waiting()
     lines = _Lines(stream)
     saved = 0
     with waiting.signals():
-        while line := waiting.line(source):
-            out.write(lines.answer(line, complain).encode() + b"\n")
-            out.flush()
-            if state is not None and lines.rows - saved >= save_every:
+        try:
+            while line := _read(source, waiting, lines.limit):
+                _write(out, lines.answer(line, complain))
+                if state is not None and lines.rows - saved >= save_every:
+                    stream.save(state)
+                    saved = lines.rows
+            if not waiting.is_stopped:
+                lines.insist_on_a_row()
+        except _EndError as error:
+            if state is not None and lines.rows > saved:
                 stream.save(state)
-                saved = lines.rows
+            raise InputError(str(error)) from error
         if state is not None:
             stream.save(state)
+
+
+class _EndError(Exception):
+    """No line after this can be read, and why; the stream itself is well."""
+
+
+def _read(source: BinaryIO, waiting: Waiting, limit: int) -> bytes:
+    try:
+        return waiting.line(source, limit)
+    except OSError as error:
+        raise _EndError(f"stdin: can't be read ({error.strerror or error})") from error
+
+
+def _write(out: BinaryIO, line: str) -> None:
+    try:
+        out.write(line.encode() + b"\n")
+        out.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"stdout: can't be written ({error.strerror or error}). Make room, and feed the rows "
+            "again from the one that the state stops at"
+        ) from error
 
 
 class _Lines:
@@ -121,33 +171,62 @@ class _Lines:
         self.number = self.rows = 0
         self.format: Format | None = None
         self.result = np.empty(stream.output_size, stream.dtype)
+        self.limit = LINE_LIMIT + 1024 * stream.input_size
+        self.last_reason = ""
 
     def answer(self, line: bytes, complain: Callable[[str], None]) -> str:
         """The line that is written for a line."""
         self.number += 1
         s = self.stream
         try:
-            text = _text(line)
+            text = self._text(line)
             if self.format is None:
                 self.format, is_header = format_of(text, s.inputs, s.targets, s.group)
                 if is_header:
                     return self.format.header()
             s.step(np.asarray(self.format.read(text)), self.result)
-        except LineError as error:
+        except HeaderError as error:
+            raise _EndError(f"line {self.number}: {error}") from error
+        except (LineError, InputError) as error:  # the latter of a number too large for the network
+            self.last_reason = f"line {self.number}: {clip(error, 400)}"
             spoken = self.format or Csv(s.inputs, s.targets, s.group, None)
             written, words = spoken.refusal(self.number, str(error))
             if words is not None:
                 complain(words)
             return written
+        values = self.result.tolist()
+        if not all(map(math.isfinite, values)):
+            self._insist_on_finite()
         self.rows += 1
-        return self.format.write(self.result.tolist(), text)
+        return self.format.write(values, text)
 
+    def insist_on_a_row(self) -> None:
+        """That of the lines that came one was a row."""
+        if self.last_reason and self.rows == 0:
+            raise _EndError(
+                f"stdin: no line was a row. The last was none because of {self.last_reason}"
+            )
 
-def _text(line: bytes) -> str:
-    try:
-        text = line.decode("utf-8").lstrip("\ufeff").strip()
-    except UnicodeDecodeError as error:
-        raise LineError(f"no UTF-8 ({error})") from error
-    if not text:
-        raise LineError("the line is empty")
-    return text
+    def _insist_on_finite(self) -> None:
+        """Of changes, the first row has no prediction, and leaves the network's states alone."""
+        state = self.stream.state
+        states = [array for name, array in state.items() if name not in ("last", "steps")]
+        is_without = "last" in state and bool(np.isnan(self.result).all())
+        if is_without and all(np.isfinite(array).all() for array in states):
+            return
+        raise InputError(
+            f"line {self.number}: with this row the network's own numbers are no longer finite, "
+            "and none after it would be. Its state is not saved: leave the row out, and feed the "
+            "rows again from the one that the state stops at"
+        )
+
+    def _text(self, line: bytes) -> str:
+        if len(line) > self.limit:
+            raise LineError(f"the line has more than {self.limit} bytes")
+        try:
+            text = line.decode("utf-8").lstrip("\ufeff").strip()
+        except UnicodeDecodeError as error:
+            raise LineError(f"no UTF-8 ({clip(error)})") from error
+        if not text:
+            raise LineError("the line is empty")
+        return text

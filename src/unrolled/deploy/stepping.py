@@ -21,6 +21,7 @@ from unrolled.deploy.plan import (
     Recurrent,
 )
 from unrolled.instructions import chosen
+from unrolled.resources import check_memory
 
 compiled: Any
 try:
@@ -65,12 +66,25 @@ def backend() -> str:
     return f"native ({isas[chosen(isas)]})"
 
 
+def memory_of(plan: Plan, batch: int) -> int:
+    """The bytes that a stepper takes at least, its weights aside."""
+    floats = plan.input_size + plan.output_size
+    for layer in plan.recurrent:
+        for weights in layer.weights:
+            hidden = len(weights.ih) // CELLS[layer.cell]
+            floats += 2 * weights.hh.shape[1] + (hidden if layer.cell == "LSTM" else 0)
+    rows = 16 * plan.input_size + 8  # the present row, the one before, and the steps
+    return batch * (floats * plan.number.itemsize + rows)
+
+
 def build(plan: Plan, batch: int) -> Stepper:
     """A stepper with the plan's weights, and all its memory taken.
 
     Raises:
+        InputError: so large a batch has no place in memory.
         ValueError: the weights' shapes don't fit one another.
     """
+    check_memory(memory_of(plan, batch), f"a stream of {batch} rows", "Take a smaller batch_size")
     number, outside = plan.number, plan.outside
     stepper: Any
     if compiled is None:
@@ -101,7 +115,7 @@ def build(plan: Plan, batch: int) -> Stepper:
     if plan.scales is not None:
         s = plan.scales
         stepper.scale(
-            *[v.tolist() for v in (s.input_mean, s.input_scale, s.output_mean, s.output_scale)],
+            *[v.tolist() for v in (*s.arrays().values(), s.limit)],
             list(s.differs),
             list(s.base),
         )

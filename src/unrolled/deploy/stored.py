@@ -1,28 +1,44 @@
 """A stream on disk: one safetensors file with the model and the state.
 
-It is written so that whatever happens to the process or the machine, the file is a whole one.
+It is written so that whatever happens to the process or the machine, the file is a whole one, and
+read so that a file of which a bit was flipped is refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from contextlib import suppress
+import re
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 import unrolled
-from unrolled.deploy.plan import Array, Plan, pack, unpack
-from unrolled.errors import InputError
+from unrolled.deploy.plan import Array, Plan, pack
+from unrolled.deploy.unpack import unpack
+from unrolled.errors import InputError, clip
+from unrolled.files import Header, parse_json, read_file, read_header, regular_size, short
+from unrolled.resources import check_memory
 
-FORMAT, FORMAT_VERSION = "unrolled-stream", "1"
+FORMAT, FORMAT_VERSION = "unrolled-stream", "2"
+DIGEST = "digest"
+METADATA = {"format", "format_version", "unrolled_version", "model", DIGEST}
 
 
 def write(path: Path, plan: Plan, state: dict[str, Array]) -> None:
-    """Replaces ``path`` in one go: a draft beside it is written, synced and renamed."""
+    """Replaces ``path`` in one go: a draft beside it is written, synced and renamed.
+
+    Raises:
+        InputError: it can't be written there. What was there is still there.
+    """
     described, arrays = pack(plan)
     tensors = {f"model.{name}": array for name, array in arrays.items()}
     tensors |= {f"state.{name}": array for name, array in state.items()}
@@ -32,13 +48,66 @@ def write(path: Path, plan: Plan, state: dict[str, Array]) -> None:
         "unrolled_version": unrolled.__version__,
         "model": json.dumps(described),
     }
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("wb") as file:
-        file.write(save(tensors, metadata))
+    digest = _digest(metadata, tensors)
+    with _draft(path) as draft, draft.open("xb") as file:
+        _lock(file)
+        file.write(save(tensors, metadata | {DIGEST: digest}))
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(path)
-    _sync_folder(path.parent)
+
+
+def check_place(path: Path) -> None:
+    """That a stream can be written to ``path``, to be asked before the work is done.
+
+    Raises:
+        InputError: it can't, and why.
+    """
+    with _draft(path, takes_place=False) as draft:
+        draft.open("xb").close()
+
+
+@contextmanager
+def _draft(path: Path, *, takes_place: bool = True) -> Iterator[Path]:
+    """A name beside ``path`` for a file that takes its place once the block has ended well."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a file. Name a file")
+    path = Path(os.path.realpath(path))  # what a link leads to is replaced, and the link stays
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}. Make it first")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
+    try:
+        yield draft
+        if takes_place:
+            draft.replace(path)
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise InputError(
+            f"{path}: can't be written: {error.strerror or error}. Make room, or name another file"
+        ) from error
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def remove_drafts(path: Path) -> None:
+    """What processes that were killed while they wrote have left beside ``path``.
+
+    Who writes holds a lock on the draft, and the system lets go of a dead process's.
+    """
+    path = Path(os.path.realpath(path))
+    named = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.draft")
+    for draft in filter(lambda entry: named.fullmatch(entry.name), path.parent.iterdir()):
+        with suppress(OSError), draft.open("rb") as file:
+            _lock(file)
+            draft.unlink()
+
+
+def _lock(file: BinaryIO) -> None:
+    """For as long as the file is open. On Windows an open file can't be removed as it is."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -57,33 +126,66 @@ def read(path: Path) -> tuple[Plan, dict[str, Array]]:
     Raises:
         InputError: the file is missing, damaged, no stream's, or of another version.
     """
+    metadata, arrays = _read(path)
+    if _digest(metadata, arrays) != metadata[DIGEST]:
+        raise InputError(f"{path}: damaged (its digest is another). Restore the file")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        plan = unpack(parse_json(metadata["model"].encode()), _within(arrays, "model."))
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({clip(error)}). Restore the file") from error
+    return plan, _within(arrays, "state.")
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
+    """The metadata and the arrays of a stream's file of this version."""
+    try:
+        header = read_header(path)
+        _insist_on_version(path, header)
+        # Once as it is on the disk, once as what is made of it.
+        check_memory(2 * regular_size(path), f"{path}: to read it", "Take a smaller batch_size")
+        return header.metadata, load(read_file(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Stream.save makes one") from None
-    except (SafetensorError, OSError) as error:
-        words = " ".join(str(error).split())[:160]
-        raise InputError(f"{path}: not a whole stream ({words}). Restore the file") from error
+    except InputError:
+        raise
+    except OSError as error:
+        words = error.strerror or error
+        raise InputError(f"{path}: can't be read ({words}). Restore the file") from error
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: not a whole stream ({clip(error)}). Restore the file") from error
+
+
+def _digest(metadata: dict[str, str], arrays: dict[str, Array]) -> str:
+    """SHA-256 over all that a file says, but for the digest itself, whatever its layout."""
+    said = {name: text for name, text in metadata.items() if name != DIGEST}
+    kinds = {name: (array.dtype.str, array.shape) for name, array in arrays.items()}
+    digest = hashlib.sha256(json.dumps([said, kinds], sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _insist_on_version(path: Path, header: Header) -> None:
+    metadata = header.metadata
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path}: not a stream's file (no format {FORMAT!r})")
     if metadata.get("format_version") != FORMAT_VERSION:
         raise InputError(
-            f"{path}: has format version {metadata.get('format_version')}, and this unrolled "
-            f"({unrolled.__version__}) reads {FORMAT_VERSION}. Install the unrolled that wrote it "
-            f"({metadata.get('unrolled_version', 'unknown')})"
+            f"{path}: has format version {short(metadata.get('format_version'))}, and this "
+            f"unrolled ({unrolled.__version__}) reads {FORMAT_VERSION}. Install the unrolled that "
+            f"wrote it ({clip(metadata.get('unrolled_version', 'unknown'), 60)})"
         )
-    try:
-        plan = unpack(json.loads(metadata["model"]), _within(tensors, "model."))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error!r}). Restore the file") from error
-    return plan, _within(tensors, "state.")
+    if (
+        metadata.keys() != METADATA
+        or not all(name.startswith(("model.", "state.")) for name in header.tensors)
+        or not all(kind.dtype in ("F32", "F64", "I64") for kind in header.tensors.values())
+    ):
+        raise InputError(f"{path}: damaged (it holds what no stream has). Restore the file")
 
 
-def _within(tensors: dict[str, Any], prefix: str) -> dict[str, Array]:
+def _within(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:
     return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
         if name.startswith(prefix)
     }

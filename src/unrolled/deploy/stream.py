@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from unrolled.deploy import stepping
 from unrolled.deploy.plan import Array, Plan, same
-from unrolled.errors import InputError
+from unrolled.errors import InputError, clip
+from unrolled.files import short
+from unrolled.resources import LARGEST_SIZE
+
+MOST_STEPS = 2**53
+"""Up to here float64 tells whole numbers apart; a row each microsecond takes 285 years."""
 
 
 class Stream:
@@ -47,14 +52,17 @@ class Stream:
     """
 
     def __init__(self, model: Any, batch_size: int = 1) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        is_whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
+        if not is_whole or not 1 <= batch_size <= LARGEST_SIZE:
             raise InputError(
-                f"batch_size should be a whole number of at least 1, got {batch_size!r}"
+                f"batch_size should be a whole number from 1 to {LARGEST_SIZE}, got "
+                f"{short(batch_size)}"
             )
         self._set_up(_plan_of(model), batch_size)
 
     def _set_up(self, plan: Plan, batch_size: int) -> None:
         self._plan = plan
+        self._limit = None if plan.scales is None else plan.scales.limit
         self._stepper = stepping.build(plan, batch_size)
         self._run = self._stepper.step
         self.batch_size = batch_size
@@ -69,7 +77,8 @@ class Stream:
 
         Args:
             x: the row [B, I]; in a stream of one also [I], and where that is one number a float.
-                A run and an estimator take finite numbers only.
+                A run and an estimator take finite numbers only, and none that is so large that
+                the network's own numbers can't hold it: 5e29 standard deviations.
             out: where the result goes, of the result's shape and :attr:`dtype`; None for a new
                 array, which is all the memory that a step takes.
 
@@ -107,7 +116,7 @@ class Stream:
             raise InputError(
                 f"xs should be [T, {self.batch_size}, {self.input_size}], got {list(given.shape)}"
             )
-        self._insist_on_finite(x)
+        self._insist_on_limits(x)
         y = np.empty((len(x), self.batch_size, self.output_size), self.dtype)
         self._stepper.step_many(np.require(x, self.dtype, ["C", "A"]), y)
         return y[:, 0] if is_single else y
@@ -137,7 +146,8 @@ class Stream:
         changes: the row before, NaN before the first.
 
         Raises:
-            InputError: on assignment, the names or a shape are not those of this stream.
+            InputError: on assignment, the names or a shape are not those of this stream, or a
+                number is none that it comes to: negative steps, a run's state that is not finite.
         """
         state: dict[str, Array] = {}
         for name, places in self._places.items():
@@ -153,28 +163,51 @@ class Stream:
         now = self.state
         if now.keys() != state.keys():
             raise InputError(
-                f"a state with {', '.join(now)} was expected, got {', '.join(state) or 'none'}. "
+                f"a state with {', '.join(now)} was expected, got "
+                f"{clip(', '.join(map(str, state))) or 'none'}. "
                 "To set a part, assign {**stream.state, name: value}"
             )
-        new = {
-            name: np.ascontiguousarray(_numbers(state[name], name), before.dtype)
-            for name, before in now.items()
-        }
+        given = {name: _numbers(state[name], name) for name in now}
         for name, before in now.items():
-            if new[name].shape != before.shape:
+            if given[name].shape != before.shape:
                 raise InputError(
-                    f"{name} should be {list(before.shape)}, got {list(new[name].shape)}"
+                    f"{name} should be {list(before.shape)}, got {list(given[name].shape)}"
                 )
+            self._insist_on_state(name, given[name])
+        with np.errstate(over="ignore"):  # a module's state may be infinite
+            new = {
+                name: np.ascontiguousarray(given[name], before.dtype)
+                for name, before in now.items()
+            }
         for name, places in self._places.items():
             for layer, place in zip(new[name], places, strict=True):
                 self._stepper.write(place, layer)
         self._stepper.write_rows(new.get("last", self._rows()[0]), new["steps"])
+
+    def _insist_on_state(self, name: str, values: Array) -> None:
+        """That a stream may go on from these."""
+        if name == "steps":
+            fits = (values >= 0) & (values <= MOST_STEPS) & (values == np.floor(values))
+            expected = "whole numbers from 0 to 2^53 were"
+        elif self._limit is None:
+            return
+        elif name == "last":
+            fits = np.isnan(values) | (np.abs(values) <= self._limit)
+            expected = "a row that was read, or NaN, was"
+        else:
+            fits = np.abs(values) <= np.finfo(self._plan.number).max
+            expected = "finite numbers were"
+        if not fits.all():
+            raise InputError(f"{name} is {values[~fits][0]} in a place: {expected} expected")
 
     def save(self, path: str | Path) -> None:
         """Writes the model and the state to one safetensors file.
 
         The file that was there is replaced by a whole one or not at all, whenever the process or
         the machine stops.
+
+        Raises:
+            InputError: it can't be written there; what was there is still there.
         """
         from unrolled.deploy import stored
 
@@ -192,13 +225,15 @@ class Stream:
         from unrolled.deploy import stored
 
         plan, state = stored.read(Path(path))
+        rows = state.get("steps", np.empty(0))
+        if rows.ndim != 1 or rows.size == 0:
+            raise InputError(f"{path}: damaged (it holds no steps). Restore the file")
         stream = cls.__new__(cls)
+        stream._set_up(plan, len(rows))
         try:
-            stream._set_up(plan, len(state["steps"]))
             stream.state = state
-        except (KeyError, TypeError, ValueError) as error:
-            words = " ".join(str(error).split())[:160]
-            raise InputError(f"{path}: damaged ({words}). Restore the file") from error
+        except InputError as error:
+            raise InputError(f"{path}: damaged ({clip(error)}). Restore the file") from error
         return stream
 
     def is_of_same_model(self, other: Stream) -> bool:
@@ -244,16 +279,22 @@ class Stream:
         if row.shape not in shapes:
             words = " or ".join(str(list(shape)) for shape in shapes)
             raise InputError(f"x should be {words}, got {list(given.shape)}")
-        self._insist_on_finite(row)
+        self._insist_on_limits(row)
         return np.require(row, self.dtype, ["C", "A"])
 
-    def _insist_on_finite(self, x: Array) -> None:
-        if self._plan.scales is None or np.isfinite(x).all():
+    def _insist_on_limits(self, x: Array) -> None:
+        if self._limit is None:
             return
-        place = tuple(np.argwhere(~np.isfinite(x))[0].tolist())
+        fits = np.abs(x) <= self._limit  # NaN does not
+        if fits.all():
+            return
+        place = tuple(np.argwhere(~fits)[0].tolist())
         name = f" ({self.inputs[place[-1]]})" if self.inputs else ""
+        expected = f"numbers of at most {self._limit[place[-1]]:.3g} in size were"
+        if not np.isfinite(x[place]):
+            expected = "finite numbers were"
         raise InputError(
-            f"x{list(place)}{name} is {x[place]}: finite numbers were expected, since the state "
+            f"x{list(place)}{name} is {x[place]}: {expected} expected, since the state "
             "would never be rid of another. Leave the row out, or fill in a value"
         )
 

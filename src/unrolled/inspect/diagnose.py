@@ -16,6 +16,7 @@ from unrolled.inspect.jacobian import lyapunov_spectrum, state_jacobians
 from unrolled.inspect.record import Loss, last_outputs, record
 from unrolled.inspect.trace import Trace
 from unrolled.nn.checks import Lengths, checked_lengths
+from unrolled.resources import check_memory
 from unrolled.scan import Weights
 
 LEAST_STEPS = 3
@@ -207,6 +208,13 @@ def _lyapunov(
     chosen = [row for row in range(mask.shape[1]) if int(lengths[row]) >= LEAST_STEPS][:rows]
     if not chosen:
         return None
+    steps, size = int(lengths[chosen].max()), int(weights[0].hh.shape[1])
+    joint = size + recurrent.hidden_size if recurrent.mode == "LSTM" else size
+    check_memory(
+        steps * joint**2 * 8,
+        f"the Lyapunov spectrum of {joint:,} states over {steps:,} steps",
+        "Give fewer steps, or a smaller network",
+    )
     transient = (int(lengths[chosen].min()) - 1) // 5
     by_layer = []
     for layer, w in enumerate(weights):

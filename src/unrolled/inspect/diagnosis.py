@@ -11,10 +11,11 @@ from torch import Tensor
 from unrolled.inspect.gates import Saturation
 from unrolled.inspect.lags import Decay, Verdict
 from unrolled.inspect.letter import letter
+from unrolled.summary import Summarised
 
 
-@dataclass(frozen=True)
-class Lyapunov:
+@dataclass(frozen=True, repr=False)
+class Lyapunov(Summarised):
     """The Lyapunov spectrum along the data.
 
     Attributes:
@@ -40,8 +41,8 @@ class Lyapunov:
         return math.exp(self.largest)
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Summarised):
     """How far a recurrent module remembers; see :func:`unrolled.diagnose`.
 
     Attributes:

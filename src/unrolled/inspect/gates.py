@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unrolled.inspect.trace import Trace
 from unrolled.scan import Weights
+from unrolled.summary import Summarised
 
 KEEPING = {"LSTM": ("forget", 1), "GRU": ("update", 1)}
 """The gate that says how much of the state stays, and its place among the weights' gates."""
@@ -25,8 +26,8 @@ MOVES = 1e-5
 """A unit whose hidden state stays within so much never moves."""
 
 
-@dataclass(frozen=True)
-class Saturation:
+@dataclass(frozen=True, repr=False)
+class Saturation(Summarised):
     """The share of steps and rows at which each unit's gate is pinned, [H] each, from 0 to 1.
 
     ``low``: below 0.05, for a tanh below −0.95. ``high``: above 0.95.

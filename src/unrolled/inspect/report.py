@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,11 +28,18 @@ from unrolled.inspect.words import PAGE, Language, checked_language, phrase
 
 SCRIPTS = ("data.js", "cell.js", "network.js", "heat.js", "charts.js", "main.js")
 
+SCRIPT = """
+"use strict";
+(() => {{
+{parts}
+}})();
+"""
+
 
 def report(
     subject: Trace | Diagnosis,
     path: str | Path | None = None,
-    *,
+    *surplus: object,
     diagnosis: Diagnosis | None = None,
     module: str | None = None,
     row: int = 0,
@@ -49,6 +58,7 @@ def report(
     Args:
         subject: what :func:`unrolled.record` or :func:`unrolled.diagnose` returned.
         path: the file; None writes none.
+        surplus: nothing; who gives a model and its input is told what to give.
         diagnosis: of the same model, beside a trace.
         module: the recurrent module to show; None where there is one only.
         row: the row of the batch to show. Of more than 1,000 steps the last are shown.
@@ -63,8 +73,15 @@ def report(
         The HTML.
 
     Raises:
+        TypeError: it was given a model, or more than a subject and a path.
         InputError: there is no such row, module or language, or the target does not fit.
     """
+    if surplus or isinstance(subject, torch.nn.Module):
+        raise TypeError(
+            "report takes what was recorded of a model, and a path, in place of the model and its "
+            "input: unrolled.report(unrolled.record(model, x), path), with "
+            "diagnosis=unrolled.diagnose(model, x) if wanted"
+        )
     known = checked_language(language)
     shown = scene(
         subject,
@@ -93,6 +110,8 @@ def html(shown: Scene, language: Language = "en") -> str:
         body += _filled(_part("recorded.html"), words)
     if shown.diagnosis is not None:
         body += _filled(_part("diagnosis.html"), words, letter=_letter(shown.diagnosis, language))
+    style = f"\n{_part('style.css')}\n"
+    script = SCRIPT.format(parts="\n".join(map(_part, SCRIPTS)))
     return _filled(
         _part("page.html"),
         words,
@@ -101,9 +120,11 @@ def html(shown: Scene, language: Language = "en") -> str:
         facts=escape(_facts(shown, words)),
         note=f'<p class="facts">{escape(shown.note)}</p>' if shown.note else "",
         footer=words["footer"].format(version=unrolled.__version__),
-        style=_part("style.css"),
+        style=style,
+        style_hash=_named_by_hash(style),
         body=body,
-        script="\n".join(map(_part, SCRIPTS)),
+        script=script,
+        script_hash=_named_by_hash(script),
         data=_json(_data(shown, words)),
     )
 
@@ -217,6 +238,11 @@ def _packed(values: NDArray[Any]) -> dict[str, Any]:
 def _json(data: Any) -> str:
     """So that nothing in it can end the script that holds it."""
     return json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+
+
+def _named_by_hash(text: str) -> str:
+    """An inline script or style as a Content-Security-Policy names it: this one and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _part(name: str) -> str:

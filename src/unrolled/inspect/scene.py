@@ -16,6 +16,7 @@ from unrolled.inspect.diagnosis import Diagnosis
 from unrolled.inspect.gates import KEEPING
 from unrolled.inspect.letter import CELLS
 from unrolled.inspect.trace import Direction, Given, Key, Trace
+from unrolled.summary import Summarised
 
 Array = NDArray[np.float32]
 
@@ -25,8 +26,8 @@ MOST_SERIES = 8
 """Inputs beyond these are not drawn over the time axis."""
 
 
-@dataclass(frozen=True)
-class Series:
+@dataclass(frozen=True, repr=False)
+class Series(Summarised):
     """A line over the steps: its name, what it is, and its values [T], NaN where there is none."""
 
     name: str
@@ -59,8 +60,8 @@ class Sizes:
     batch_first: bool
 
 
-@dataclass(frozen=True)
-class Layer:
+@dataclass(frozen=True, repr=False)
+class Layer(Summarised):
     """One layer in one direction.
 
     Attributes:
@@ -97,8 +98,8 @@ class Layer:
         return found
 
 
-@dataclass(frozen=True)
-class Recorded:
+@dataclass(frozen=True, repr=False)
+class Recorded(Summarised):
     """A row of a trace.
 
     Attributes:
@@ -125,8 +126,8 @@ class Recorded:
         return len(next(iter(self.layers[0].values.values())))
 
 
-@dataclass(frozen=True)
-class Scene:
+@dataclass(frozen=True, repr=False)
+class Scene(Summarised):
     """All that a report shows; either part may be missing, but not both."""
 
     title: str

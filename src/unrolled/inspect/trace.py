@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unrolled.errors import InputError
+from unrolled.summary import Summarised, short
 
 if TYPE_CHECKING:
     import polars
@@ -42,8 +43,8 @@ class Key(NamedTuple):
         return f"{self.module or 'the model'}, layer {self.layer}, {self.direction}, {self.gate}"
 
 
-@dataclass(frozen=True)
-class Given:
+@dataclass(frozen=True, repr=False)
+class Given(Summarised):
     """What a module was, and what it was given.
 
     Attributes:
@@ -59,8 +60,8 @@ class Given:
     starts: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Trace:
+@dataclass(frozen=True, repr=False)
+class Trace(Summarised):
     """What was recorded; see :func:`unrolled.record`.
 
     Attributes:
@@ -85,6 +86,23 @@ class Trace:
     carried: Mapping[Key, Tensor] = field(default_factory=dict)
     given: Mapping[str, Given] = field(default_factory=dict)
     initial: Mapping[Key, Tensor] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        shown = (f"{name or 'the model'}: {self._shown(name)}" for name in self.modules)
+        also = [kind for kind in ("gradients", "carried") if getattr(self, kind)]
+        more = f", with {' and '.join(also)}" if also else ""
+        return f"Trace({'; '.join(shown)}{more}; output={short(self.output)})"
+
+    def _shown(self, module: str) -> str:
+        """What was recorded of one module, in words and without its numbers."""
+        keys = [key for key in self.values if key.module == module]
+        mode = self.given[module].mode if module in self.given else "recurrent"
+        units = max(self.values[key].shape[-1] for key in keys)
+        steps, batch = self.masks[module].shape
+        layers = 1 + max(key.layer for key in keys)
+        both = " in both directions" if any(key.direction == "reverse" for key in keys) else ""
+        gates = ", ".join(dict.fromkeys(key.gate for key in keys))
+        return f"{mode}, L={layers}{both}, [T={steps}, B={batch}, H={units}] of {gates}"
 
     @property
     def modules(self) -> list[str]:

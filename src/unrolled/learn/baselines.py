@@ -9,8 +9,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
+from unrolled.learn.columns import Array
 from unrolled.learn.dataset import Dataset
-from unrolled.learn.table import Array
 from unrolled.learn.windows import Rows
 from unrolled.model import Run, Scaler
 

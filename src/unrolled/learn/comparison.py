@@ -13,11 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from unrolled.errors import InputError
+from unrolled.files import short
+from unrolled.learn.footprint import check_comparison
 from unrolled.learn.loop import LARGEST_RATE, FitSettings, History, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.settings import LARGEST_SEED, MOST_THREADS
 from unrolled.model import Network, NetworkConfig
 from unrolled.model.network import CellName
+from unrolled.resources import LARGEST_SIZE
 from unrolled.tasks import Batch, Task
 
 CHECKS = 40
@@ -43,13 +46,13 @@ class CompareSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    steps: int = Field(default=3000, gt=0)
-    batch_size: int = Field(default=32, gt=0)
-    hidden_size: int = Field(default=32, gt=0)
+    steps: int = Field(default=3000, gt=0, le=LARGEST_SIZE)
+    batch_size: int = Field(default=32, gt=0, le=LARGEST_SIZE)
+    hidden_size: int = Field(default=32, gt=0, le=LARGEST_SIZE)
     learning_rate: float = Field(default=0.01, gt=0.0, le=LARGEST_RATE)
     clip: float = Field(default=1.0, ge=0.0)
     forget_bias: float = Field(default=1.0)
-    test_size: int = Field(default=1000, gt=0)
+    test_size: int = Field(default=1000, gt=0, le=LARGEST_SIZE)
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     threads: int = Field(default=1, gt=0, le=MOST_THREADS)
 
@@ -87,7 +90,7 @@ def read_compare_settings(values: dict[str, Any]) -> CompareSettings:
     except ValidationError as error:
         first = error.errors()[0]
         flag = f"--{str(first['loc'][0]).replace('_', '-')}"
-        raise InputError(f"{flag}: {first['msg']}, got {first['input']!r}") from error
+        raise InputError(f"{flag}: {first['msg']}, got {short(first['input'])}") from error
 
 
 def compare(
@@ -120,8 +123,10 @@ def train_cell(
 
     Raises:
         DivergedError: training met a number that is not finite.
+        InputError: it takes more memory than there is.
     """
     started = time.perf_counter()
+    check_fits(task, cell, settings)
     rng, check, test = (
         np.random.default_rng([settings.seed, stream]) for stream in (TRAIN, CHECK, TEST)
     )
@@ -134,7 +139,7 @@ def train_cell(
         return loss
 
     with reproducible(settings.seed, settings.threads):
-        network = _network(task, cell, settings)
+        network = _network(_config(task, cell, settings), settings)
         measured = checked.inputs[:MEASURED, : int(checked.lengths[:MEASURED].min())]
         before = measure and measure(network, measured)
         budget = iter(split(settings.steps))
@@ -165,6 +170,16 @@ def train_cell(
     )
 
 
+def check_fits(task: Task, cell: CellName, settings: CompareSettings) -> None:
+    """That the memory is enough, asked before anything is taken.
+
+    Raises:
+        InputError: it is not; names the flags.
+    """
+    config = _config(task, cell, settings)
+    check_comparison(task, config, settings.batch_size, settings.test_size)
+
+
 def split(steps: int) -> list[int]:
     """The updates between one check and the next: at most :data:`CHECKS` nearly equal parts."""
     edges = np.linspace(0, steps, min(CHECKS, steps) + 1).round().astype(int)
@@ -187,16 +202,18 @@ def _losses(
         yield task.loss(prediction, batch)
 
 
-def _network(task: Task, cell: CellName, settings: CompareSettings) -> Network:
-    network = Network(
-        NetworkConfig(
-            cell=cell,
-            input_size=task.inputs,
-            hidden_size=settings.hidden_size,
-            output_size=task.outputs,
-        )
+def _config(task: Task, cell: CellName, settings: CompareSettings) -> NetworkConfig:
+    return NetworkConfig(
+        cell=cell,
+        input_size=task.inputs,
+        hidden_size=settings.hidden_size,
+        output_size=task.outputs,
     )
-    if cell == "lstm":
+
+
+def _network(config: NetworkConfig, settings: CompareSettings) -> Network:
+    network = Network(config)
+    if config.cell == "lstm":
         biases = dict(network.recurrent.named_parameters())
         forget = slice(settings.hidden_size, 2 * settings.hidden_size)  # gates: i, f, g, o
         with torch.no_grad():

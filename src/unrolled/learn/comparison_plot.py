@@ -18,9 +18,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from unrolled.learn.columns import Array
 from unrolled.learn.comparison import Course
 from unrolled.learn.plot import CURVES
-from unrolled.learn.table import Array
 from unrolled.tasks import LOSSES, Task
 
 COLORS = dict(zip(("rnn", "lstm", "gru"), CURVES, strict=False))

@@ -9,7 +9,6 @@ from typing import Any
 from unrolled.learn.comparison import CompareSettings, Course
 from unrolled.learn.comparison_plot import as_memory, draw_comparison
 from unrolled.learn.results import METRICS, PICTURE, write_json
-from unrolled.model import replacing
 from unrolled.tasks import LOSSES, Task
 
 
@@ -19,25 +18,22 @@ def save_comparison(
     settings: CompareSettings,
     courses: Sequence[Course],
     folder: Path,
-    *,
-    overwrite: bool,
 ) -> None:
-    """The folder of ``unrolled tasks``: ``metrics.json`` and ``picture.png``."""
-    with replacing(folder, overwrite=overwrite) as draft:
-        write_json(
-            draft / METRICS,
-            {
-                "task": name,
-                "length": getattr(task, "length", None),
-                "loss": LOSSES[task.kind],
-                "score": task.measure,
-                "chance": {"loss": task.chance.loss, "score": task.chance.score},
-                "solved": task.solved,
-                "settings": settings.model_dump(),
-                "cells": {course.cell: _metrics(course, task) for course in courses},
-            },
-        )
-        draw_comparison(draft / PICTURE, heading(name, task), task, courses)
+    """The files of ``unrolled tasks``, into a folder that is there: numbers and a picture."""
+    write_json(
+        folder / METRICS,
+        {
+            "task": name,
+            "length": getattr(task, "length", None),
+            "loss": LOSSES[task.kind],
+            "score": task.measure,
+            "chance": {"loss": task.chance.loss, "score": task.chance.score},
+            "solved": task.solved,
+            "settings": settings.model_dump(),
+            "cells": {course.cell: _metrics(course, task) for course in courses},
+        },
+    )
+    draw_comparison(folder / PICTURE, heading(name, task), task, courses)
 
 
 def heading(name: str, task: Task) -> str:

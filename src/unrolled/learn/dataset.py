@@ -9,8 +9,9 @@ import numpy as np
 from narwhals.typing import IntoDataFrame
 
 from unrolled.errors import InputError
+from unrolled.learn.columns import Array
 from unrolled.learn.settings import TrainSettings
-from unrolled.learn.table import Array, Span, Table, read_table
+from unrolled.learn.table import Span, Table, read_table
 from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare, split
 
 PARTS = ("training", "validation", "test")

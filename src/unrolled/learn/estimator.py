@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,20 +14,47 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 from torch import Tensor
 
 from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
+from unrolled.learn.columns import Array
+from unrolled.learn.duration import AUTO, Limit, resolve
 from unrolled.learn.features import BATCH_AT_ONCE
 from unrolled.learn.loop import LARGEST_RATE, FitSettings, fit
+from unrolled.learn.parameters import (
+    above_zero,
+    check_parameters,
+    one_of,
+    share,
+    whole,
+    yes_or_no,
+)
 from unrolled.learn.runtime import reproducible
-from unrolled.learn.table import Array
 from unrolled.learn.train import masked_mse
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.model import Network, NetworkConfig, Scaler
 from unrolled.model.network import RECURRENT, CellName
 
 TargetChoice = Literal["auto", "step", "sequence"]
+
+PARAMETERS = {
+    "cell": one_of(tuple(RECURRENT)),
+    "hidden_size": whole(),
+    "num_layers": whole(),
+    "bidirectional": yes_or_no(),
+    "dropout": share(),
+    "target": one_of(get_args(TargetChoice)),
+    "epochs": whole(AUTO),
+    "patience": whole(AUTO, None),
+    "validation_fraction": share(),
+    "batch_size": whole(),
+    "learning_rate": above_zero(LARGEST_RATE),
+    "clip": above_zero(math.inf, None),
+    "watch": yes_or_no(),
+    "watch_every": whole(),
+}
+"""All but the random state, which scikit-learn checks."""
 
 
 class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no stubs
@@ -46,8 +73,10 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             prediction then sees the steps after it as well.
         dropout: between the layers.
         target: "step", "sequence", or "auto" to tell by the shape of y.
-        epochs: at most so many passes over the training sequences.
+        epochs: at most so many passes over the training sequences. "auto" is 100, or in small data
+            as many as hold 2,000 updates.
         patience: stop after so many epochs without a better validation error, None never to.
+            "auto" is 15, or in small data as many as hold 500 updates.
         validation_fraction: the share of the sequences kept for early stopping, chosen at random;
             without patience none are.
         batch_size: sequences in one update.
@@ -80,8 +109,8 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         bidirectional: bool = False,
         dropout: float = 0.0,
         target: TargetChoice = "auto",
-        epochs: int = 100,
-        patience: int | None = 15,
+        epochs: Limit = AUTO,
+        patience: Limit | None = AUTO,
         validation_fraction: float = 0.15,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
@@ -113,33 +142,37 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             ValueError: X, y or a parameter is not what the class describes.
             DivergedError: training met a number that is not finite.
         """
-        self._check_parameters()
+        check_parameters(self.get_params(deep=False), PARAMETERS)
+        # Until this fit has succeeded there is nothing to predict with: the network of an earlier
+        # one would not belong to the new scaling.
+        self.__dict__.pop("network_", None)
         batch = read_sequences(self, X, reset=True)
         goals = read_goals(y, batch, self.target)
         random = check_random_state(self.random_state)
         train, held_out = self._split(len(batch.data), random)
+        epochs, patience = resolve(self.epochs, self.patience, len(train), self.batch_size)
 
         self.target_ = goals.target
         self._columns, self._form = goals.columns, batch.form
         self.input_scaler_ = Scaler.fit(_real_steps(batch.data[train], batch.lengths[train]))
         self.target_scaler_ = Scaler.fit(goals.data[train].reshape(-1, goals.data.shape[-1]))
-        data, lengths = self._tensors(batch)
-        scaled = torch.from_numpy(self.target_scaler_.transform(goals.data)).float()
-
         with reproducible(int(random.randint(2**31))) as generator:
-            self.network_ = Network(self._config(batch, goals))
+            data, lengths = self._tensors(batch)
+            scaled = torch.from_numpy(self.target_scaler_.transform(goals.data)).float()
+            network = Network(self._config(batch, goals)).float()
             probe = self._probe(data, lengths, scaled, train) if self.watch else None
             self.watch_: list[Record] = []
-            with watching(self.network_, probe, self.watch_every, self.watch_.append) as see:
+            with watching(network, probe, self.watch_every, self.watch_.append) as see:
                 self.history_ = fit(
-                    self.network_,
-                    losses=lambda: self._losses(data, lengths, scaled, train, generator),
+                    network,
+                    losses=lambda: self._losses(network, data, lengths, scaled, train, generator),
                     validate=lambda: masked_mse(
-                        self._outputs(data[held_out], lengths[held_out]), scaled[held_out]
+                        self._outputs(network, data[held_out], lengths[held_out]), scaled[held_out]
                     ).item(),
-                    settings=FitSettings(self.epochs, self.learning_rate, self.clip, self.patience),
+                    settings=FitSettings(epochs, self.learning_rate, self.clip, patience),
                     on_gradients=see,
                 )
+        self.network_ = network
         self.n_iter_ = len(self.history_.validation)
         if self.history_.interrupted:
             warnings.warn(
@@ -151,11 +184,9 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def predict(self, X: Any) -> Any:
         """The predictions, in the shape that y had in fit: a list where X is ragged by steps."""
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         batch = read_sequences(self, X, reset=False)
-        with torch.no_grad():
-            output = self._outputs(*self._tensors(batch)).double().numpy()
-        values = self.target_scaler_.inverse(output)
+        values = self._predicted(batch)
         if not self._columns:
             values = values[..., 0]
         if self.target_ == "step" and batch.form == "ragged":
@@ -170,47 +201,20 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             y: as in fit.
             sample_weight: one weight for each sequence [n], or None.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         batch = read_sequences(self, X, reset=False)
         truth = read_goals(y, batch, self.target_).data
-        with torch.no_grad():
-            output = self._outputs(*self._tensors(batch)).double().numpy()
-        predicted = self.target_scaler_.inverse(output)
+        predicted = self._predicted(batch)
         known = np.isfinite(truth).all(axis=-1)
         weights = None
         if sample_weight is not None:
-            weight = np.asarray(sample_weight, dtype=np.float64)
+            weight = check_array(
+                sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+            )
+            check_consistent_length(truth, weight)
             weights = np.broadcast_to(weight.reshape(-1, *[1] * (known.ndim - 1)), known.shape)
             weights = weights[known]
         return float(r2_score(truth[known], predicted[known], sample_weight=weights))
-
-    def _check_parameters(self) -> None:
-        for name in (
-            "hidden_size",
-            "num_layers",
-            "epochs",
-            "batch_size",
-            "patience",
-            "watch_every",
-        ):
-            value = getattr(self, name)
-            if value is None and name == "patience":
-                continue
-            if not isinstance(value, Integral) or int(value) < 1:
-                raise ValueError(f"{name} should be a whole number of at least 1, got {value!r}")
-        for name, choices in (("cell", tuple(RECURRENT)), ("target", get_args(TargetChoice))):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} should be one of {', '.join(choices)}, got {getattr(self, name)!r}"
-                )
-        for name, right, expected in (
-            ("learning_rate", 0 < self.learning_rate <= LARGEST_RATE, f"in (0, {LARGEST_RATE:g}]"),
-            ("clip", self.clip is None or self.clip > 0, "above 0, or None"),
-            ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
-            ("validation_fraction", 0 <= self.validation_fraction < 1, "in [0, 1)"),
-        ):
-            if not right:
-                raise ValueError(f"{name} should be {expected}, got {getattr(self, name)!r}")
 
     def _split(
         self, count: int, random: np.random.RandomState
@@ -248,6 +252,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def _losses(
         self,
+        network: Network,
         data: Tensor,
         lengths: Tensor,
         goals: Tensor,
@@ -255,21 +260,29 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         generator: torch.Generator,
     ) -> Iterator[Tensor]:
         shuffled = torch.from_numpy(train)[torch.randperm(len(train), generator=generator)]
-        for chosen in torch.split(shuffled, self.batch_size):
-            output = self._read(data[chosen], lengths[chosen])
+        for chosen in torch.split(shuffled, int(self.batch_size)):
+            output = self._read(network, data[chosen], lengths[chosen])
             yield masked_mse(output, goals[chosen])
 
-    def _outputs(self, data: Tensor, lengths: Tensor) -> Tensor:
+    def _predicted(self, batch: Batch) -> Array:
+        """[n, O] or [n, T, O], in the target's units."""
+        with torch.no_grad():
+            output = self._outputs(self.network_, *self._tensors(batch))
+        return self.target_scaler_.inverse(output.double().numpy())
+
+    def _outputs(self, network: Network, data: Tensor, lengths: Tensor) -> Tensor:
         """The scaled outputs, [n, O] or [n, T, O], a bounded number of sequences at a time."""
         chunks = zip(
             torch.split(data, BATCH_AT_ONCE), torch.split(lengths, BATCH_AT_ONCE), strict=True
         )
-        return torch.cat([self._read(*chunk) for chunk in chunks])
+        return torch.cat([self._read(network, *chunk) for chunk in chunks])
 
-    def _read(self, data: Tensor, lengths: Tensor) -> Tensor:
+    def _read(self, network: Network, data: Tensor, lengths: Tensor | None) -> Tensor:
+        if lengths is not None and bool((lengths == data.shape[1]).all()):
+            lengths = None  # sorting and packing rows of one length would cost for nothing
         if self.target_ == "sequence":
-            return self.network_.final(data, lengths)
-        output: Tensor = self.network_(data, None, lengths)[0]
+            return network.final(data, lengths)
+        output: Tensor = network(data, None, lengths)[0]
         return output
 
     def __sklearn_tags__(self) -> Tags:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from unrolled.learn.table import Array
+from unrolled.learn.columns import Array
 from unrolled.learn.windows import Rows, gather
 from unrolled.model import Run, TableConfig
 

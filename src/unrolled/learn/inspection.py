@@ -19,13 +19,13 @@ from unrolled.inspect.diagnosis import Diagnosis
 from unrolled.inspect.record import record
 from unrolled.inspect.scene import MOST_SERIES, MOST_STEPS, Scene, Series, scene
 from unrolled.inspect.words import Language
+from unrolled.learn.columns import Array
 from unrolled.learn.features import base, features
 from unrolled.learn.inspection_words import Shown, note_of, title_of
-from unrolled.learn.results import SAMPLE
-from unrolled.learn.table import Array, Span, Table, read_table
+from unrolled.learn.table import Span, Table, read_table
 from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare
 from unrolled.model import Run, TableConfig, load_run
-from unrolled.model.folder import Missing
+from unrolled.model.folder import Missing, read_sample
 
 STEPS = 200
 """How many of a table's last rows are shown."""
@@ -116,13 +116,8 @@ def _opened(
         return (run if isinstance(run, Run) else load_run(run)), source
     if isinstance(run, Run):
         raise InputError("a run without its folder has no sample.csv: give a table to show it on")
-    loaded, sample = load_run(run), Path(run) / SAMPLE
-    if not sample.is_file():
-        raise InputError(
-            f"{sample}: missing, as in a run of an earlier version. Give a table with the columns "
-            f"{', '.join(loaded.table.inputs)}"
-        )
-    return loaded, sample
+    loaded = load_run(run)
+    return loaded, read_sample(Path(run))
 
 
 def _series_place(table: Table, config: TableConfig, group: str | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -50,6 +49,11 @@ class History:
     best_epoch: int = -1
     interrupted: bool = False
 
+    def keep_whole_epochs(self) -> None:
+        """Forgets what was noted of an epoch that was broken off."""
+        for course in (self.train, self.gradient_norm):
+            del course[len(self.validation) :]
+
 
 def fit(
     network: torch.nn.Module,
@@ -72,7 +76,8 @@ def fit(
             clipped; it may look, and has to leave weights, gradients and random numbers alone.
 
     Returns:
-        The history. Ctrl-C ends training early with the best weights so far, and it says so.
+        The history. Ctrl-C (KeyboardInterrupt) ends training early with the best weights so far,
+        and it says so.
 
     Raises:
         DivergedError: a loss or a gradient is not finite.
@@ -83,22 +88,25 @@ def fit(
         optimizer, factor=0.5, patience=(settings.patience or 0) // 2
     )
     history = History()
-    best = copy.deepcopy(network.state_dict())
+    best = _copied(network)
     try:
         for epoch in range(settings.epochs):
             _run_epoch(network, optimizer, losses(), settings.clip, history, on_gradients)
             network.eval()
             with torch.no_grad():
                 error = validate()
-            history.validation.append(error)
             if not math.isfinite(error):
                 raise DivergedError(
                     f"the validation error became {error} after epoch {epoch + 1}: "
                     f"{_cause(network, history.gradient_norm[-1])}"
                 )
             if epoch == 0 or error < history.validation[history.best_epoch]:
-                history.best_epoch = epoch
-                best = copy.deepcopy(network.state_dict())
+                # A signal may come at any call: none stands between what belongs together.
+                weights = _copied(network)
+                history.validation.append(error)
+                best, history.best_epoch = weights, epoch
+            else:
+                history.validation.append(error)
             on_epoch(history)
             if settings.patience is not None:
                 halve.step(error)
@@ -108,9 +116,15 @@ def fit(
         if history.best_epoch < 0:
             raise
         history.interrupted = True
+        history.keep_whole_epochs()
     network.load_state_dict(best)
     network.eval()
     return history
+
+
+def _copied(network: torch.nn.Module) -> dict[str, Tensor]:
+    """The weights of the moment."""
+    return {name: weight.detach().clone() for name, weight in network.state_dict().items()}
 
 
 def _run_epoch(

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from unrolled.learn.table import Array
+from unrolled.learn.columns import Array
 
 # Okabe & Ito's palette: told apart with any colour vision.
 TARGET, PREDICTION, ERROR = "#000000", "#D55E00", "#0072B2"

@@ -12,74 +12,77 @@ import numpy as np
 import polars as pl
 
 from unrolled.learn.baselines import beaten_by
+from unrolled.learn.columns import Array
 from unrolled.learn.plot import Panel, draw_result
-from unrolled.learn.table import Array, Span, Table
+from unrolled.learn.table import Span, Table
 from unrolled.learn.train import Training
 from unrolled.learn.watch_files import WATCH_FILES, save_watch
 from unrolled.learn.wave import SETTLING, WaveResult
 from unrolled.learn.windows import Rows
-from unrolled.model import TableConfig, replacing, save_run
+from unrolled.model import TableConfig, save_run
+from unrolled.runfile import CONFIG, SAMPLE, WEIGHTS
 
 METRICS, PREDICTIONS, PICTURE = "metrics.json", "predictions.csv", "picture.png"
-SAMPLE = "sample.csv"
-"""Rows that training has not seen, so that ``unrolled inspect`` needs no other table."""
+RUN_FILES = (CONFIG, WEIGHTS, METRICS, PREDICTIONS, PICTURE, SAMPLE, *WATCH_FILES)
+"""What ``unrolled train`` writes; of an earlier run nothing stays that a new one has not."""
 SAMPLE_ROWS, SAMPLE_SERIES = 400, 8
 """At most so many last rows, of each of at most so many series."""
 
 
-def save_wave(results: Sequence[WaveResult], folder: Path, *, overwrite: bool) -> None:
-    """The demo's folder: the LSTM's run and predictions, and the metrics of all three networks."""
+def save_wave(results: Sequence[WaveResult], folder: Path) -> None:
+    """The demo's files, into a folder that is there: the LSTM's run, the metrics of all three."""
     by_cell = {result.cell: result for result in results}
     lstm = by_cell["lstm"]
-    with replacing(folder, overwrite=overwrite) as draft:
-        save_run(lstm.run, draft)
-        write_json(draft / METRICS, {cell: _wave_metrics(r) for cell, r in by_cell.items()})
-        pl.DataFrame(
-            {
-                "t": lstm.t,
-                "sin": np.sin(lstm.t),
-                "cos": lstm.truth,
-                **{f"cos_{cell}": result.predicted for cell, result in by_cell.items()},
-                "scored": np.arange(len(lstm.t)) >= SETTLING,
-            }
-        ).write_csv(draft / PREDICTIONS)
-        pl.DataFrame({"sin": np.sin(lstm.t), "cos": lstm.truth}).write_csv(draft / SAMPLE)
-        steps = np.arange(SETTLING + 90, dtype=np.float64)
-        truth, predicted = lstm.truth[: len(steps)], lstm.predicted[: len(steps)]
-        label = "step of a stretch at phases that training never met"
-        draw_result(
-            draft / PICTURE,
-            f"cos t from sin t, by an LSTM (mean squared error {lstm.error:.1e})",
-            [Panel("cos t", steps, truth, predicted, label, settling=SETTLING)],
-            {cell.upper(): result.history.train for cell, result in by_cell.items()},
-            curve_label="training error",
-        )
+    write_json(folder / METRICS, {cell: _wave_metrics(r) for cell, r in by_cell.items()})
+    predictions = pl.DataFrame(
+        {
+            "t": lstm.t,
+            "sin": np.sin(lstm.t),
+            "cos": lstm.truth,
+            **{f"cos_{cell}": result.predicted for cell, result in by_cell.items()},
+            "scored": np.arange(len(lstm.t)) >= SETTLING,
+        }
+    )
+    _write_csv(folder / PREDICTIONS, predictions)
+    _write_csv(folder / SAMPLE, pl.DataFrame({"sin": np.sin(lstm.t), "cos": lstm.truth}))
+    save_run(lstm.run, folder, beside=[SAMPLE])
+    steps = np.arange(SETTLING + 90, dtype=np.float64)
+    truth, predicted = lstm.truth[: len(steps)], lstm.predicted[: len(steps)]
+    label = "step of a stretch at phases that training never met"
+    draw_result(
+        folder / PICTURE,
+        f"cos t from sin t, by an LSTM (mean squared error {lstm.error:.1e})",
+        [Panel("cos t", steps, truth, predicted, label, settling=SETTLING)],
+        {cell.upper(): result.history.train for cell, result in by_cell.items()},
+        curve_label="training error",
+    )
 
 
-def save_training(training: Training, folder: Path, *, overwrite: bool) -> None:
-    """The folder of ``unrolled train``; of an earlier run nothing stays that this one has not."""
+def save_training(training: Training, folder: Path) -> None:
+    """The files of ``unrolled train``, into a folder that is there."""
     config = training.run.table
-    with replacing(folder, overwrite=overwrite) as draft:
-        save_run(training.run, draft)
-        write_json(draft / METRICS, _train_metrics(training))
-        frame = predictions_frame(
-            training.table, config, training.test_rows, training.predicted, training.truth
-        )
-        frame.write_csv(draft / PREDICTIONS)
-        sample_frame(training.table, config, training.test_spans).write_csv(draft / SAMPLE)
-        draw_result(
-            draft / PICTURE,
-            f"{config.targets[0] if len(config.targets) == 1 else 'Targets'} on the test rows: "
-            f"{training.run.network.config.cell.upper()}",
-            [_test_panel(training, column) for column in range(min(len(config.targets), 4))],
-            {"training": training.history.train, "validation": training.history.validation},
-            curve_label="error (scaled)",
-        )
-        if training.watched:
-            save_watch(training.watched, draft)
-        stale = [name for name in WATCH_FILES if not (draft / name).exists()]
-    for name in stale:
-        (folder / name).unlink(missing_ok=True)
+    write_json(folder / METRICS, _train_metrics(training))
+    frame = predictions_frame(
+        training.table, config, training.test_rows, training.predicted, training.truth
+    )
+    _write_csv(folder / PREDICTIONS, frame)
+    _write_csv(folder / SAMPLE, sample_frame(training.table, config, training.test_spans))
+    save_run(training.run, folder, beside=[SAMPLE])
+    draw_result(
+        folder / PICTURE,
+        f"{config.targets[0] if len(config.targets) == 1 else 'Targets'} on the test rows: "
+        f"{training.run.network.config.cell.upper()}",
+        [_test_panel(training, column) for column in range(min(len(config.targets), 4))],
+        {"training": training.history.train, "validation": training.history.validation},
+        curve_label="error (scaled)",
+    )
+    if training.watched:
+        save_watch(training.watched, folder)
+
+
+def _write_csv(path: Path, frame: pl.DataFrame) -> None:
+    """By Python's own hand, whose errors name the file."""
+    path.write_bytes(frame.write_csv().encode())
 
 
 def predictions_frame(

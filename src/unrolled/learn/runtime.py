@@ -12,11 +12,17 @@ import torch
 def reproducible(seed: int, threads: int | None = None) -> Iterator[torch.Generator]:
     """The block draws its random numbers from ``seed`` and leaves the caller's as they were.
 
+    Gradients are taken in it even where the caller does without.
+
     Yields a generator of its own, for the order of batches. ``threads`` is how many torch uses in
     the block; None leaves them.
     """
     before = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
+    with (
+        torch.random.fork_rng(devices=[]),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         torch.manual_seed(seed)
         if threads is not None:
             torch.set_num_threads(threads)

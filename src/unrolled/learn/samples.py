@@ -9,16 +9,17 @@ import numpy as np
 from narwhals.typing import IntoDataFrame
 
 from unrolled.errors import InputError
+from unrolled.learn.columns import Array
 from unrolled.learn.features import predict_ends
 from unrolled.learn.predict import read_ends
-from unrolled.learn.table import Array
 from unrolled.learn.windows import goals_of
 from unrolled.model import Run
 from unrolled.model.folder import Missing
+from unrolled.summary import Summarised
 
 
-@dataclass(frozen=True)
-class Sample:
+@dataclass(frozen=True, repr=False)
+class Sample(Summarised):
     """Whole windows, in the table's units.
 
     ``windows`` [n, W, I] are the inputs (with one row more in front for a run that reads changes),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,10 +17,14 @@ from pydantic import (
 )
 
 from unrolled.errors import InputError
-from unrolled.learn.loop import LARGEST_RATE
+from unrolled.files import parse_json, read_file, short
+from unrolled.learn.duration import AUTO, resolve
+from unrolled.learn.loop import LARGEST_RATE, FitSettings
 from unrolled.model import TableConfig
 from unrolled.model.folder import Missing
 from unrolled.model.network import CellName
+from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
+from unrolled.runfile import LARGEST_CONFIG
 
 
 def _as_list(value: Any) -> Any:
@@ -30,6 +33,8 @@ def _as_list(value: Any) -> Any:
 
 Columns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 
+
+Epochs = Annotated[int, Field(gt=0, le=LARGEST_SIZE)] | Literal["auto"]
 
 LARGEST_SEED = 2**63 - 1
 MOST_THREADS = 1024
@@ -43,28 +48,28 @@ class TrainSettings(BaseModel):
     input: Columns
     target: Columns
     group: str | None = None
-    window: int = Field(default=32, gt=0)
-    ahead: int = Field(default=0, ge=0)
+    window: int = Field(default=32, gt=0, le=LARGEST_SIZE)
+    ahead: int = Field(default=0, ge=0, le=LARGEST_SIZE)
     difference: bool = False
     missing: Missing = "error"
     validation: float = Field(default=0.15, gt=0.0, lt=1.0)
     test: float = Field(default=0.15, gt=0.0, lt=1.0)
 
     cell: CellName = "lstm"
-    hidden_size: int = Field(default=32, gt=0)
-    num_layers: int = Field(default=1, gt=0)
+    hidden_size: int = Field(default=32, gt=0, le=LARGEST_SIZE)
+    num_layers: int = Field(default=1, gt=0, le=MOST_LAYERS)
     bidirectional: bool = False
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
-    epochs: int = Field(default=100, gt=0)
-    patience: int = Field(default=15, gt=0)
-    batch_size: int = Field(default=64, gt=0)
+    epochs: Epochs = AUTO
+    patience: Epochs = AUTO
+    batch_size: int = Field(default=64, gt=0, le=LARGEST_SIZE)
     learning_rate: float = Field(default=3e-3, gt=0.0, le=LARGEST_RATE)
     clip: float = Field(default=1.0, ge=0.0)
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     threads: int | None = Field(default=None, gt=0, le=MOST_THREADS)
     watch: bool = False
-    watch_every: int = Field(default=50, gt=0)
+    watch_every: int = Field(default=50, gt=0, le=LARGEST_SIZE)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> TrainSettings:
@@ -109,6 +114,11 @@ class TrainSettings(BaseModel):
             taken.add(name)
         return self
 
+    def fit_settings(self, windows: int) -> FitSettings:
+        """How long and how fast to train on so many windows."""
+        epochs, patience = resolve(self.epochs, self.patience, windows, self.batch_size)
+        return FitSettings(epochs, self.learning_rate, self.clip or None, patience)
+
     def table(self) -> TableConfig:
         """What a run folder keeps of these."""
         return TableConfig(
@@ -141,7 +151,7 @@ def read_settings(flags: dict[str, Any], config: Path | None) -> tuple[Path, Pat
         if name not in values:
             raise InputError(f"{where}{name} is missing. Name {flag}")
         if not isinstance(values[name], str | Path):
-            raise InputError(f"{where}{name}: a path was expected, got {values[name]!r}")
+            raise InputError(f"{where}{name}: a path was expected, got {short(values[name])}")
     data, out = Path(values.pop("data")), Path(values.pop("out"))
     try:
         return data, out, TrainSettings.model_validate(values)
@@ -150,22 +160,22 @@ def read_settings(flags: dict[str, Any], config: Path | None) -> tuple[Path, Pat
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder. Name a .toml or .json file")
+    kind = path.suffix.lower()
+    if kind not in (".toml", ".json"):
+        raise InputError(f"{path}: a .toml or .json file was expected")
     try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() == ".toml":
-            content: Any = tomllib.loads(text)
-        elif path.suffix.lower() == ".json":
-            content = json.loads(text)
-        else:
-            raise InputError(f"{path}: a .toml or .json file was expected")
+        data = read_file(path, LARGEST_CONFIG)
+        content: Any = parse_json(data) if kind == ".json" else tomllib.loads(data.decode())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Check --config") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder. Name a .toml or .json file") from None
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}. Check --config") from error
+    except RecursionError:
+        raise InputError(f"{path}: can't be read: is nested too deep. Correct it") from None
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: can't be read: {error}") from error
+        raise InputError(f"{path}: can't be read: {error}. Correct it") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: names with values were expected, got a {type(content).__name__}")
     return {key.replace("-", "_"): value for key, value in content.items()}
@@ -173,12 +183,12 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _explain(error: ValidationError) -> str:
     """The first problem as one line: which setting, what was expected, what came."""
-    first = error.errors()[0]
+    first, *others = error.errors()
     name = str(first["loc"][0]) if first["loc"] else ""
     flag = f"--{name.replace('_', '-')}"
     if first["type"] == "extra_forbidden":
         near = get_close_matches(name, TrainSettings.model_fields, n=1)
-        return f"no setting {name!r}. " + (
+        return f"no setting {short(name)}. " + (
             f"Did you mean {near[0]!r}?"
             if near
             else f"There are: {', '.join(TrainSettings.model_fields)}"
@@ -187,4 +197,7 @@ def _explain(error: ValidationError) -> str:
         return f"{flag} is missing. Name a column of the table"
     if not name:
         return first["msg"].removeprefix("Value error, ")
-    return f"{flag}: {first['msg']}, got {first['input']!r}"
+    words = [
+        e["ctx"]["expected"] for e in others if e["type"] == "literal_error" and e["loc"][0] == name
+    ]
+    return f"{flag}: {' or '.join([first['msg'], *words])}, got {short(first['input'])}"

@@ -12,13 +12,15 @@ import torch
 from narwhals.typing import IntoDataFrame
 from torch import Tensor
 
-from unrolled.learn.baselines import Score, score_baselines
+from unrolled.learn.baselines import RIDGE_ROWS, Score, score_baselines
+from unrolled.learn.columns import Array
 from unrolled.learn.dataset import PARTS, Dataset, read_dataset
 from unrolled.learn.features import BATCH_AT_ONCE, base, features, predict_ends
-from unrolled.learn.loop import FitSettings, History, fit
+from unrolled.learn.footprint import check_ridge, check_training
+from unrolled.learn.loop import History, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.settings import TrainSettings
-from unrolled.learn.table import Array, Span, Table
+from unrolled.learn.table import Span, Table
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.learn.windows import Rows, gather
 from unrolled.model import Network, NetworkConfig, Run, Scaler
@@ -111,6 +113,7 @@ def _train(
     on_record: Callable[[Record], None],
 ) -> tuple[Run, History]:
     config = settings.table()
+    check_fits(dataset, settings)
     read = features(dataset.table.inputs, config)
     change = dataset.goals - base(dataset.table.inputs, config)
     input_scaler = Scaler.fit(read[dataset.learned])
@@ -118,20 +121,32 @@ def _train(
     data = torch.from_numpy(input_scaler.transform(read)).float()
     goals = torch.from_numpy(target_scaler.transform(change)).float()
     train, validation, _ = dataset.ends
-    network = Network(_network_config(settings))
+    network = Network(network_config(settings)).float()
     probe = _probe(data, goals, train, settings.window) if settings.watch else None
     with watching(network, probe, settings.watch_every, on_record) as see:
         history = fit(
             network,
             losses=lambda: window_losses(network, data, goals, train, settings, generator),
             validate=lambda: _error(network, data, goals, validation, settings.window),
-            settings=FitSettings(
-                settings.epochs, settings.learning_rate, settings.clip or None, settings.patience
-            ),
+            settings=settings.fit_settings(len(train)),
             on_epoch=on_epoch,
             on_gradients=see,
         )
     return Run(network, config, input_scaler, target_scaler), history
+
+
+def check_fits(dataset: Dataset, settings: TrainSettings) -> None:
+    """That the memory is enough, asked before anything is taken.
+
+    Raises:
+        InputError: it is not; names the flags.
+    """
+    windows = [len(ends) for ends in dataset.ends]
+    check_training(
+        network_config(settings), windows, settings.window, settings.batch_size, BATCH_AT_ONCE
+    )
+    ridge = max(min(windows[0], RIDGE_ROWS), *windows[1:])
+    check_ridge(len(settings.input), ridge, settings.table().history)
 
 
 def _probe(data: Tensor, goals: Tensor, ends: Rows, window: int) -> Probe:
@@ -180,7 +195,8 @@ def _error(network: Network, data: Tensor, goals: Tensor, ends: Rows, window: in
     return masked_mse(torch.cat(outputs), goals[rows]).item()
 
 
-def _network_config(settings: TrainSettings) -> NetworkConfig:
+def network_config(settings: TrainSettings) -> NetworkConfig:
+    """The network that the settings ask for."""
     return NetworkConfig(
         cell=settings.cell,
         input_size=len(settings.input),

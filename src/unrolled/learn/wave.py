@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolled.learn.columns import Array
 from unrolled.learn.loop import FitSettings, History, fit
 from unrolled.learn.runtime import reproducible
-from unrolled.learn.table import Array
 from unrolled.learn.train import masked_mse
 from unrolled.model import Network, NetworkConfig, Run, Scaler, TableConfig
 from unrolled.model.network import CellName

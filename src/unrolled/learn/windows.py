@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.errors import InputError
-from unrolled.learn.table import Array, Span, Table
+from unrolled.learn.columns import Array
+from unrolled.learn.table import Span, Table
 from unrolled.model.folder import Missing
 
 Rows = NDArray[np.int64]

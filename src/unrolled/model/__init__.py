@@ -1,6 +1,6 @@
 """What gets trained and saved: the network, its scalers, and the run folder they live in."""
 
-from unrolled.model.folder import Run, RunConfig, TableConfig, load_run, replacing, save_run
+from unrolled.model.folder import Run, RunConfig, TableConfig, load_run, save_run
 from unrolled.model.network import Network, NetworkConfig
 from unrolled.model.scaler import Scaler
 
@@ -12,6 +12,9 @@ __all__ = [
     "Scaler",
     "TableConfig",
     "load_run",
-    "replacing",
     "save_run",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from unrolled.nn import GRU, LSTM, RNN
 from unrolled.nn.checks import Lengths
+from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
+from unrolled.runfile import GATES, expected_tensors
 
 CellName = Literal["rnn", "lstm", "gru"]
 RECURRENT: dict[CellName, type[RNN | LSTM | GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
@@ -21,12 +24,52 @@ class NetworkConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cell: CellName
-    input_size: int = Field(gt=0)
-    hidden_size: int = Field(gt=0)
-    output_size: int = Field(gt=0)
-    num_layers: int = Field(default=1, gt=0)
+    input_size: int = Field(gt=0, le=LARGEST_SIZE)
+    hidden_size: int = Field(gt=0, le=LARGEST_SIZE)
+    output_size: int = Field(gt=0, le=LARGEST_SIZE)
+    num_layers: int = Field(default=1, gt=0, le=MOST_LAYERS)
     bidirectional: bool = False
     dropout: float = Field(default=0.0, ge=0.0, le=1.0)
+
+    def count_weights(self) -> int:
+        """How many numbers a network of this kind has to learn, without building it."""
+        shapes = [
+            kind.shape
+            for name, kind in expected_tensors(self.model_dump())
+            if name.startswith("network.")
+        ]
+        return sum(math.prod(shape) for shape in shapes)
+
+    def numbers_per_step(self, *, keeps: bool) -> int:
+        """How many numbers a pass holds at once for each step of each row, at least.
+
+        Args:
+            keeps: whether for a backward pass: the gates and states of every layer. Without, it is
+                the outputs of one layer.
+        """
+        each = GATES[self.cell] + 1 if keeps else 1
+        layers = self.num_layers if keeps else 1
+        directions = 2 if self.bidirectional else 1
+        return self.input_size + layers * directions * self.hidden_size * each + self.output_size
+
+
+class ReadOut(torch.nn.Linear):
+    """A linear layer; outside training, a row's result does not depend on the rows beside it.
+
+    A matrix product sums in an order that depends on the number of rows. In single precision two
+    orders differ in the last places; in double precision, by nothing that the rounding to single
+    shows. The recurrent modules need no such care: their core sums every row alike. In training,
+    where nobody compares rows, the layer stays in the numbers' own precision, which is faster; and
+    on an accelerator, which may have no other.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., H] to [..., O]."""
+        if self.training or input.device.type != "cpu":
+            return super().forward(input)
+        bias = None if self.bias is None else self.bias.double()
+        output = torch.nn.functional.linear(input.double(), self.weight.double(), bias)
+        return output.to(input.dtype)
 
 
 class Network(torch.nn.Module):
@@ -44,7 +87,7 @@ class Network(torch.nn.Module):
             bidirectional=config.bidirectional,
         )
         self.directions = 2 if config.bidirectional else 1
-        self.readout = torch.nn.Linear(self.directions * config.hidden_size, config.output_size)
+        self.readout = ReadOut(self.directions * config.hidden_size, config.output_size)
 
     def forward(
         self, input: Tensor, hx: Any = None, lengths: Lengths | None = None

@@ -5,3 +5,7 @@ from unrolled.nn.recurrent import GRU, LSTM, RNN
 from unrolled.nn.which import which_backend
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "which_backend"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,17 +8,23 @@ import torch
 from torch import Tensor
 
 from unrolled import scan
-from unrolled.nn.checks import is_traced, is_well_formed_cell
+from unrolled.nn.checks import NOT_A_TENSOR, is_traced, is_well_formed_cell, no_tensor
+from unrolled.nn.tools import ForTools
 from unrolled.scan import CELLS, State, Weights
 
 
-class _RecurrentCell(torch.nn.RNNCellBase):
+class _RecurrentCell(ForTools, torch.nn.RNNCellBase):
     """What the three cells share; construction, weights and ``repr`` are torch's own."""
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         cell = None if is_traced() else CELLS.get(self._mode())
         if cell is None or not is_well_formed_cell(self, input, hx, len(cell.states)):
-            return super().forward(input, hx)  # raises torch's own error
+            try:
+                return super().forward(input, hx)  # raises torch's own error
+            except NOT_A_TENSOR as error:
+                if words := no_tensor(self, input, hx):
+                    raise type(error)(words) from error
+                raise
         if hx is None:
             zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
             state: State = (zeros,) * len(cell.states)

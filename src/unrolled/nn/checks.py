@@ -14,16 +14,24 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled import scan
+
 Lengths = Tensor | Sequence[int]
 
 
 def is_traced() -> bool:
-    """Whether torch.jit.trace is watching.
-
-    It is then better served by torch's own forward: the trace of one kernel holds for any number
-    of steps, that of a loop in Python would not.
-    """
+    """Whether torch.jit.trace is watching."""
     return torch._C._get_tracing_state() is not None
+
+
+def is_traced_to_torch(input: Any) -> bool:
+    """Whether torch.jit.trace is watching, and is to see torch's own forward.
+
+    The trace of one kernel holds for any number of steps, that of a loop in Python would not. Our
+    operator does as well, but a trace with it loads only where unrolled does, never in C++: that
+    has to be asked for, by forcing the native backend.
+    """
+    return is_traced() and not (isinstance(input, Tensor) and scan.is_native_forced())
 
 
 def is_well_formed(module: torch.nn.RNNBase, input: Any, hx: Any) -> bool:
@@ -66,6 +74,72 @@ def refuse_what_crashes_torch(module: torch.nn.RNNBase, input: Any, hx: Any) -> 
         case [Tensor() as hidden, Tensor() as cell]:
             if max(hidden.dim(), cell.dim()) > 3 or hidden.shape[:1] > cell.shape[:1]:
                 module.check_forward_args(input.data, hx, input.batch_sizes)
+
+
+NOT_A_TENSOR = (AttributeError, IndexError, KeyError, RuntimeError, TypeError)
+"""What torch raises, by chance, where it is given something that is no tensor."""
+
+
+def no_tensor(module: torch.nn.RNNBase | torch.nn.RNNCellBase, input: Any, hx: Any) -> str | None:
+    """What was expected in place of an argument that is no tensor, and what came, in words.
+
+    torch's own words for a NumPy array are that it has no attribute ``dim``.
+    """
+    if isinstance(module, torch.nn.RNNCellBase):
+        rows, read = "", f"[B, {module.input_size}] or [{module.input_size}]"
+        width = module.hidden_size
+    else:
+        batched = "B, T" if module.batch_first else "T, B"
+        read = f"[{batched}, {module.input_size}] or [T, {module.input_size}], or a PackedSequence"
+        rows = f"{module.num_layers * (2 if module.bidirectional else 1)}, "
+        width = module.proj_size or module.hidden_size
+    if not isinstance(input, PackedSequence) and not _is_like_a_tensor(input):
+        return f"input should be a tensor {read}, got {_described(input)}{_repair(input, module)}"
+    if hx is None:
+        return None
+    if isinstance(module, torch.nn.LSTM | torch.nn.LSTMCell):
+        pair = f"h_0 [{rows}B, {width}] and c_0 [{rows}B, {module.hidden_size}]"
+        return _no_pair(module, hx, pair)
+    if _is_like_a_tensor(hx):
+        return None
+    return f"hx should be a tensor [{rows}B, {width}], got {_described(hx)}{_repair(hx, module)}"
+
+
+def _no_pair(module: torch.nn.Module, hx: Any, expected: str) -> str | None:
+    """The same for the states of an LSTM."""
+    came, repair = _described(hx), ""
+    if isinstance(hx, tuple | list):
+        wrong = [state for state in hx if not _is_like_a_tensor(state)]
+        if not wrong and len(hx) >= 2:
+            return None  # torch counts them in clear words itself
+        if len(hx) == 2:
+            came = f"({', '.join(map(_described, hx))})"
+            repair = _repair(wrong[0], module)
+    return f"hx should be a pair of tensors, {expected}, got {came}{repair}"
+
+
+def _is_like_a_tensor(value: Any) -> bool:
+    """A tensor, or what stands for one, such as torch.fx's Proxy."""
+    return hasattr(type(value), "__torch_function__")
+
+
+def _described(value: Any) -> str:
+    if value is None:
+        return "None"
+    cls = type(value)
+    name = cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return f"{name} {list(shape)}"
+    return f"{name} of {len(value)}" if isinstance(value, tuple | list) else name
+
+
+def _repair(value: Any, module: torch.nn.Module) -> str:
+    """How to make a tensor of it, where there is a way."""
+    if not isinstance(value, list) and not hasattr(value, "__array__"):
+        return ""
+    dtype = next(module.parameters()).dtype
+    return f". Make it a tensor: torch.as_tensor(numpy.asarray(x), dtype={dtype})"
 
 
 def checked_lengths(lengths: Lengths, *, batch: int, steps: int) -> Tensor:

@@ -60,11 +60,16 @@ def ours_for(module: torch.nn.Module) -> Class | str:
     return _parametrized_like(type(module), ours)
 
 
-def torchs_for(module: torch.nn.Module) -> Class:
-    """The class that a module had before it was given that of :func:`ours_for`."""
+def torchs_for(module: torch.nn.Module) -> Class | str:
+    """The class with which our ``module`` is torch's, or, in words, why there is none.
+
+    For a module that was given the class of :func:`ours_for` it is the one before.
+    """
     ours = _unparametrized(type(module))
     if issubclass(ours, _Extended):
         return _parametrized_like(type(module), ours.original())
+    if ours not in OURS:
+        return f"its class {ours.__name__} extends unrolled's, and torch has none like it"
     return _parametrized_like(type(module), getattr(torch.nn, ours.__name__))
 
 

@@ -7,21 +7,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from unrolled import scan
 from unrolled.nn.checks import (
+    NOT_A_TENSOR,
     Lengths,
     checked_lengths,
     checked_recompute_every,
     is_traced,
+    is_traced_to_torch,
     is_well_formed,
+    no_tensor,
     refuse_what_crashes_torch,
 )
-from unrolled.scan import CELLS, Sequences, Spec, State
+from unrolled.nn.tools import ForTools
+from unrolled.scan import CELLS, Sequences, Spec, State, fitting
 
 
-class _Recurrent(torch.nn.RNNBase):
+class _Recurrent(ForTools, torch.nn.RNNBase):
     """What the three modules share; weights, their initial values and ``repr`` are torch's own."""
 
     recompute_every: int | None = None
@@ -48,9 +52,16 @@ class _Recurrent(torch.nn.RNNBase):
                 "lengths was given with a PackedSequence, which carries its own lengths. "
                 "Pass the padded tensor with lengths, or the PackedSequence alone"
             )
-        if (is_traced() and lengths is None) or not is_well_formed(self, input, hx):
+        if lengths is not None and is_traced():
+            return self._forward_traced(input, hx, lengths)
+        if is_traced_to_torch(input) or not is_well_formed(self, input, hx):
             refuse_what_crashes_torch(self, input, hx)
-            result = super().forward(input, hx)  # raises torch's own error
+            try:
+                result = super().forward(input, hx)  # raises torch's own error
+            except NOT_A_TENSOR as error:
+                if words := no_tensor(self, input, hx):
+                    raise type(error)(words) from error
+                raise
             if lengths is not None:
                 raise RuntimeError("lengths was given with an input that only torch.nn accepts")
             return result
@@ -66,6 +77,14 @@ class _Recurrent(torch.nn.RNNBase):
             output, last = output.squeeze(batch_dim), tuple(s.squeeze(1) for s in last)
         return output, self._as_hx(last)
 
+    def _forward_traced(self, input: Tensor, hx: Any, lengths: Lengths) -> Any:
+        """By torch's own operators: a trace would keep our results as if they were constant."""
+        lengths = torch.as_tensor(lengths)
+        packed = pack_padded_sequence(input, lengths, self.batch_first, enforce_sorted=False)
+        output, last = super().forward(packed, hx)
+        steps = input.shape[1 if self.batch_first else 0]
+        return pad_packed_sequence(output, self.batch_first, total_length=steps)[0], last
+
     def _forward_padded(
         self, input: Tensor, state: State | None, lengths: Lengths | None
     ) -> tuple[Tensor, State]:
@@ -73,7 +92,7 @@ class _Recurrent(torch.nn.RNNBase):
         batch, steps = input.shape[:2] if self.batch_first else reversed(input.shape[:2])
         if lengths is None:
             output, last = self._run(scan.dense(input, batch_first=self.batch_first), state)
-            return output.transpose(0, 1) if self.batch_first else output, last
+            return _batch_first(output) if self.batch_first else output, last
         if state is None:
             state = self._zeros(input, batch)
         lengths = checked_lengths(lengths, batch=batch, steps=steps)
@@ -107,6 +126,9 @@ class _Recurrent(torch.nn.RNNBase):
         # (torch.func.functional_call) are the ones that run. Module.__getattr__ is slow.
         plain, names = self._parameters, self._flat_weights_names
         flat: Any = [plain[n] if n in plain else getattr(self, n) for n in names]
+        if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
+            with torch.profiler.record_function(f"unrolled::{self.mode.lower()}"):
+                return scan.run(spec, sequences, state, flat)
         return scan.run(spec, sequences, state, flat)
 
     def _zeros(self, like: Tensor, batch: int) -> State:
@@ -238,6 +260,13 @@ def _make_spec(
 
 _spec = lru_cache(maxsize=1024, typed=True)(_make_spec)
 """Specs are values: made once for all calls that are alike (True, which is refused, is not 1)."""
+
+
+def _batch_first(output: Tensor) -> Tensor:
+    """The output [T, B, F] as [B, T, F]: as torch has it no view, which could not be detached."""
+    if torch.compiler.is_compiling() or fitting.is_transformed() or output._is_view():
+        return output.transpose(0, 1)
+    return output.transpose_(0, 1)
 
 
 def _reordered(state: State, order: Tensor) -> State:

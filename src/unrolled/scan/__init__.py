@@ -7,7 +7,7 @@
 * ``engine``: picks one of them. Callers use this and nothing below it.
 """
 
-from unrolled.scan.engine import run, run_cell
+from unrolled.scan.engine import is_native_forced, run, run_cell
 from unrolled.scan.sequences import Sequences, dense, ragged
 from unrolled.scan.spec import CELLS, Cell, Spec, State, Weights
 
@@ -19,6 +19,7 @@ __all__ = [
     "State",
     "Weights",
     "dense",
+    "is_native_forced",
     "ragged",
     "run",
     "run_cell",

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from unrolled.scan import passes, reference
-from unrolled.scan.fitting import has_memory
+from unrolled.scan.fitting import are_plain
 from unrolled.scan.native import Carried, dense
 from unrolled.scan.passes import Stage
+from unrolled.scan.saving import Given, Layout, reads_back
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Spec, State
 
@@ -44,10 +45,17 @@ def differentiable(
 
     Fills ``stages``, and when the backward pass runs ``carried``, if given.
     """
+    if batch_sizes is not None:
+        # They are the caller's, who may change them before the backward pass.
+        batch_sizes = batch_sizes.to("cpu", torch.int64, copy=True)
     results: tuple[Tensor, ...] = _Pass.apply(  # type: ignore[no-untyped-call]
         spec, batch_sizes, states, stages, carried, *tensors
     )
-    return results[0], results[1:]
+    # The backward pass reads the output, and the caller may change it in place, even where no
+    # version is counted. A copy of each also has a node of its own: a hook on one is not called for
+    # another, and a view of it may be changed, as torch has it.
+    output, *last = [result.clone() for result in results]
+    return output, tuple(last)
 
 
 class _Pass(torch.autograd.Function):
@@ -64,77 +72,95 @@ class _Pass(torch.autograd.Function):
         sequences, initial = Sequences(tensors[0], batch_sizes), tensors[1 : 1 + states] or None
         flat = list(tensors[1 + states :])
         output, last = passes.forward(spec, sequences, initial, flat, stages)
+        wanted = ctx.needs_input_grad[5:]
+        is_long = (tensors[0].shape[0] if batch_sizes is None else batch_sizes.shape[0]) > 1
+        ctx.given = Given(tensors, reads_back(spec, states, wanted, is_long=is_long), states)
         # All tensors by autograd's hands: it frees them when the graph is done with, and what works
-        # on saved tensors, as checkpoints do, works on these.
+        # on saved tensors, as checkpoints do, works on these. The input is not saved once more.
         left = [tensor for stage in stages for tensor in stage.tensors()]
-        ctx.save_for_backward(*tensors, output, *left)
+        left[0] = None
+        ctx.save_for_backward(*ctx.given.release(), *left)
+        ctx.left = [Layout.of(tensor) for tensor in left]
         ctx.stages = [stage.with_tensors(repeat(None)) for stage in stages]
         ctx.carried = carried
         ctx.spec, ctx.batch_sizes, ctx.states = spec, batch_sizes, states
-        ctx.shapes = [tensor.shape for tensor in tensors]
         ctx.set_materialize_grads(False)
         return output, *last
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        saved = ctx.saved_tensors  # refuses weights that were changed in place
-        given: int = len(ctx.shapes)
-        states: int = ctx.states
-        tensors = saved[:given]
-        if [tensor.shape for tensor in tensors] != ctx.shapes:
-            raise RuntimeError(
-                "a weight, a state or the input has another shape than in the forward pass. "
-                "Was its data replaced before the backward pass?"
-            )
-        # A hook on saved tensors may give them back in another layout.
-        output = dense(saved[given])
-        left = iter([None if tensor is None else dense(tensor) for tensor in saved[given + 1 :]])
-        stages = [stage.with_tensors(left) for stage in ctx.stages]
+        saved = ctx.saved_tensors  # refuses what was changed in place and torch reads, too
+        given, states = len(ctx.given.shapes), ctx.states
+        again = torch.is_grad_enabled() or not are_plain(gradients)
+        tensors = ctx.given.restored(saved[:given], again=again)
         sequences, initial = Sequences(tensors[0], ctx.batch_sizes), tuple(tensors[1 : 1 + states])
-        flat = tensors[1 + states :]
-        # With create_graph, or under a vmap over the gradients, which are then no plain tensors.
-        if torch.is_grad_enabled() or not all(has_memory(g) for g in gradients if g is not None):
-            found = _backward_by_reference(ctx, sequences, initial or None, flat, stages, gradients)
+        flat, wanted = tensors[1 + states :], ctx.needs_input_grad[5:]
+        left = iter(
+            [
+                None if layout is None else layout.restored(tensor)
+                for layout, tensor in zip(ctx.left, saved[given:], strict=True)
+            ]
+        )
+        stages = [stage.with_tensors(left) for stage in ctx.stages]
+        stages[0].data = dense(tensors[0])
+        if again:
+            found = _backward_by_reference(
+                ctx.spec, sequences, initial or None, flat, stages, gradients, wanted
+            )
         else:
             found = passes.backward(
                 ctx.spec,
                 sequences,
                 initial or None,
                 flat,
-                output,
                 stages,
-                gradients,
+                [None if g is None else g.resolve_neg() for g in gradients],
+                wanted,
                 ctx.carried,
-                wants_input=ctx.needs_input_grad[5],
             )
         return None, None, None, None, None, *found
 
 
 def _backward_by_reference(
-    ctx: Any,
+    spec: Spec,
     sequences: Sequences,
     initial: State | None,
     flat: list[Tensor],
     stages: list[Stage],
     gradients: tuple[Tensor | None, ...],
+    wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:
-    """The same by plain torch, from the start: gradients that can be differentiated again."""
-    spec: Spec = ctx.spec
+    """The same by plain torch, from the start: gradients that can be differentiated again.
+
+    It differentiates by stand-ins of the tensors, each of its own. By the tensors themselves it
+    would also follow what leads from one to another outside of the pass, which autograd follows
+    itself once it has the gradient: a state that was computed from the input, say.
+    """
     shape = sequences.data.shape[:-1]
     noises = [n.view(*shape, n.shape[-1]) for n in passes.noises(spec, stages)]
+    states = len(initial or ())
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        output, last = reference.run(spec, sequences, initial, flat, noises)
-    needed = ctx.needs_input_grad[5:]
-    inputs = [sequences.data, *(initial or ()), *flat]
+        stand_ins = [
+            # What required a gradient then and does so no more is a constant to what comes.
+            t.view_as(t) if t.requires_grad or not is_wanted else t.detach().requires_grad_()
+            for t, is_wanted in zip((sequences.data, *(initial or ()), *flat), wanted, strict=True)
+        ]
+        output, last = reference.run(
+            spec,
+            sequences.with_data(stand_ins[0]),
+            tuple(stand_ins[1 : 1 + states]) or None,
+            stand_ins[1 + states :],
+            noises,
+        )
     known = [(o, g) for o, g in zip((output, *last), gradients, strict=True) if g is not None]
     found = iter(
         torch.autograd.grad(
             outputs=[o for o, _ in known],
-            inputs=[t for t, wanted in zip(inputs, needed, strict=True) if wanted],
+            inputs=[t for t, is_wanted in zip(stand_ins, wanted, strict=True) if is_wanted],
             grad_outputs=[g for _, g in known],
             create_graph=create_graph,
             allow_unused=True,
         )
     )
-    return [next(found) if wanted else None for wanted in needed]
+    return [next(found) if is_wanted else None for is_wanted in wanted]

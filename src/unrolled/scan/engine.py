@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from unrolled.scan import autograd, fitting, kernels, operator, recording, reference
+from unrolled.scan import autograd, checkpoints, fitting, kernels, operator, recording, reference
 from unrolled.scan.compiling import constant
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
@@ -42,11 +42,14 @@ def run(
         The outputs of the last layer, [T, B, D·P] or ragged [N, D·P], and each state after every
         row's own last step, [L·D, B, P].
     """
-    name, _ = choose(sequences.data, flat if initial is None else [*initial, *flat])
-    if not torch.compiler.is_compiling() and (recorder := recording.active()) is not None:
-        return recorder.run(name, spec, sequences, initial, flat)
+    others = flat if initial is None else [*initial, *flat]
+    name, _ = choose(sequences.data, others)
+    if not torch.compiler.is_compiling():
+        name = _repeated(name, sequences.data, others)
+        if (recorder := recording.active()) is not None:
+            return recorder.run(name, spec, sequences, initial, flat)
     engine = ENGINES[name]
-    if name == "native" and torch.compiler.is_compiling():
+    if name == "native" and (torch.compiler.is_compiling() or operator.is_traced()):
         engine = operator if sequences.batch_sizes is None else reference
     output, last = engine.run(spec, sequences, initial, flat)
     return output, last
@@ -56,7 +59,10 @@ def run_cell(cell: Cell, input: Tensor, state: State, weights: Weights) -> State
     """One step: ``input`` [B, I], each state [B, H]; returns the next states [B, H]."""
     if not torch.compiler.is_compiling() and (recorder := recording.active()) is not None:
         return recorder.run_cell(cell, input, state, weights)
-    if choose_cell(input)[0] == "torch":
+    name, _ = choose_cell(input)
+    if not torch.compiler.is_compiling():
+        name = checkpoints.repeated(name)
+    if name == "torch":
         return kernels.run_cell(cell, input, state, weights)
     return reference.run_cell(cell, input, state, weights)
 
@@ -105,6 +111,14 @@ def choose_cell(data: Tensor) -> tuple[str, str]:
     return "torch", _not_ours(data) or "torch does a single step well"
 
 
+def _repeated(name: str, data: Tensor, others: Sequence[Tensor]) -> str:
+    """``name``, or in a checkpoint's rerun what the first run ran on, if it still can."""
+    first = checkpoints.repeated(name)
+    if first == name or (first == "native" and fitting.obstacle(data, others)):
+        return name
+    return first
+
+
 def _by_itself(data: Tensor, others: Sequence[Tensor]) -> tuple[str, str | None]:
     """The choice where none is forced, and why it is not the compiled core."""
     if other := _not_ours(data):
@@ -121,6 +135,11 @@ def _not_ours(data: Tensor) -> str | None:
         # Rounding every step to bfloat16 would lose the state that torch's kernels keep.
         return "autocast casts inside torch's kernels"
     return None
+
+
+def is_native_forced() -> bool:
+    """Whether the compiled core is asked for by name."""
+    return _wanted() == "native"
 
 
 @constant

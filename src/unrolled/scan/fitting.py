@@ -73,8 +73,21 @@ def check_kind(data: Tensor, others: Sequence[Tensor]) -> None:
         )
 
 
-def has_memory(tensor: Tensor) -> bool:
-    """Whether the tensor is numbers in memory, and not a stand-in for many, as under vmap."""
+def are_plain(gradients: Sequence[Tensor | None]) -> bool:
+    """Whether the core can run a backward pass with these gradients, None for zero.
+
+    It can't where they stand for many, as under vmap, carry tangents, or are no plain tensors.
+    """
+    if forward_ad._current_level >= 0 or is_transformed():
+        return False
+    return all(
+        g is None or (type(g) in PLAIN and g.layout is torch.strided and _has_memory(g))
+        for g in gradients
+    )
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Whether the tensor is numbers in memory, and not a stand-in for many."""
     try:
         tensor.data_ptr()
     except RuntimeError:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from itertools import pairwise
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from unrolled.instructions import chosen
 from unrolled.scan.sequences import Sequences
-from unrolled.scan.spec import Cell, Spec, State
+from unrolled.scan.spec import Cell, Spec, State, Weights
 
 try:
     from unrolled import _core
@@ -58,23 +60,24 @@ def isa() -> int:
     return chosen(isas())
 
 
-Place = tuple[int, int, int]
-"""Where the numbers of a matrix over the steps lie: the address of step 0 of row 0, whether that is
-in the matrix or would be, and how many numbers are between two steps and between two rows."""
+Memory = tuple[int, int]
+"""An address, and how many numbers lie there. The core keeps within them, or refuses."""
 
-NOWHERE: Place = (0, 0, 0)
+NO_MEMORY: Memory = (0, 0)
+
+Place = tuple[int, int, int, int, int]
+"""Where the numbers of a matrix over the steps lie: a :data:`Memory`'s two, where in it step 0 of
+row 0 is, or would be, and how many numbers are between two steps and between two rows."""
+
+NOWHERE: Place = (0, 0, 0, 0, 0)
 
 
 class Steps(NamedTuple):
-    """Which steps the rows have; holds the index arrays of ragged ones alive.
-
-    ``offsets`` and ``sizes`` are None where every row has every step.
-    """
+    """Which steps the rows have; ``sizes`` is None where every row has every step."""
 
     time: int
     batch: int
-    offsets: Tensor | None = None
-    sizes: Tensor | None = None
+    sizes: Any = None
 
     @classmethod
     def of(cls, sequences: Sequences, batch: int | None) -> Steps:
@@ -86,24 +89,20 @@ class Steps(NamedTuple):
         data, sizes = sequences.data, sequences.batch_sizes
         if sizes is None:
             return cls(data.shape[0], data.shape[1])
-        sizes = sizes.to("cpu", torch.int64).contiguous()
-        batch = int(sizes[0]) if batch is None else batch
-        ends = sizes.cumsum(0)
-        bounds = torch.cat([sizes.new_tensor([batch]), sizes, sizes.new_zeros(1)])
-        if int(ends[-1]) != data.shape[0] or bool((bounds.diff() > 0).any()):
+        # Read once: they are the caller's, who may change them meanwhile.
+        listed = sizes.tolist()
+        batch = listed[0] if batch is None else batch
+        bounds = [batch, *listed, 0]
+        if sum(listed) != data.shape[0] or any(a < b for a, b in pairwise(bounds)):
             raise RuntimeError(
                 f"batch_sizes should fall from at most {batch} and add up to the "
-                f"{data.shape[0]} rows of data, got {sizes.tolist()[:20]}"
+                f"{data.shape[0]} rows of data, got {listed[:20]}"
             )
-        return cls(len(sizes), batch, ends - sizes, sizes)
+        return cls(len(listed), batch, _core.Sizes(batch, listed))
 
     def offset(self, step: int) -> int:
         """How many pairs of a step and a row there are before this step."""
-        if self.offsets is None or self.sizes is None:
-            return step * self.batch
-        if step < self.time:
-            return int(self.offsets[step])
-        return int(self.offsets[-1] + self.sizes[-1])
+        return step * self.batch if self.sizes is None else int(self.sizes.offset(step))
 
     def stretch(self, begin: int, end: int, *, reverse: bool) -> tuple[Any, int]:
         """The steps between these two for the core, and how many pairs of a step and a row.
@@ -113,30 +112,33 @@ class Steps(NamedTuple):
         if reverse:
             begin, end = end, begin
         count = self.offset(end) - self.offset(begin)
-        if self.offsets is None or self.sizes is None:
+        if self.sizes is None:
             return _dense_layout(self.time, self.batch, reverse, begin, end), count
-        offsets, sizes = self.offsets.data_ptr(), self.sizes.data_ptr()
-        return _core.Layout(self.time, self.batch, offsets, sizes, reverse, begin, end), count
+        return _core.Layout(self.sizes, reverse, begin, end), count
 
     def place(self, data: Tensor) -> Place:
         """Where ``data`` [T, B, F] or [N, F] lies, whose last dimension is dense."""
-        if self.offsets is None:
-            return data.data_ptr(), data.stride(0), data.stride(1)
-        return data.data_ptr(), 0, data.stride(0)
+        if data.numel() == 0:
+            return NOWHERE
+        if self.sizes is None:
+            (time, batch, width), (step, row, _) = data.shape, data.stride()
+            return data.data_ptr(), (time - 1) * step + (batch - 1) * row + width, 0, step, row
+        (count, width), (row, _) = data.shape, data.stride()
+        return data.data_ptr(), (count - 1) * row + width, 0, 0, row
 
     def place_from(self, data: Tensor, begin: int, end: int) -> Place:
         """Where ``data`` [K, F] lies, which holds a stretch of the steps, one after the other."""
-        if data.numel() == 0:  # it lies nowhere, and there is nothing before that
+        if data.numel() == 0:
             return NOWHERE
         width = data.shape[-1]
-        before = self.offset(min(begin, end)) * width * data.element_size()
-        return data.data_ptr() - before, self.batch * width, width
+        origin = -self.offset(min(begin, end)) * width
+        return data.data_ptr(), data.numel(), origin, self.batch * width, width
 
 
 @lru_cache(maxsize=1024)
 def _dense_layout(steps: int, batch: int, reverse: bool, begin: int, end: int) -> Any:
     """Layouts are values: made once for all calls that are alike."""
-    return _core.Layout(steps, batch, 0, 0, reverse, begin, end)
+    return _core.Layout(steps, batch, reverse, begin, end)
 
 
 def dense(data: Tensor) -> Tensor:
@@ -219,13 +221,18 @@ def _plans(isa: int, spec: Spec, dtype: torch.dtype, shapes: tuple[Any, ...]) ->
 class Scan:
     """One layer in one direction with its weights, which the caller holds alive.
 
-    ``index`` is the place of the layer and direction in the states, and ``addresses`` are those
-    of its :class:`Weights`, 0 for what it lacks.
+    ``index`` is the place of the layer and direction in the states, and ``weights`` are where its
+    :class:`Weights` lie.
     """
 
     def __init__(self, plan: Plan, addresses: Sequence[Any], index: int, *, reverse: bool) -> None:
         self.plan, self.index, self.reverse = plan, index, reverse
-        self.addresses: tuple[int, ...] = tuple([address or 0 for address in addresses])
+        self.weights = tuple(
+            [
+                NO_MEMORY if shape is None else (address, prod(shape))
+                for address, shape in zip(addresses, plan.shapes, strict=True)
+            ]
+        )
 
     def empty_kept(self, like: Tensor, count: int) -> Kept:
         """Room for what ``count`` pairs of a step and a row leave for a backward scan."""
@@ -243,7 +250,7 @@ class Scan:
         data: Place,
         initial: State | None,
         output: Place,
-        last: State | None,
+        last: State,
         kept: Kept | None,
     ) -> None:
         """Writes ``output``, its slice of the states ``last``, and ``kept``.
@@ -253,33 +260,35 @@ class Scan:
             data: the layer's input, I numbers for each step of each row.
             initial: each state of all layers and directions [L·D, B, ·]; None for zeros.
             output: P numbers likewise.
-            last: as ``initial``; None if not wanted.
+            last: as ``initial``.
             kept: for a backward pass, None where none may follow.
         """
         gates, cells, raw = Kept() if kept is None else kept
         self.plan.core.forward(
             layout,
-            self.addresses,
+            self.weights,
             data,
             *self.slices(initial),
             output,
             *self.slices(last),
-            _address(gates),
-            _address(cells),
-            _address(raw),
+            _memory(gates),
+            _memory(cells),
+            _memory(raw),
             torch.get_num_threads(),
         )
 
-    def slices(self, states: Sequence[Tensor | None] | None) -> tuple[int, int]:
-        """Where this layer's and direction's hidden and cell state lie, 0 for none."""
+    def slices(self, states: Sequence[Tensor | None] | None) -> tuple[Memory, Memory]:
+        """Where this layer's and direction's hidden and cell state lie."""
         if states is None:
-            return 0, 0
-        return self._slice(states[0]), self._slice(states[1]) if self.plan.has_cell else 0
+            return NO_MEMORY, NO_MEMORY
+        hidden = self._slice(states[0])
+        return hidden, self._slice(states[1]) if self.plan.has_cell else NO_MEMORY
 
-    def _slice(self, state: Tensor | None) -> int:
-        if state is None:
-            return 0
-        return state.data_ptr() + self.index * state.stride(0) * state.element_size()
+    def _slice(self, state: Tensor | None) -> Memory:
+        if state is None or state.numel() == 0:
+            return NO_MEMORY
+        before = self.index * state.stride(0)
+        return state.data_ptr() + before * state.element_size(), state.numel() - before
 
 
 class ScanBack:
@@ -288,16 +297,23 @@ class ScanBack:
     The gradients of the weights are then the same to the last bit.
     """
 
-    def __init__(self, scan: Scan, steps: Steps, like: Tensor, *, stretches: int) -> None:
+    def __init__(
+        self, scan: Scan, steps: Steps, like: Tensor, wanted: Weights, *, stretches: int
+    ) -> None:
+        """``wanted`` says of each weight whether its gradient is."""
         self.scan = scan
-        self.gradients = [None if s is None else like.new_empty(s) for s in scan.plan.shapes]
-        """Those of the weights, once all steps have been run; None for what the layer lacks."""
+        self.gradients = [
+            like.new_empty(shape) if shape is not None and is_wanted else None
+            for shape, is_wanted in zip(scan.plan.shapes, wanted, strict=True)
+        ]
+        """Those of the weights, once all steps have been run; None for what is not wanted."""
+        self._wanted = sum(1 << i for i, g in enumerate(self.gradients) if g is not None)
         self._left = stretches
         self._sums = None
         if stretches > 1:
             bounds = (steps.time, 0) if scan.reverse else (0, steps.time)
             layout, _ = steps.stretch(*bounds, reverse=scan.reverse)
-            self._sums = like.new_zeros(scan.plan.core.sums_size(layout))
+            self._sums = like.new_zeros(scan.plan.core.sums_size(layout, self._wanted))
 
     def run(
         self,
@@ -324,21 +340,22 @@ class ScanBack:
         gates, cells, raw = kept
         scan.plan.core.backward(
             layout,
-            scan.addresses,
+            scan.weights,
             data,
             *scan.slices(initial),
             output,
-            _address(gates),
-            _address(cells),
-            _address(raw),
+            _memory(gates),
+            _memory(cells),
+            _memory(raw),
             d_output,
             *scan.slices(d_last),
             *scan.slices(d_initial),
-            NOWHERE if carried is None else tuple([_address(c) for c in carried]),
+            _NONE_CARRIED if carried is None else tuple([_memory(c) for c in carried]),
             d_input,
             adds,
-            _address(self._sums),
-            (0, 0, 0, 0, 0) if self._left else tuple([_address(g) for g in self.gradients]),
+            self._wanted,
+            _memory(self._sums),
+            _NO_GRADIENTS if self._left else tuple([_memory(g) for g in self.gradients]),
             torch.get_num_threads(),
         )
 
@@ -389,5 +406,10 @@ def _check_shape(name: str, found: Sequence[int] | None, expected: tuple[int, ..
         )
 
 
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+def _memory(tensor: Tensor | None) -> Memory:
+    """Where a tensor lies that is dense."""
+    return NO_MEMORY if tensor is None else (tensor.data_ptr(), tensor.numel())
+
+
+_NONE_CARRIED = (NO_MEMORY,) * 3
+_NO_GRADIENTS = (NO_MEMORY,) * 5

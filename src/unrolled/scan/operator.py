@@ -34,10 +34,17 @@ def run(
     states = [] if initial is None else list(initial)
     tensors = [sequences.data, *states, *flat]
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    keep = keep and spec.recompute_every is None and not _is_exporting()
+    keep = keep and spec.recompute_every is None and not (_is_exporting() or is_traced())
     noises = _noises(spec, sequences.data, flat)
     results = _scan(sequences.data, states, flat, noises, *_options(spec), keep)
-    return results[0], tuple(results[1 : 1 + len(spec.cell.states)])
+    # Copies, which the caller may change: see :func:`unrolled.scan.autograd.differentiable`.
+    output, *last = [result.clone() for result in results[: 1 + len(spec.cell.states)]]
+    return output, tuple(last)
+
+
+def is_traced() -> bool:
+    """Whether torch.jit.trace is watching; with gradients or without it expects one trace."""
+    return torch._C._get_tracing_state() is not None
 
 
 def _is_exporting() -> bool:
@@ -177,25 +184,25 @@ def _flatten(spec: Spec, stages: list[Stage]) -> list[Tensor]:
     found: list[Tensor] = []
     for kept in [kept for run in runs for kept in run.kept]:
         found += [like.new_empty(pairs, 0) if k is None else k for k in kept]
-    outputs = [stage.output for stage in stages] if spec.bidirectional else runs[0].outputs
+    outputs = [stage.output for stage in stages[:-1]] if spec.bidirectional else runs[0].outputs
     return [*found, *[output for output in outputs if output is not None]]
 
 
 def _unflatten(
     spec: Spec, data: Tensor, flat: Sequence[Tensor], drawn: Sequence[Tensor]
 ) -> list[Stage]:
-    """The way back, with the noises that were ``drawn``."""
+    """The way back, with the output of the pass as the last, and the noises that were ``drawn``."""
     depth = spec.num_layers * spec.directions
     kept = [
         Kept(*[None if part.shape[-1] == 0 else part for part in flat[i : i + 3]])
         for i in range(0, 3 * depth, 3)
     ]
-    outputs: list[Tensor | None] = [*flat[3 * depth :], None]
+    outputs = list(flat[3 * depth :])
     noises: list[Tensor | None] = [*drawn, None] if drawn else [None] * spec.num_layers
     forward, backward = [0, data.shape[0]], [data.shape[0], 0]
     if not spec.bidirectional:
         noises = [None if noise is None else noise.flatten(0, -2) for noise in noises]
-        return [Stage(data, noises, [Left(forward, Run(kept, outputs))])]
+        return [Stage(data, noises, [Left(forward, Run(kept, [*outputs[:-1], None]))], outputs[-1])]
     stages: list[Stage] = []
     for layer in range(spec.num_layers):
         left = [
@@ -204,8 +211,7 @@ def _unflatten(
         ]
         output, noise = outputs[layer], noises[layer]
         stages.append(Stage(data, [None], left, output, noise))
-        if output is not None:
-            data = output if noise is None else output * noise
+        data = output if noise is None else output * noise
     return stages
 
 
@@ -216,7 +222,6 @@ def _scan_backward(
     initial: Sequence[Tensor],
     flat: Sequence[Tensor],
     noises: Sequence[Tensor],
-    output: Tensor,
     left: Sequence[Tensor],
     cell: str,
     num_layers: int,
@@ -225,13 +230,13 @@ def _scan_backward(
     projected: bool,
     dropout: float,
     every: int,
-    wants_input: bool,
+    wanted: Sequence[bool],
 ) -> list[Tensor]:
-    """The gradients of the input if it is wanted, of the given states and of the weights.
+    """The gradients of the input, the given states and the weights, of those that are wanted.
 
     If nothing is ``left``, which is not so for a pass that kept something, the pass is repeated.
     """
-    _check(data, [*gradients, *initial, *flat, *noises, output, *left])
+    _check(data, [*gradients, *initial, *flat, *noises, *left])
     spec = _spec(cell, num_layers, bias, bidirectional, projected, dropout, every)
     sequences, states, weights = Sequences(data), tuple(initial) or None, list(flat)
     if left:
@@ -239,9 +244,7 @@ def _scan_backward(
     else:
         stages = []
         passes.forward(spec, sequences, states, weights, stages, noises)
-    found = passes.backward(
-        spec, sequences, states, weights, output, stages, gradients, wants_input=wants_input
-    )
+    found = passes.backward(spec, sequences, states, weights, stages, gradients, wanted)
     return [gradient for gradient in found if gradient is not None]
 
 
@@ -252,7 +255,6 @@ def _(
     initial: Sequence[Tensor],
     flat: Sequence[Tensor],
     noises: Sequence[Tensor],  # noqa: ARG001
-    output: Tensor,  # noqa: ARG001
     left: Sequence[Tensor],  # noqa: ARG001
     cell: str,  # noqa: ARG001
     num_layers: int,  # noqa: ARG001
@@ -261,41 +263,43 @@ def _(
     projected: bool,  # noqa: ARG001
     dropout: float,  # noqa: ARG001
     every: int,  # noqa: ARG001
-    wants_input: bool,
+    wanted: Sequence[bool],
 ) -> list[Tensor]:
     data = dense(data)
-    found = [passes.empty_output(data, data.shape[-1])] if wants_input else []
-    return found + [t.new_empty(t.shape) for t in (*initial, *flat)]
+    found = [passes.empty_output(data, data.shape[-1])] if wanted[0] else []
+    # The states are the core's together, since it hands them on.
+    any_state = any(wanted[1 : 1 + len(initial)])
+    given = [
+        *[(s, any_state) for s in initial],
+        *zip(flat, wanted[1 + len(initial) :], strict=True),
+    ]
+    return found + [t.new_empty(t.shape) for t, is_wanted in given if is_wanted]
 
 
 def _set_up(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    data, initial, flat, noises, *options, _keep = inputs
+    data, initial, flat, noises, *options, keep = inputs
     ctx.counts = (len(initial), len(flat), len(noises))
     ctx.options = options
     ctx.results = 1 + len(CELLS[options[0]].states)
-    left = output[ctx.results :]
-    ctx.save_for_backward(data, *initial, *flat, *noises, output[0], *left)
+    left = [*output[ctx.results :], output[0]] if keep else []
+    ctx.save_for_backward(data, *initial, *flat, *noises, *left)
 
 
 def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[Any, ...]:
     saved = iter(ctx.saved_tensors)
     data = next(saved)
     initial, flat, noises = ([*islice(saved, count)] for count in ctx.counts)
-    output, *left = saved
-    wants_input = ctx.needs_input_grad[0]
-    found = _scan_backward(
-        gradients[: ctx.results],
-        data,
-        initial,
-        flat,
-        noises,
-        output,
-        left,
-        *ctx.options,
-        wants_input,
+    left = [*saved]
+    wants_data, wants_initial, wants_flat = ctx.needs_input_grad[:3]
+    wanted = [wants_data, *wants_initial, *wants_flat]
+    found = iter(
+        _scan_backward(
+            gradients[: ctx.results], data, initial, flat, noises, left, *ctx.options, wanted
+        )
     )
-    d_data = found.pop(0) if wants_input else None
-    d_initial, d_flat = found[: len(initial)], found[len(initial) :]
+    d_data = next(found) if wants_data else None
+    d_initial = [next(found) if any(wants_initial) else None for _ in initial]
+    d_flat = [next(found) if is_wanted else None for is_wanted in wants_flat]
     return d_data, d_initial, d_flat, [None] * len(noises), *[None] * (len(ctx.options) + 1)
 
 

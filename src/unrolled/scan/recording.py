@@ -165,9 +165,9 @@ class _NativeRun(_Run):
     def layers(self) -> list[LayerRecord]:
         spec, records = self.spec, []
         for stage in self.stages:
-            output = self.output.detach() if stage.output is None else stage.output
             for direction, left in enumerate(stage.left):
-                if left.run is None:
+                output = stage.output
+                if left.run is None or output is None:
                     raise RuntimeError("a recorded pass is not run in stretches")
                 for kept, own in zip(left.run.kept, left.run.outputs, strict=True):
                     hidden = output.chunk(spec.directions, -1)[direction] if own is None else own

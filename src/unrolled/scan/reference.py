@@ -121,8 +121,8 @@ def run_layer(
     last = tuple(torch.cat(column) for column in zip(*parts, strict=True))
     if reverse:
         outputs.reverse()
-    joined = torch.cat(outputs)
-    return joined.view(*sequences.data.shape[:-1], joined.shape[-1]), last
+    joined = torch.stack if sequences.batch_sizes is None else torch.cat
+    return joined(outputs), last
 
 
 def draw_noise(like: Tensor, probability: float) -> Tensor:

@@ -11,15 +11,15 @@ before each stretch; the pass then repeats the stretches as it comes to them, th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unrolled.scan.native import Carried, Kept, Place, Scan, ScanBack, Steps
-from unrolled.scan.spec import State
+from unrolled.scan.native import NOWHERE, Carried, Kept, Place, Scan, ScanBack, Steps
+from unrolled.scan.spec import State, Weights
 
 
 @dataclass
@@ -59,6 +59,28 @@ class Left:
         return Left(self.bounds, Run(kept, [next(tensors) for _ in self.run.outputs]))
 
 
+@dataclass
+class Back:
+    """What a backward pass over a strand begins with, and what it is to find.
+
+    ``d_output`` and ``d_last`` are the gradients of the strand's results, :data:`NOWHERE` and None
+    for zero. ``d_initial`` (whose slices are written) and ``d_input`` (which is written, or with
+    ``adds`` added to) are None and :data:`NOWHERE` where nobody wants them; over steps that are run
+    in stretches ``d_initial`` is needed to hand on. ``wanted`` says of each layer's weights whether
+    their gradients are wanted, and below the layer ``lowest`` nothing is. ``carried``, of steps
+    that are not run in stretches, is filled for each layer.
+    """
+
+    d_output: Place
+    d_last: Sequence[Tensor | None] | None
+    d_initial: State | None
+    d_input: Place
+    wanted: Sequence[Weights]
+    lowest: int = 0
+    adds: bool = False
+    carried: list[Carried] | None = None
+
+
 class Strand:
     """Layers from the lowest up, and what dropout multiplies between them, [N, P] or None."""
 
@@ -96,36 +118,34 @@ class Strand:
         data: Place,
         initial: State | None,
         output: Place,
-        d_output: Place,
-        d_last: Sequence[Tensor | None] | None,
-        d_initial: State | None,
-        d_input: Place,
-        carried: list[Carried] | None = None,
-        *,
-        adds: bool,
-    ) -> list[Tensor]:
-        """Writes the strand's slices of ``d_initial`` and ``d_input`` (or adds to the latter).
+        back: Back,
+    ) -> list[Tensor | None]:
+        """Does what ``back`` says; returns the weights' gradients, None for those not wanted.
 
-        ``carried``, of steps that are not run in stretches, is that of each layer, to be filled.
-        Returns the gradients of the weights. ``d_initial`` is None if it is not wanted, and for
-        steps that are run in stretches it is needed to hand on.
+        The first arguments are those of the forward pass and what it left; ``output`` is not read
+        where the steps are run in stretches.
         """
         stretches = list(pairwise(left.bounds))
         backs = [
-            ScanBack(scan, self.steps, self.like, stretches=len(stretches)) for scan in self.scans
+            ScanBack(scan, self.steps, self.like, of_scan, stretches=len(stretches))
+            for scan, of_scan in zip(self.scans, back.wanted, strict=True)
         ]
-        scratch = None if left.run or d_initial is None else tuple(map(torch.empty_like, d_initial))
+        scratch: State = ()
+        if left.run is None and back.d_initial is not None:
+            scratch = tuple(map(torch.empty_like, back.d_initial))
         for number in reversed(range(len(stretches))):
             begin, end = stretches[number]
             run, before = left.run, left.states[number] if number else initial
             if run is None:
                 run = self._run(begin, end, data, before, None, scratch, keep=True)
-            self._run_back(
-                backs, begin, end, run, data, before, output, d_output, d_last, d_initial, d_input,
-                carried, adds=adds,
-            )  # fmt: skip
-            d_last = d_initial
-        return [d for back in backs for d in back.gradients if d is not None]
+            self._run_back(backs, (begin, end), run, data, before, output, back)
+            back = replace(back, d_last=back.d_initial)
+        return [
+            gradient
+            for of_scan, scan in zip(backs, self.scans, strict=True)
+            for gradient, shape in zip(of_scan.gradients, scan.plan.shapes, strict=True)
+            if shape is not None
+        ]
 
     def _bounds(self, every: int | None) -> list[int]:
         count = self.steps.time
@@ -141,7 +161,7 @@ class Strand:
         data: Place,
         initial: State | None,
         output: Place | None,
-        last: State | None,
+        last: State,
         *,
         keep: bool,
     ) -> Run:
@@ -169,30 +189,24 @@ class Strand:
     def _run_back(
         self,
         backs: list[ScanBack],
-        begin: int,
-        end: int,
+        stretch: tuple[int, int],
         run: Run,
         data: Place,
         before: State | None,
         output: Place,
-        d_output: Place,
-        d_last: Sequence[Tensor | None] | None,
-        d_initial: State | None,
-        d_input: Place,
-        carried: list[Carried] | None,
-        *,
-        adds: bool,
+        back: Back,
     ) -> None:
         """The way back through a stretch."""
-        steps = self.steps
+        steps, (begin, end) = self.steps, stretch
         layout, _ = steps.stretch(begin, end, reverse=self.reverse)
-        d_read: Tensor | None = None
-        for layer in reversed(range(len(backs))):
-            own, read, d_place, d_above = run.outputs[layer], data, d_input, d_read
+        d_output, d_read = back.d_output, None
+        for layer in reversed(range(back.lowest, len(backs))):
+            own, read, d_place, d_above = run.outputs[layer], data, back.d_input, d_read
             below = run.outputs[layer - 1] if layer else None
             if below is not None:
                 below = self._dropped(below, layer - 1, begin, end)
-                read = steps.place_from(below, begin, end)
+                read, d_place, d_read = steps.place_from(below, begin, end), NOWHERE, None
+            if below is not None and layer > back.lowest:
                 d_read = torch.empty_like(below)
                 d_place = steps.place_from(d_read, begin, end)
             backs[layer].run(
@@ -202,11 +216,11 @@ class Strand:
                 output if own is None else steps.place_from(own, begin, end),
                 run.kept[layer],
                 d_output,
-                d_last,
-                d_initial,
+                back.d_last,
+                back.d_initial,
                 d_place,
-                carried[layer] if carried else None,
-                adds=adds and layer == 0,
+                back.carried[layer] if back.carried else None,
+                adds=back.adds and layer == 0,
             )
             del d_above  # until here its memory was read
             if below is not None and d_read is not None:

@@ -57,6 +57,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def make_task(name: str, length: int | None = None) -> Task:
     """A task by its name, as long as it says itself unless ``length`` is given.
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from unrolled.errors import InputError
+from unrolled.resources import LARGEST_SIZE
+from unrolled.summary import short
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -42,6 +44,9 @@ class Batch(NamedTuple):
     target: Tensor
     lengths: Tensor
     mask: Tensor
+
+    def __repr__(self) -> str:
+        return f"Batch({', '.join(f'{k}={short(v)}' for k, v in self._asdict().items())})"
 
 
 @dataclass(frozen=True)
@@ -189,11 +194,15 @@ def to_batch(inputs: Array, target: Array | Whole, lengths: Whole, mask: Any) ->
 
 
 def check_length(task: str, length: int, least: int, reason: str) -> None:
-    """That a task can be as short as ``length``.
+    """That a task can be as short as ``length``, and no longer than anything can be.
 
     Raises:
         InputError: it can't.
     """
+    if length >= LARGEST_SIZE:
+        raise InputError(
+            f"--length: less than {LARGEST_SIZE:,} was expected, got {length}. Give a shorter one"
+        )
     if length < least:
         raise InputError(
             f"--length: {task} needs at least {least} ({reason}), got {length}. Give a longer one"

@@ -28,7 +28,11 @@ function show(value) {
 
 function element(space, name, attributes, children) {
   const made = space ? document.createElementNS(space, name) : document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  for (const [key, value] of Object.entries(attributes)) {
+    // The page's Content-Security-Policy forbids style attributes, not what a script sets so.
+    if (key === "style") made.style.cssText = value;
+    else made.setAttribute(key, value);
+  }
   made.append(...children);
   return made;
 }

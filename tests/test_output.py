@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from unrolled.errors import InputError
-from unrolled.model import replacing
-from unrolled.model.folder import check_free, check_free_file
+from unrolled.output import check_free, check_free_file, replacing, writing
 
 
 def names(folder):
@@ -91,8 +90,11 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, overwrite):
     file.write_text("1")
     with pytest.raises(InputError, match="is a file, not a folder"):
         check_free(file, overwrite=overwrite)
-    with pytest.raises(InputError, match="nothing can be written in"):
-        check_free(file / "deeper", overwrite=overwrite)
+    with (
+        pytest.raises(InputError, match="nothing can be written in"),
+        replacing(file / "deeper", overwrite=overwrite),
+    ):
+        pass
 
 
 def test_a_single_file_is_refused_where_it_can_not_be_written(tmp_path):
@@ -104,8 +106,11 @@ def test_a_single_file_is_refused_where_it_can_not_be_written(tmp_path):
         check_free_file(file, overwrite=False)
     with pytest.raises(InputError, match="is a folder, not a file"):
         check_free_file(tmp_path, overwrite=True)
-    with pytest.raises(InputError, match="nothing can be written in"):
-        check_free_file(file / "deeper.csv", overwrite=True)
+    with (
+        pytest.raises(InputError, match="nothing can be written in"),
+        writing(file / "deeper.csv", overwrite=True),
+    ):
+        pass
 
 
 def test_a_folder_within_is_joined_with_the_one_that_is_there(tmp_path):

@@ -1,0 +1,214 @@
+"""Where results may go: found out before the work, and nobody's file is lost."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from support_cli import Command
+from support_learn import wave_frame, write_wave
+from unrolled.cli import train as train_command
+from unrolled.learn.results import save_training
+from unrolled.output import replacing, writing
+
+COLUMNS = ["--input", "sin", "--target", "cos"]
+QUICK = [*COLUMNS, "--window", 6, "--hidden-size", 2, "--epochs", 1, "--threads", 1]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    write_wave(tmp_path / "wave.csv")
+    return tmp_path
+
+
+@pytest.fixture
+def trained(unrolled: Command, place: Path) -> Path:
+    outcome = unrolled("train", place / "wave.csv", *QUICK, "--out", place / "run")
+    assert outcome.code == 0, outcome.err
+    return place / "run"
+
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(unrolled: Command, place: Path) -> Refused:
+    """Runs a command that must be refused: one line, and every file as it was."""
+
+    def content() -> dict[Path, bytes | None]:
+        return {p: p.read_bytes() if p.is_file() else None for p in place.rglob("*")}
+
+    def run(*args: object) -> str:
+        before = content()
+        outcome = unrolled(*args)
+        assert (outcome.code, outcome.out) == (2, "")
+        (line,) = outcome.err.splitlines()
+        assert content() == before
+        return line.removeprefix("unrolled: error: ")
+
+    return run
+
+
+@pytest.fixture
+def nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*_: object) -> None:
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr(train_command, "train_dataset", train)
+
+
+UNWRITABLE = {
+    "in a file": "wave.csv/run",
+    "too long a name": "x" * 300,
+    "a folder too long": f"{'x' * 300}/run",
+    "in the kernel's": "/proc/run",
+    "in the devices'": "/dev/null/run",
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux's folders")
+@pytest.mark.usefixtures("nothing_is_trained")
+@pytest.mark.parametrize("name", UNWRITABLE.values(), ids=UNWRITABLE)
+def test_a_folder_that_can_not_be_costs_no_training(
+    refused: Refused, place: Path, name: str
+) -> None:
+    line = refused("train", place / "wave.csv", *QUICK, "--out", place / name)
+    assert line.startswith(f"{place / name}: ")
+    assert line.endswith("Name another with --out")
+    assert "draft" not in line
+
+
+@pytest.mark.usefixtures("nothing_is_trained")
+def test_a_name_with_a_nul_is_refused(refused: Refused, place: Path) -> None:
+    settings = place / "settings.json"
+    settings.write_text('{"out": "a\\u0000b", "data": "wave.csv"}')
+    line = refused("train", *QUICK, "--config", settings)
+    assert "has a NUL in its name" in line
+
+
+@pytest.mark.usefixtures("nothing_is_trained")
+def test_a_second_training_into_one_folder_is_refused(refused: Refused, place: Path) -> None:
+    with replacing(place / "run", overwrite=False):
+        line = refused("train", place / "wave.csv", *QUICK, "--out", place / "run")
+    assert line.startswith(f"{place / 'run'}: is being written by another process")
+
+
+def test_the_table_is_not_overwritten_by_the_run_that_it_trains(
+    refused: Refused, trained: Path
+) -> None:
+    data = trained / "sample.csv"
+    line = refused("train", data, *QUICK, "--out", trained, "--overwrite")
+    assert line.startswith(f"{data}: is the table, which would be lost")
+
+
+@pytest.mark.parametrize(
+    "name", ["wave.csv", "./wave.csv", "run/../wave.csv", "hard.csv", "soft.csv"]
+)
+def test_predictions_are_not_written_onto_the_table(
+    refused: Refused, trained: Path, place: Path, name: str
+) -> None:
+    (place / "hard.csv").hardlink_to(place / "wave.csv")
+    (place / "soft.csv").symlink_to(place / "wave.csv")
+    out = f"{place}/{name}"
+    line = refused("predict", trained, place / "wave.csv", "--out", out, "--overwrite")
+    assert "is the table" in line
+    assert line.endswith("which would be lost. Name another with --out")
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        (["predict", "run", "wave.csv", "--out", "p.xlsx"], ".parquet"),
+        (["predict", "run", "wave.csv", "--out", "p"], ".csv"),
+        (["inspect", "run", "--out", "p.pdf"], ".html"),
+        (["export", "run", "p.pt"], ".onnx"),
+    ],
+)
+def test_a_suffix_that_is_not_written_is_refused(
+    refused: Refused,
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    wanted: str,
+) -> None:
+    monkeypatch.chdir(trained.parent)
+    line = refused(*command)
+    assert "a name that ends in" in line
+    assert wanted in line
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
+def test_the_suffix_says_the_format(
+    unrolled: Command, trained: Path, place: Path, kind: str
+) -> None:
+    out = place / f"p.{kind}"
+    assert unrolled("predict", trained, place / "wave.csv", "--out", out).code == 0
+    read = {
+        "csv": pl.read_csv,
+        "tsv": lambda path: pl.read_csv(path, separator="\t"),
+        "parquet": pl.read_parquet,
+    }[kind]
+    frame = read(out)
+    assert frame.columns == ["row", "cos", "cos_predicted"]
+    assert len(frame) == len(wave_frame()) - 5
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_named(refused: Refused, trained: Path, place: Path) -> None:
+    line = refused("predict", trained, place / "wave.csv", "--out", "/dev/full", "--overwrite")
+    assert line.startswith("/dev/full: can't be written (No space left on device)")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of that kind")
+def test_a_disk_that_fills_up_while_writing_is_named_and_the_old_run_stays(
+    unrolled: Command, trained: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    whole = save_training
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limited(*args: object) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+        try:
+            whole(*args)  # type: ignore[arg-type]
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    monkeypatch.setattr(train_command, "save_training", limited)
+    outcome = unrolled("train", place / "wave.csv", *QUICK, "--out", trained, "--overwrite")
+    assert outcome.code == 2
+    line = outcome.err.splitlines()[-1]
+    assert line.startswith(f"unrolled: error: {trained}: can't be written (File too large)")
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+    assert sorted(path.name for path in place.iterdir()) == ["run", "wave.csv"]
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_text("old")
+
+    def stop() -> None:
+        with writing(out, overwrite=True) as draft:
+            draft.write_text("half of it")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert out.read_text() == "old"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_link_stays_one_and_its_file_is_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to("file")
+    with writing(tmp_path / "link", overwrite=True) as draft:
+        draft.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"

@@ -1,0 +1,167 @@
+"""What a module gave or was given is changed in place before the backward pass, as torch has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+import unrolled
+from support_nn import Kind, every_kind, random_hx, random_input, tensors
+
+EDITS: dict[str, Callable[[Tensor], Any]] = {
+    "multiplied": lambda y: y.mul_(0.5),
+    "relu": torch.relu_,
+    "dropout": lambda y: nn.functional.dropout(y, 1.0, inplace=True),
+    "a part": lambda y: y[..., :1].zero_(),
+    "the data": lambda y: y.data.mul_(0.5),
+    "by NumPy": lambda y: y.detach().numpy().fill(0.25),
+    "detached": lambda y: y.detach().mul_(2),
+}
+every_edit = pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+FORMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "batch_first": {"batch_first": True},
+    "bidirectional": {"bidirectional": True, "num_layers": 2},
+}
+every_form = pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+
+
+MODIFIED = (
+    "one of the variables needed for gradient computation has been modified by an inplace "
+    "operation: "
+)
+
+
+def outcome(run: Callable[[], list[Tensor]]) -> list[Tensor] | str:
+    """The gradients, or what is said instead of them, but for what differs by the version."""
+    try:
+        return run()
+    except RuntimeError as error:
+        # Torch takes given states apart, and then speaks of the parts.
+        return MODIFIED if "Output 0 of Unbind" in str(error) else str(error).split("[")[0]
+
+
+def assert_same(found: list[Tensor] | str, expected: list[Tensor] | str) -> None:
+    if isinstance(expected, str) or isinstance(found, str):
+        assert found == expected
+        return
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """In float64: torch's LSTM in float32 runs on oneDNN, which saves its output."""
+    torch.manual_seed(0)
+
+
+def gradients_after(
+    module: nn.RNNBase, x: Tensor, hx: Any, edit: Callable[[list[Tensor]], Any]
+) -> list[Tensor]:
+    results = tensors(module(x, hx))
+    edit(results)
+    loss = sum((r.square().sum() for r in results), start=x.new_zeros(()))
+    return list(torch.autograd.grad(loss, [x, *module.parameters()]))
+
+
+@pytest.mark.parametrize("which", [0, -1], ids=["output", "last state"])
+@every_edit
+@every_form
+@every_kind
+def test_a_result(
+    kind: Kind, options: dict[str, Any], edit: Callable[[Tensor], Any], which: int
+) -> None:
+    ours, theirs = kind.pair(dtype=torch.float64, **options)
+    x = random_input(ours, dtype=torch.float64, requires_grad=True)
+    hx = random_hx(ours, dtype=torch.float64)
+    found = [
+        outcome(lambda m=m: gradients_after(m, x, hx, lambda results: edit(results[which])))
+        for m in (ours, theirs)
+    ]
+    assert_same(*found)
+
+
+@every_edit
+@every_kind
+def test_an_unbatched_output(kind: Kind, edit: Callable[[Tensor], Any]) -> None:
+    ours, theirs = kind.pair(dtype=torch.float64)
+    x = random_input(ours, batch=None, dtype=torch.float64, requires_grad=True)
+    found = [
+        outcome(lambda m=m: gradients_after(m, x, None, lambda results: edit(results[0])))
+        for m in (ours, theirs)
+    ]
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@every_kind
+def test_an_output_may_be_detached_in_place(kind: Kind, *, batch_first: bool) -> None:
+    """No result is a view of something that its user can't see."""
+    ours, _ = kind.pair(batch_first=batch_first)
+    for result in tensors(ours(random_input(ours))):
+        assert not result._is_view()
+        result.detach_()
+        assert result.grad_fn is None
+
+
+FROZEN = {"nothing": "", "the input's weights": "weight_ih", "the hidden weights": "weight_hh"}
+
+
+@pytest.mark.parametrize("frozen", FROZEN.values(), ids=FROZEN)
+@pytest.mark.parametrize("target", ["x", "h", "weight_ih", "weight_hh", "bias_ih", "bias_hh"])
+@pytest.mark.parametrize("steps", [1, 3])
+@every_kind
+def test_what_was_given(kind: Kind, steps: int, target: str, frozen: str) -> None:
+    """Torch minds it if its backward pass reads it, and so do we."""
+    pair = kind.pair(dtype=torch.float64)
+    x = torch.randn(steps, 3, 2, dtype=torch.float64)
+    hx = random_hx(pair[0], dtype=torch.float64, requires_grad=True)
+
+    def gradients(module: nn.RNNBase) -> list[Tensor]:
+        for name, weight in module.named_parameters():
+            weight.requires_grad_(not frozen or not name.startswith(frozen))
+        given = x.clone().requires_grad_()
+        states = [s * 1 for s in tensors(hx)]
+        results = tensors(module(given * 1, tuple(states) if len(states) > 1 else states[0]))
+        read = {"x": given, "h": states[0]}.get(target)
+        with torch.no_grad():
+            (module.get_parameter(f"{target}_l0") if read is None else read).mul_(0.5)
+        loss = sum((r.square().sum() for r in results), start=x.new_zeros(()))
+        return list(
+            torch.autograd.grad(
+                loss, [given, *tensors(hx), *[w for w in module.parameters() if w.requires_grad]]
+            )
+        )
+
+    assert_same(*[outcome(lambda m=m: gradients(m)) for m in pair])
+
+
+@every_kind
+def test_the_batch_sizes_are_the_callers(kind: Kind) -> None:
+    """Changed between forward and backward pass they led past the end of what was kept."""
+    module, _ = kind.pair()
+    packed = pack_padded_sequence(torch.randn(4, 3, 2), torch.tensor([4, 2, 1]))
+    weights = list(module.parameters())
+    expected = torch.autograd.grad(module(packed)[0].data.sum(), weights)
+    sizes = packed.batch_sizes.clone()
+    output, _ = module(PackedSequence(packed.data, sizes))
+    sizes.fill_(10**6)
+    found = torch.autograd.grad(output.data.sum(), weights)
+    assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_relu_hides_no_nan(backend: Any) -> None:
+    ours, theirs = Kind("RNN", {"nonlinearity": "relu"}).pair()
+    x = random_input(ours)
+    x[1, 0, 0] = torch.nan
+    with unrolled.backend(backend):
+        found = torch.autograd.grad(ours(x)[0].sum(), list(ours.parameters()))
+    expected = torch.autograd.grad(theirs(x)[0].sum(), list(theirs.parameters()))
+    for of_ours, of_theirs in zip(found, expected, strict=True):
+        assert torch.equal(of_ours.isnan(), of_theirs.isnan())

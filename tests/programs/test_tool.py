@@ -1,0 +1,219 @@
+"""The tool sees what it is for: modules that are wrong in one way each, beside torch's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from programs.compare import Difference
+from programs.draw import draw
+from programs.findings import Tally, compare, smallest, try_all
+from programs.pool import Pool
+from programs.program import Program, Step
+from programs.vocabulary import nested
+
+Result = Any
+Wrong = Callable[[Callable[..., Result], tuple[Any, ...]], Result]
+"""What a wrong module does with torch's forward and with what it is called with."""
+
+PROGRAMS = 300
+
+
+def mutated(wrong: Wrong) -> SimpleNamespace:
+    """torch's modules with something wrong about every call."""
+
+    def make(cls: type[nn.Module]) -> type[nn.Module]:
+        def forward(self: nn.Module, *given: Any) -> Result:
+            return wrong(partial(cls.forward, self), given)
+
+        return type(cls.__name__, (cls,), {"forward": forward})
+
+    names = ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"]
+    return SimpleNamespace(**{name: make(getattr(nn, name)) for name in names})
+
+
+def on_output(change: Callable[[Tensor], Tensor]) -> Wrong:
+    def wrong(forward: Callable[..., Result], given: tuple[Any, ...]) -> Result:
+        result = forward(*given)
+        if isinstance(result, tuple) and isinstance(result[0], Tensor):
+            return (change(result[0]), *result[1:])
+        return change(result) if isinstance(result, Tensor) else result
+
+    return wrong
+
+
+class SecondDerivativeTwice(torch.autograd.Function):
+    """The identity, whose gradient is right and depends twice on what it depends on."""
+
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return gradient + (gradient - gradient.detach())
+
+
+class SavesItsOutput(torch.autograd.Function):
+    """The identity, which keeps its result for the backward pass, so that it must not change."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        result = x.clone()
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (_,) = ctx.saved_tensors
+        return gradient
+
+
+class SeesNone(torch.autograd.Function):
+    """Two results of one node: a hook on the one that is not used is called with None."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        return x.clone(), y.clone()
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Any:
+        return gradients
+
+
+def initial_counted_twice(forward: Callable[..., Result], given: tuple[Any, ...]) -> Result:
+    """The gradient to states that depend on something is wrong, the values are not."""
+    states = [t for t in nested(given[1:]) if t.requires_grad and not t.is_leaf]
+    more = sum(((t - t.detach()).sum() for t in states), start=torch.zeros(()))
+    return on_output(lambda output: output + more)(forward, given)
+
+
+def reads_copies(forward: Callable[..., Result], given: tuple[Any, ...]) -> Result:
+    """What is changed in place afterwards goes unnoticed."""
+    return forward(*copied(given))
+
+
+def copied(value: Any) -> Any:
+    if isinstance(value, tuple) and not isinstance(value, PackedSequence):
+        return tuple(map(copied, value))
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def makes_inputs_require_gradients(
+    forward: Callable[..., Result], given: tuple[Any, ...]
+) -> Result:
+    for tensor in nested(given):
+        if tensor.is_leaf and not tensor.is_inference():
+            tensor.requires_grad_()
+    return forward(*given)
+
+
+class ReachesBack:
+    """Hangs on what it was called with before, too: zeros where torch's gradients are None."""
+
+    def __init__(self) -> None:
+        self.before: list[Tensor] = []
+
+    def __call__(self, forward: Callable[..., Result], given: tuple[Any, ...]) -> Result:
+        more = sum((0 * t.sum() for t in self.before), start=torch.zeros(()))
+        self.before = [t for t in nested(given) if t.is_leaf and t.requires_grad]
+        return on_output(lambda output: output + more)(forward, given)
+
+
+def one_node(forward: Callable[..., Result], given: tuple[Any, ...]) -> Result:
+    result = forward(*given)
+    match result:
+        case [Tensor() as output, Tensor() as last] if output.requires_grad:
+            return SeesNone.apply(output, last)  # type: ignore[no-untyped-call]
+    return result
+
+
+def draws_random_numbers(forward: Callable[..., Result], given: tuple[Any, ...]) -> Result:
+    result = forward(*given)
+    torch.rand(1)
+    return result
+
+
+MUTANTS: dict[str, tuple[str, Wrong]] = {
+    "a value": ("value", on_output(lambda y: y * (1 + 1e-8))),
+    "a gradient": ("value", on_output(lambda y: y + 1e-6 * (y - y.detach()))),
+    "a gradient along a dependency": ("value", initial_counted_twice),
+    "a second derivative": ("value", on_output(SecondDerivativeTwice.apply)),
+    "NaN": ("value", on_output(lambda y: torch.where(y > 0.5, torch.nan, y))),
+    "an output that is saved": ("ours raised", on_output(SavesItsOutput.apply)),
+    "an output that is a view": (
+        "ours raised",
+        on_output(lambda y: torch.stack([y, y]).unbind(0)[0]),
+    ),
+    "a hook called with None": ("ours raised", one_node),
+    "an input that is not saved": ("theirs raised", reads_copies),
+    "requires_grad": ("flags", makes_inputs_require_gradients),
+    "a gradient that is not wanted": ("missing", ReachesBack()),
+    "random numbers": ("value", draws_random_numbers),
+}
+
+
+def test_torchs_modules_are_as_torchs() -> None:
+    """Nothing in a program depends on what was before."""
+    assert not list(try_all(range(PROGRAMS), Tally(), ours=nn))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_what_is_wrong_is_found(mutant: str) -> None:
+    kind, wrong = MUTANTS[mutant]
+    found = try_all(range(10 * PROGRAMS), Tally(), ours=mutated(wrong))
+    assert any(finding.difference.kind == kind for finding in found)
+
+
+def test_a_program_is_made_small() -> None:
+    ours = mutated(MUTANTS["a value"][1])
+    finding = next(iter(try_all(range(PROGRAMS), Tally(), ours=ours)))
+    small, difference = smallest(finding.program, finding.difference, ours)
+    assert difference.kind == "value"
+    assert len(small.steps) <= 5
+    assert compare(small, ours)[0] is not None
+
+
+def test_an_exception_is_laid_at_its_step() -> None:
+    program = Program(0, (Step("x1 = 1"), Step("with torch.no_grad():\n    x2 = 1 / 0")))
+    found, raised = compare(program)
+    assert found is None
+    assert raised is not None
+    assert (raised.step, raised.type) == (1, "ZeroDivisionError")
+
+
+def test_a_script_runs() -> None:
+    source = draw(3).script("m1")
+    compile(source, "script", "exec")
+
+
+WORKER = """
+import json, os, signal, sys
+for line in sys.stdin:
+    begin, end = map(int, line.split())
+    for seed in range(begin, end):
+        print(json.dumps({"seed": seed}), flush=True)
+        if seed == 7:
+            os.kill(os.getpid(), signal.SIGSEGV)
+    tally = {"programs": end - begin, "seconds": 0.0}
+    tally |= dict.fromkeys(["raised", "features", "differences"], {})
+    print(json.dumps({"tally": tally}), flush=True)
+"""
+
+
+def test_a_crash_is_named_by_its_seed_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("programs.pool.IN_A_GROUP", 0)
+    pool = Pool(0, 250, [sys.executable, "-c", WORKER])
+    pool.run(2)
+    assert [finding.seed for finding in pool.findings] == [7]
+    assert pool.findings[0].difference == Difference("crash (SIGSEGV)", 0, "", "SIGSEGV")
+    assert pool.tally.programs == 250

@@ -1,0 +1,140 @@
+"""The core's entry points: what would reach beyond the memory they are told of is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from unrolled.scan import native
+
+if not native.is_built():
+    pytest.skip("built without a compiler", allow_module_level=True)
+
+core = native._core
+STEPS, ROWS, INPUTS, HIDDEN = 3, 2, 4, 5
+LSTM, GRU = 2, 3
+
+
+class Call:
+    """A call of the core that is in order; a test changes one of its arguments."""
+
+    def __init__(self, cell: int = LSTM) -> None:
+        gates = 4 if cell == LSTM else 3
+        self.kind = core.PassF32(0, cell, INPUTS, HIDDEN, 0)
+        self.tensors = {
+            "ih": torch.randn(gates * HIDDEN, INPUTS),
+            "hh": torch.randn(gates * HIDDEN, HIDDEN),
+            "input": torch.randn(STEPS, ROWS, INPUTS),
+            "output": torch.zeros(STEPS, ROWS, HIDDEN),
+            "h_n": torch.zeros(ROWS, HIDDEN),
+            "c_n": torch.zeros(ROWS, HIDDEN),
+            "gates": torch.zeros(STEPS * ROWS, 4 * HIDDEN),
+            "cells": torch.zeros(STEPS * ROWS, HIDDEN),
+        }
+        self.layout = core.Layout(STEPS, ROWS, False, 0, STEPS)
+        memory = {name: (t.data_ptr(), t.numel()) for name, t in self.tensors.items()}
+        none = native.NO_MEMORY
+        has_cell = cell == LSTM
+        self.arguments: dict[str, Any] = {
+            "weights": (memory["ih"], memory["hh"], none, none, none),
+            "input": (*memory["input"], 0, ROWS * INPUTS, INPUTS),
+            "h0": none,
+            "c0": none,
+            "output": (*memory["output"], 0, ROWS * HIDDEN, HIDDEN),
+            "h_n": memory["h_n"],
+            "c_n": memory["c_n"] if has_cell else none,
+            "gates": memory["gates"],
+            "cells": memory["cells"] if has_cell else none,
+            "raw": none,
+        }
+
+    def run(self, threads: int = 1, **changes: Any) -> None:
+        arguments = {**self.arguments, **changes}
+        self.kind.forward(self.layout, *arguments.values(), threads)
+
+
+def shortened(memory: tuple[int, ...]) -> tuple[int, ...]:
+    return (memory[0], memory[1] - 1, *memory[2:])
+
+
+@pytest.mark.parametrize("cell", [LSTM, GRU])
+def test_a_call_that_is_in_order_runs(cell: int) -> None:
+    call = Call(cell)
+    call.run()
+    assert call.tensors["output"].abs().min() > 0
+
+
+@pytest.mark.parametrize("name", ["input", "output", "h_n", "c_n", "gates", "cells"])
+def test_memory_that_is_one_number_short(name: str) -> None:
+    call = Call()
+    with pytest.raises(ValueError, match=f"^{name}: memory for"):
+        call.run(**{name: shortened(call.arguments[name])})
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_weight_that_is_one_number_short(number: int) -> None:
+    call = Call()
+    weights = list(call.arguments["weights"])
+    weights[number] = shortened(weights[number])
+    with pytest.raises(ValueError, match=r"^weight_.h: memory for"):
+        call.run(weights=tuple(weights))
+
+
+@pytest.mark.parametrize("name", ["input", "output", "h_n", "c_n"])
+def test_no_memory_where_some_is_needed(name: str) -> None:
+    """``Scan.forward(last=None)`` ended the process."""
+    call = Call()
+    with pytest.raises(ValueError, match=f"^{name}: no address"):
+        call.run(**{name: tuple(0 for _ in call.arguments[name])})
+
+
+@pytest.mark.parametrize("origin", [-1, 1, -(2**62), 2**62])
+def test_a_matrix_that_begins_elsewhere(origin: int) -> None:
+    call = Call()
+    address, count, _, step, row = call.arguments["input"]
+    with pytest.raises(ValueError, match=r"^input: "):
+        call.run(input=(address, count, origin, step, row))
+
+
+@pytest.mark.parametrize("apart", [(-1, INPUTS), (ROWS * INPUTS + 1, INPUTS), (2**62, 2**62)])
+def test_rows_that_lie_too_far_apart(apart: tuple[int, int]) -> None:
+    call = Call()
+    address, count, origin, *_ = call.arguments["input"]
+    with pytest.raises(ValueError, match=r"size|input"):
+        call.run(input=(address, count, origin, *apart))
+
+
+def test_arguments_in_another_order() -> None:
+    call = Call()
+    with pytest.raises(ValueError, match="memory for"):
+        call.run(gates=call.arguments["cells"], cells=call.arguments["gates"])
+
+
+def test_no_thread() -> None:
+    with pytest.raises(ValueError, match="thread"):
+        Call().run(threads=0)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(0, 2, 0, 0), (3, -1, 0, 3), (3, 2, 0, 4), (3, 2, 2, 2), (2**62, 2**62, 0, 1)]
+)
+def test_steps_that_are_none(sizes: tuple[int, int, int, int]) -> None:
+    steps, rows, begin, end = sizes
+    with pytest.raises(ValueError, match=r"steps|size"):
+        core.Layout(steps, rows, False, begin, end)
+
+
+@pytest.mark.parametrize("sizes", [[], [1, 2], [3], [2, -1], [2**62] * 4])
+def test_sizes_that_do_not_fall(sizes: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"sizes|steps|size"):
+        core.Sizes(2, sizes)
+
+
+@pytest.mark.parametrize(
+    "shape", [(7, 1, 1, 0), (-1, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, 0), (2, 2**62, 2**62, 0)]
+)
+def test_shapes_that_are_none(shape: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="size"):
+        core.PassF64(0, *shape)
