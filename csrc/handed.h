@@ -37,7 +37,7 @@ inline void require(bool holds, const std::string& otherwise) {
 }
 
 inline Index times(Index a, Index b) {
-    Index product;
+    Index product = 0;
     require(a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, &product) && product <= largest,
             "a size is negative, or beyond all memory");
     return product;
@@ -104,6 +104,12 @@ T* needed(const char* name, const Memory& memory, Index count) {
                                 " numbers was expected, there is some for " +
                                 std::to_string(there));
     return reinterpret_cast<T*>(address);
+}
+
+// The same, or null where a call needs none: a batch without rows has states without memory.
+template <class T>
+T* needed_if_any(const char* name, const Memory& memory, Index count) {
+    return count ? needed<T>(name, memory, count) : nullptr;
 }
 
 // The same, or null where there is none.

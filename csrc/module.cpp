@@ -76,8 +76,8 @@ struct Pass {
             optional<const T>("h0", h0, count.hidden),
             optional<const T>("c0", c0, count.cell),
             reached<T>("output", output, layout, shape.state()),
-            count.needed_state<T>("h_n", h_n, count.hidden),
-            count.needed_state<T>("c_n", c_n, count.cell),
+            needed_if_any<T>("h_n", h_n, count.hidden),
+            needed_if_any<T>("c_n", c_n, count.cell),
             optional<T>("gates", gates, count.kept_gates),
             optional<T>("cells", cells, count.kept_cells),
             optional<T>("raw", raw, count.kept_raw),
@@ -101,9 +101,9 @@ struct Pass {
             optional<const T>("h0", h0, count.hidden),
             optional<const T>("c0", c0, count.cell),
             reached<const T>("output", output, layout, shape.state()),
-            count.kept<const T>("gates", gates, count.kept_gates),
-            count.kept<const T>("cells", cells, count.kept_cells),
-            count.kept<const T>("raw", raw, count.kept_raw),
+            needed_if_any<const T>("gates", gates, count.kept_gates),
+            needed_if_any<const T>("cells", cells, count.kept_cells),
+            needed_if_any<const T>("raw", raw, count.kept_raw),
             reached_if_given<const T>("d_output", d_output, layout, shape.state()),
             optional<const T>("d_h_n", d_h_n, count.hidden),
             optional<const T>("d_c_n", d_c_n, count.cell),
@@ -138,16 +138,6 @@ struct Pass {
               kept_gates(times(slots, times(unrolled::kept(s.cell), s.hidden))),
               kept_cells(s.cell == Cell::lstm ? times(slots, s.hidden) : 0),
               kept_raw(s.projection ? times(slots, s.hidden) : 0) {}
-
-        // A batch without rows has states without memory.
-        template <class U>
-        U* needed_state(const char* name, const Memory& memory, Index count) const {
-            return count ? needed<U>(name, memory, count) : nullptr;
-        }
-        template <class U>
-        U* kept(const char* name, const Memory& memory, Index count) const {
-            return count ? needed<U>(name, memory, count) : nullptr;
-        }
     };
 
     static int checked_threads(int threads) {

@@ -32,7 +32,7 @@ def fuzz(name: str, seconds: float, seed: int) -> int:
     of = harness.target(name)
     print(f"{name}: {len(of.built)} seeds, {seconds:.0f} s, --seed {seed}", flush=True)
     inputs = harness.seeds_and_mutations(of, Random(f"{name} {seed}"))
-    with harness.Child(of.module) as runner:
+    with harness.Child(of) as runner:
         found = harness.hunt(inputs, runner, seconds)
     for finding in found.findings.values():
         path = harness.save(finding, of, FOLDER)
@@ -44,7 +44,7 @@ def fuzz(name: str, seconds: float, seed: int) -> int:
 def again(path: Path) -> int:
     """Whether an input that was found still does it: 1 if so."""
     of = harness.target(path.absolute().parent.name)
-    with harness.Child(of.module) as runner:
+    with harness.Child(of) as runner:
         finding = runner.run(path.read_bytes())
     if finding is None:
         print(f"{path}: read or refused, as it should be")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import os
@@ -18,14 +19,15 @@ TELL = signal.SIGUSR1
 """Asks the process where it is: every thread's stack goes to its last words."""
 
 
-def serve(connection: Connection, module: str, words: str, mebibytes: int) -> None:
+def serve(connection: Connection, module: str, words: str, mebibytes: int, first: bytes) -> None:
     """Hands each input that comes in to the target, and answers with what it raised, if anything.
 
     Args:
         connection: Where inputs come in as bytes, and an :class:`Answer` goes out.
         module: The target, as it is imported.
         words: The file that standard output and error go to.
-        mebibytes: How much memory there is beyond what the target takes when it is imported.
+        mebibytes: How much memory there is beyond what the target takes once it has read ``first``.
+        first: An input to begin with: libraries are loaded and threads started at the first use.
     """
     out = os.open(words, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
@@ -33,6 +35,8 @@ def serve(connection: Connection, module: str, words: str, mebibytes: int) -> No
     faulthandler.enable()
     faulthandler.register(TELL, all_threads=True)
     run = importlib.import_module(module).run
+    with contextlib.suppress(Exception):  # whether it may be read is not the question here
+        run(first)
     limit = limit_memory(mebibytes)
     connection.send(Answer())
     while True:

@@ -1,4 +1,4 @@
-"""Limits of memory and last words of a process are Linux's: elsewhere nothing is collected."""
+"""The limits of memory are Linux's: elsewhere nothing is collected."""
 
 import sys
 

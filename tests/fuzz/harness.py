@@ -38,7 +38,7 @@ SECONDS = 10.0
 more, before it is believed, since the machine may be busy."""
 
 MEBIBYTES = 1024
-"""How much memory a target may take beyond what it takes when it is imported."""
+"""How much memory a target may take beyond what it has taken once it has read its first seed."""
 
 RECYCLED = 2000
 """After so many inputs a child is replaced by a new one."""
@@ -100,8 +100,8 @@ class Finding:
 class Child:
     """A process that runs a target, started when it is first needed and again after it died."""
 
-    def __init__(self, module: str, seconds: float = SECONDS, mebibytes: int = MEBIBYTES) -> None:
-        self._module, self._seconds, self._mebibytes = module, seconds, mebibytes
+    def __init__(self, of: Target, seconds: float = SECONDS, mebibytes: int = MEBIBYTES) -> None:
+        self._target, self._seconds, self._mebibytes = of, seconds, mebibytes
         self._process: multiprocessing.context.SpawnProcess | None = None
         self._folder = tempfile.TemporaryDirectory()
         self._words = Path(self._folder.name) / "words"
@@ -145,14 +145,15 @@ class Child:
         """Starts the process, if none is running.
 
         Raises:
-            RuntimeError: The target can't be imported, and why.
+            RuntimeError: The target can't be imported or dies of its first seed, and why.
         """
         if self._process is not None:
             return
         spawn = multiprocessing.get_context("spawn")
         self._connection, theirs = spawn.Pipe()
         self._words.write_bytes(b"")
-        args = (theirs, self._module, str(self._words), self._mebibytes)
+        first = next(iter(self._target.built.values()), b"")
+        args = (theirs, self._target.module, str(self._words), self._mebibytes, first)
         self._process = spawn.Process(target=child.serve, args=args, daemon=True)
         with few_threads():
             self._process.start()
@@ -163,7 +164,7 @@ class Child:
         except EOFError:
             words = self._words.read_text(errors="replace")
             self.stop()
-            raise RuntimeError(f"{self._module} can't be imported:\n{words}") from None
+            raise RuntimeError(f"{self._target.module} does not start:\n{words}") from None
 
     def _run_once(self, data: bytes, seconds: float) -> Finding | None:
         if self._ran >= RECYCLED:

@@ -27,7 +27,7 @@ class Mutator:
         self._seeds = list(seeds)
         self._tokens = [*tokens, *TOKENS]
         self._random = random
-        self._most = 4 * max(map(len, seeds), default=0) + 2**16
+        self._most = max(map(len, seeds), default=0) + 2**16
 
     def __call__(self) -> bytes:
         random = self._random

@@ -29,7 +29,7 @@ def child_of() -> Iterator[Callable[[str], harness.Child]]:
         if name not in running:
             while running:
                 running.popitem()[1].close()
-            running[name] = harness.Child(TARGETS[name].module)
+            running[name] = harness.Child(TARGETS[name])
         return running[name]
 
     yield child

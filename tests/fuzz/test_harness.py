@@ -18,7 +18,7 @@ TOY = "fuzz.support_toy"
 
 @pytest.fixture(scope="module")
 def child() -> Iterator[harness.Child]:
-    with harness.Child(TOY, seconds=0.6) as runner:
+    with harness.Child(harness.Target.of(TOY), seconds=0.6) as runner:
         yield runner
 
 
@@ -73,7 +73,8 @@ def test_mutations_reach_what_the_dictionary_names(child: harness.Child) -> None
 
 
 def test_a_target_that_cannot_be_imported_says_why() -> None:
-    with harness.Child("fuzz.no_such_target") as runner, pytest.raises(RuntimeError) as raised:
+    missing = harness.Target("missing", "fuzz.no_such_target", {}, "", ())
+    with harness.Child(missing) as runner, pytest.raises(RuntimeError) as raised:
         runner.run(b"")
     assert "No module named 'fuzz.no_such_target'" in str(raised.value)
 

@@ -77,12 +77,12 @@ MODULE_CHANGES: dict[str, Any] = {
 
 HOOKS: dict[str, Any] = {
     "watched": Often(2, "{seen} = watched({v})"),
-    "scales": Often(2, "{v}.register_hook(lambda gradient: gradient * 2)"),
-    "strides": "{v}.register_hook(strided)",
-    "transposes": "{v}.register_hook(transposed)",
-    "replaces": "{v}.register_hook(lambda gradient: torch.ones_like(gradient).expand_as(gradient))",
-    "negates": "{v}.register_hook(torch._neg_view)",
-    "retain_grad": Often(2, "{v}.retain_grad()"),
+    "scales": Often(2, "renewed({v}).register_hook(lambda gradient: gradient * 2)"),
+    "strides": "renewed({v}).register_hook(strided)",
+    "transposes": "renewed({v}).register_hook(transposed)",
+    "replaces": "renewed({v}).register_hook(replaced)",
+    "negates": "renewed({v}).register_hook(torch._neg_view)",
+    "retain_grad": Often(2, "renewed({v}).retain_grad()"),
     "multi_grad": "{seen} = []\nregister_multi_grad_hook(({v}, {w}), {seen}.append)",
     "of_weight": "{seen} = watched({m}.{weight})",
     "after_accumulation": "{seen} = []\n{m}.{weight}.register_post_accumulate_grad_hook("
@@ -121,8 +121,6 @@ def change(d: Drawing) -> None:
         return
     other = d.pick(d.same_shape(value.shape)).name
     d.emit(template.format(v=value.name, w=other), f"change:{entry}")
-    if value.role == "leaf" and value.tracked:
-        d.leaf_changed = True
 
 
 def hook(d: Drawing) -> None:
@@ -131,9 +129,6 @@ def hook(d: Drawing) -> None:
     value, other = d.some(tracked=True), d.some(tracked=True)
     m = d.pick(d.modules)
     if value is None or other is None or ("{weight}" in template and m.parametrized):
-        return
-    # A hook on a view of a leaf that was changed under no_grad crashes torch itself.
-    if d.leaf_changed and "{v}" in template and "other" in (value.role, other.role):
         return
     names = {"v": value.name, "w": other.name, "m": m.name, "weight": d.pick(m.weights)}
     d.emit(template.format(seen=d.new("seen"), **names), f"hook:{entry}")

@@ -105,7 +105,6 @@ class Drawing:
     sizes: dict[str, int] = field(default_factory=dict)
     double: bool = True
     goes_on: bool = False
-    leaf_changed: bool = False
     _noted: list[str] = field(default_factory=list)
     _counts: dict[str, int] = field(default_factory=dict)
 

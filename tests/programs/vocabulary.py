@@ -49,6 +49,8 @@ __all__ = [
     "recompute_every",
     "register_multi_grad_hook",
     "register_parametrization",
+    "renewed",
+    "replaced",
     "save_on_cpu",
     "saved_tensors_hooks",
     "scaled",
@@ -169,10 +171,21 @@ class Squashed(torch.nn.Module):
 # --- Hooks.
 
 
+def renewed(tensor: Tensor) -> Tensor:
+    """The tensor, knowing its node: torch dies of a hook on a view that was changed elsewhere."""
+    _ = tensor.grad_fn
+    return tensor
+
+
+def replaced(gradient: Tensor) -> Tensor:
+    """Ones in its place."""
+    return torch.ones_like(gradient).expand_as(gradient)
+
+
 def watched(tensor: Tensor) -> list[Tensor]:
     """The gradients that arrive at a tensor, as they come."""
     seen: list[Tensor] = []
-    tensor.register_hook(  # type: ignore[no-untyped-call]
+    renewed(tensor).register_hook(  # type: ignore[no-untyped-call]
         lambda gradient: seen.append(gradient.detach().clone())
     )
     return seen

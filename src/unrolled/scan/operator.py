@@ -33,13 +33,15 @@ def run(
     """The whole pass; see :func:`unrolled.scan.engine.run`."""
     states = [] if initial is None else list(initial)
     tensors = [sequences.data, *states, *flat]
-    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    keep = keep and spec.recompute_every is None and not (_is_exporting() or is_traced())
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    keep = wanted and spec.recompute_every is None and not (_is_exporting() or is_traced())
     noises = _noises(spec, sequences.data, flat)
     results = _scan(sequences.data, states, flat, noises, *_options(spec), keep)
+    output, *last = results[: 1 + len(spec.cell.states)]
+    if not (wanted or is_traced()):
+        return output, tuple(last)
     # Copies, which the caller may change: see :func:`unrolled.scan.autograd.differentiable`.
-    output, *last = [result.clone() for result in results[: 1 + len(spec.cell.states)]]
-    return output, tuple(last)
+    return output.clone(), tuple([state.clone() for state in last])
 
 
 def is_traced() -> bool:
