@@ -83,7 +83,7 @@ def _raised(ours: Raised | None, theirs: Raised | None) -> Difference | None:
 def normal(raised: Raised) -> str:
     """The exception without what depends on which tensor of several was met first."""
     message = raised.message.replace("\n", " ")
-    message = re.sub(r"different metadata than during.*", "different metadata.", message)
+    message = re.sub(r"(different metadata|different number of tensors) .*", r"\1.", message)
     message = re.sub(r"inplace operation: \[.*", "inplace operation.", message)
     return f"{raised.type}: {message}"
 
