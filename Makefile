@@ -58,13 +58,14 @@ sanitized: $(VENV)/.run $(VENV)/.dev
 	$(call build_core,$(SANITIZED),-DUNROLLED_SANITIZE=ON)
 	$(WITH_SANITIZERS) PYTHONPATH=$(SANITIZED)/lib $(call USES_CORE,$(SANITIZED))
 
-# Tests of how much memory there is are left out: the sanitizer takes its own.
+# Tests of how much memory there is are left out, since the sanitizer takes its own, and those that
+# interrupt long passes, which are far longer here.
 sanitize: sanitized ## the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(WITH_SANITIZERS) PYTHONPATH=$(SANITIZED)/lib \
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/scan tests/nn/test_lengths.py \
 	  tests/deploy/test_stream.py tests/deploy/test_models.py tests/deploy/test_stepper_calls.py \
 	  -k "not test_memory and not takes_no_memory and not test_offsets and not only_the_states \
-	  and not from_outside"
+	  and not from_outside and not test_interrupted"
 
 # The modules under the sanitizers, since the core is handed bare addresses; whatever reads files on the
 # core as it is installed. FUZZ_AGAIN=FILE runs an input again that was found.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -19,6 +19,14 @@ if not native.is_built():
 
 # Passes that take tens of seconds on any machine, unless somebody ends them.
 LONG = {"steps": 60_000, "rows": 8, "size": 256}
+
+
+@pytest.fixture(autouse=True)
+def python_handles_it() -> Iterator[None]:
+    """Who is started in the background by a shell has Ctrl-C ignored, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def long_pass() -> tuple[unrolled.LSTM, Tensor]:
