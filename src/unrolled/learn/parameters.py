@@ -20,13 +20,14 @@ class Allowed:
     others: tuple[str | None, ...] = ()
 
     def check(self, name: str, value: Any) -> None:
-        """
+        """Passes over what is allowed.
+
         Raises:
-            ValueError: ``value`` is not allowed.
+            ValueError: ``value`` is not.
         """
         is_other = (value is None or isinstance(value, str)) and value in self.others
         if not is_other and not self.test(value):
-            expected = " or ".join([self.words, *(repr(other) for other in self.others)])
+            expected = ", or ".join([self.words, *(repr(other) for other in self.others)])
             raise ValueError(f"{name} should be {expected}, got {value!r}")
 
 
@@ -59,17 +60,18 @@ def yes_or_no() -> Allowed:
 
 
 def check_parameters(parameters: Mapping[str, Any], allowed: Mapping[str, Allowed]) -> None:
-    """
+    """Holds each parameter against what ``allowed`` says of it.
+
     Raises:
-        ValueError: one of the parameters is not what ``allowed`` says of it.
+        ValueError: one is something else.
     """
     for name, rule in allowed.items():
         rule.check(name, parameters[name])
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= 1
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return not isinstance(value, bool) and isinstance(value, Real)
