@@ -16,7 +16,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas sanitize race lint site bench bench-linear bench-stream bench-convert bench-export stills results clean
+.PHONY: help demo test test-isas test-sklearn sanitize race lint site bench bench-linear bench-stream bench-convert bench-export bench-estimator stills results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ test-isas: $(VENV)/.run $(VENV)/.dev ## the parity tests on every instruction se
 	UNROLLED_TEST_EVERY_ISA=1 $(BIN)/python -m pytest -n auto tests/nn/test_parity.py
 	for isa in $$($(BIN)/python -c 'import unrolled._stepper as s; print(*s.isas())'); do \
 	  UNROLLED_ISA=$$isa $(BIN)/python -m pytest -q tests/deploy/test_stream.py || exit 1; done
+
+test-sklearn: $(VENV)/.run $(VENV)/.dev ## scikit-learn's checks of the estimator over ten seeds (an hour of one core)
+	UNROLLED_TEST_SKLEARN_SEEDS=10 $(BIN)/python -m pytest -n auto tests/learn/test_sklearn.py
 
 # The sanitizers' runtimes have to be loaded before Python's own libraries, and our editable install
 # has to step aside for the checked build. What torch and Python leak is not looked at. Tests of how
@@ -79,6 +82,9 @@ bench-linear: $(VENV)/.run $(VENV)/.dev ## time against steps, up to a million o
 
 bench-stream: $(VENV)/.run $(VENV)/.dev ## time a stream's steps against torch's, and ten million of them each by itself
 	$(BIN)/python benchmarks/stream.py
+
+bench-estimator: $(VENV)/.run $(VENV)/.dev ## how well the estimator learns scikit-learn's small data, over 20 seeds
+	$(BIN)/python benchmarks/estimator.py
 
 bench-export: $(VENV)/.run $(VENV)/.dev ## time exported files in ONNX Runtime, and what 8 bits lose
 	$(BIN)/python benchmarks/export.py
