@@ -12,6 +12,7 @@ from unrolled.learn import loop, train
 from unrolled.learn.duration import AUTO, resolve
 from unrolled.learn.loop import FitSettings, History
 from unrolled.learn.settings import TrainSettings, read_settings
+from unrolled.model import Network
 
 
 @pytest.mark.parametrize(
@@ -41,9 +42,9 @@ def test_a_small_tables_windows_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     """70 rows, of which 44 windows train: one update an epoch."""
     met: list[FitSettings] = []
 
-    def fit(*args: Any, settings: FitSettings, **functions: Any) -> History:
+    def fit(network: Network, settings: FitSettings, **functions: Any) -> History:
         met.append(settings)
-        return loop.fit(*args, settings=replace(settings, epochs=1), **functions)
+        return loop.fit(network, settings=replace(settings, epochs=1), **functions)
 
     monkeypatch.setattr(train, "fit", fit)
     train.train_table(wave_frame(70), quick(epochs="auto"))

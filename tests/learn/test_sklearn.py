@@ -58,7 +58,7 @@ def test_the_check_of_learning_on_other_seeds(
 
 def test_the_checks_meet_the_seed_that_they_are_given(first_seed: Callable[[int], None]) -> None:
     first_seed(7)
-    met: list[int] = []
+    met: list[object] = []
 
     class Seen(SequenceRegressor):
         def fit(self, X: object, y: object) -> "Seen":
