@@ -17,7 +17,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas sanitize fuzz programs clang race lint site bench bench-linear bench-stream bench-convert bench-export stills results clean
+.PHONY: help demo test test-isas test-sklearn sanitize fuzz programs clang race lint site bench bench-linear bench-stream bench-convert bench-export bench-estimator stills results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ ISA_TESTS := $(addprefix tests/scan/test_,native.py native_properties.py gradche
 test-isas: $(VENV)/.run $(VENV)/.dev ## the core's tests on this machine's other instruction sets
 	for isa in $$($(BIN)/python -c 'import unrolled._core as c; print(*c.isas()[:-1])'); do \
 	  UNROLLED_ISA=$$isa $(BIN)/python -m pytest -q -n auto $(ISA_TESTS) -k "not reference-" || exit 1; done
+
+test-sklearn: $(VENV)/.run $(VENV)/.dev ## scikit-learn's checks of the estimator over ten seeds (an hour of one core)
+	UNROLLED_TEST_SKLEARN_SEEDS=10 $(BIN)/python -m pytest -n auto tests/learn/test_sklearn.py
 
 # A build of the core beside the installed one, in a folder of its own with a copy of the package:
 # $(call build_core,the folder,the options). To use it our editable install has to step aside.
@@ -127,6 +130,9 @@ bench-linear: $(VENV)/.run $(VENV)/.dev ## time against steps, up to a million o
 
 bench-stream: $(VENV)/.run $(VENV)/.dev ## time a stream's steps against torch's, and ten million of them each by itself
 	$(BIN)/python benchmarks/stream.py
+
+bench-estimator: $(VENV)/.run $(VENV)/.dev ## how well the estimator learns scikit-learn's small data, over 20 seeds
+	$(BIN)/python benchmarks/estimator.py
 
 bench-export: $(VENV)/.run $(VENV)/.dev ## time exported files in ONNX Runtime, and what 8 bits lose
 	$(BIN)/python benchmarks/export.py

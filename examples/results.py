@@ -126,7 +126,7 @@ def main() -> None:
         "train, the next 15 % stop the training, the last 15 % give the scores. Settings are the "
         "defaults but for what the commands say; the options were chosen while looking at these "
         "tables, so that the figures show what the tool does, not what it would do on a table "
-        "nobody has seen.\n\n"
+        "nobody has seen. Seconds are by the clock, of a machine that may have had other work.\n\n"
     )
     (ROOT / "docs" / "results.md").write_text(head + "\n".join(section(case) for case in CASES))
 

@@ -4,7 +4,6 @@ import pickle
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -14,42 +13,14 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from support_estimator import INPUTS, LENGTHS, N, T, forms_of_x, quick, ragged
 from unrolled import SequenceRegressor
 from unrolled.learn import estimator as estimator_module
-
-N, T, INPUTS = 12, 5, 2
-LENGTHS = [3, 5, 1, 4, 5, 2, 3, 5, 4, 2, 1, 3]
-
-
-def quick(**changes):
-    return SequenceRegressor(**{"hidden_size": 3, "epochs": 2, "random_state": 0, **changes})
 
 
 @pytest.fixture
 def rng(seed):
     return np.random.default_rng(seed)
-
-
-def ragged(rng, *, inputs=INPUTS, flat=False):
-    rows = [rng.normal(size=(length, inputs)) for length in LENGTHS]
-    return [row[:, 0] for row in rows] if flat else rows
-
-
-def forms_of_x(rng):
-    cube = rng.normal(size=(N, T, INPUTS))
-    return {
-        "cube": cube,
-        "cube as lists": cube.tolist(),
-        "matrix": cube[:, :, 0],
-        "matrix as lists": cube[:, :, 0].tolist(),
-        "frame": pd.DataFrame(cube[:, :, 0], columns=[f"t{step}" for step in range(T)]),
-        "ragged": ragged(rng),
-        "ragged tuple": tuple(ragged(rng)),
-        "ragged as lists": [row.tolist() for row in ragged(rng)],
-        "ragged of one input": ragged(rng, flat=True),
-        "ragged object array": np.array([*ragged(rng), None], dtype=object)[:-1],
-        "list of frames": [pd.DataFrame(row) for row in ragged(rng)],
-    }
 
 
 FORMS = sorted(forms_of_x(np.random.default_rng(0)))
@@ -259,60 +230,64 @@ def test_nothing_is_said_where_all_is_well(rng):
         quick(num_layers=2, dropout=0.1).fit(rng.normal(size=(N, T)), rng.normal(size=N))
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"cell": "lstmm"}, "cell should be one of rnn, lstm, gru, got 'lstmm'"),
-        ({"target": "steps"}, "target should be one of auto, step, sequence, got 'steps'"),
-        ({"hidden_size": 0}, "hidden_size should be a whole number of at least 1, got 0"),
-        ({"hidden_size": 2.5}, "hidden_size should be a whole number"),
-        ({"num_layers": 0}, "num_layers"),
-        ({"epochs": 0}, "epochs"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"patience": 0}, "patience"),
-        ({"learning_rate": 0.0}, "learning_rate should be in"),
-        ({"learning_rate": float("inf")}, "learning_rate should be in"),
-        ({"clip": 0.0}, "clip should be above 0 or None, got 0.0"),
-        ({"dropout": 1.0}, "dropout should be in"),
-        ({"validation_fraction": 1.0}, "validation_fraction should be in"),
-    ],
-)
-def test_a_wrong_parameter_is_named(rng, changes, message):
-    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
-        quick(**changes).fit(rng.normal(size=(N, T)), rng.normal(size=N))
+@pytest.mark.parametrize("form", ["cube", "ragged of one input"])
+def test_after_sequences_of_one_input_a_matrix_has_any_number_of_steps(rng, form):
+    x = forms_of_x(rng)[form]
+    x = x[:, :, :1] if form == "cube" else x
+    model = quick(target="sequence").fit(x, rng.normal(size=N))
+    longer = rng.normal(size=(3, T + 2))
+    np.testing.assert_array_equal(model.predict(longer), model.predict(longer[:, :, np.newaxis]))
 
 
-def x_with(value):
-    x = np.zeros((N, T, INPUTS))
-    x[3, 2, 1] = value
-    return x
+def test_names_of_an_earlier_fit_are_forgotten(rng):
+    forms, y = forms_of_x(rng), rng.normal(size=N)
+    model = quick(target="sequence").fit(forms["frame"], y)
+    assert list(model.feature_names_in_) == [f"t{step}" for step in range(T)]
+    assert not hasattr(model.fit(forms["cube"], y), "feature_names_in_")
 
 
-@pytest.mark.parametrize(
-    ("x", "y", "message"),
-    [
-        (x_with(np.nan), np.zeros(N), "X contains NaN"),
-        (x_with(np.inf), np.zeros(N), "X contains infinity"),
-        (list(x_with(np.nan)), np.zeros(N), "X contains NaN"),
-        (x_with(0.0), np.full(N, np.nan), "y contains NaN"),
-        (x_with(0.0), np.zeros(N - 1), "inconsistent numbers of samples"),
-        (x_with(0.0), np.zeros((N, T + 1, 1)), r"y should be \(n,\)"),
-        (x_with(0.0), None, "y is None"),
-        (np.zeros(N), np.zeros(N), "Expected 2D array"),
-        ([np.zeros((2, 1)), np.zeros((3, 2))], np.zeros(2), "the same inputs, got"),
-        ([np.zeros((2, 1)), np.zeros((0, 1))], np.zeros(2), "sequence 1 of X has no step"),
-        ([np.zeros((2, 1)), np.zeros((3, 1))], [np.zeros(2), np.zeros(2)], "sequence 1 has 3 st"),
-        ([np.zeros((2, 1)), np.zeros((3, 1))], [np.zeros(2)], "inconsistent numbers of samples"),
-    ],
-)
-def test_data_that_fit_nothing_are_refused_with_what_was_expected(x, y, message):
-    with pytest.raises(ValueError, match=message):
-        quick().fit(x, y)
+def test_parameters_may_be_numpys_as_a_search_gives_them(rng):
+    model = quick(
+        cell=np.str_("gru"), hidden_size=np.int64(3), num_layers=np.int32(2), epochs=np.int64(2),
+        patience=np.int64(1), batch_size=np.int64(5), dropout=np.float32(0.1),
+        learning_rate=np.float32(0.01), clip=np.float64(1.0), bidirectional=np.bool_(True),
+    )  # fmt: skip
+    assert model.fit(rng.normal(size=(N, T)), rng.normal(size=N)).n_iter_ <= 2
 
 
-@pytest.mark.parametrize("form", ["cube", "ragged"])
-def test_other_inputs_than_in_fit_are_refused(rng, form):
-    model = quick(target="sequence").fit(forms_of_x(rng)[form], rng.normal(size=N))
-    wrong = [np.zeros((2, 3)), np.zeros((4, 3))] if form == "ragged" else np.zeros((2, T, 3))
-    with pytest.raises(ValueError, match="X has 3 features, but SequenceRegressor is expecting 2"):
-        model.predict(wrong)
+@pytest.fixture
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("double_by_default")
+def test_torchs_default_type_does_not_matter(rng):
+    x, y = rng.normal(size=(N, T)), rng.normal(size=N)
+    assert np.isfinite(quick().fit(x, y).predict(x)).all()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_trains_where_the_caller_takes_no_gradients(rng, mode):
+    x, y = rng.normal(size=(N, T)), rng.normal(size=N)
+    expected = quick().fit(x, y).predict(x)
+    with mode():
+        model = quick().fit(x, y)
+    np.testing.assert_array_equal(model.predict(x), expected)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("form", ["cube", "matrix", "ragged"])
+@pytest.mark.parametrize("target", ["step", "sequence"])
+def test_a_rows_prediction_does_not_depend_on_its_batch(rng, cell, form, target):
+    x = forms_of_x(rng)[form]
+    y = [rng.normal(size=len(row)) for row in x] if target == "step" else rng.normal(size=N)
+    model = quick(cell=cell, target=target, hidden_size=33).fit(
+        x, y if form == "ragged" else np.array(y)
+    )
+    together = model.predict(x)
+    for size in (1, 2, 3, 5, 7):
+        apart = [row for at in range(0, N, size) for row in model.predict(x[at : at + size])]
+        for mine, whole in zip(apart, together, strict=True):
+            np.testing.assert_allclose(mine, whole, rtol=1e-9, atol=1e-9)

@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from unrolled.model import Network, NetworkConfig
+from unrolled.model.network import ReadOut
 
 CELLS = pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 LAYERS = pytest.mark.parametrize("num_layers", [1, 2])
@@ -110,3 +111,27 @@ def test_a_config_that_no_network_can_have_is_refused(wrong):
     right = {"cell": "rnn", "input_size": 1, "hidden_size": 2, "output_size": 1}
     with pytest.raises(ValueError, match=next(iter(wrong))):
         NetworkConfig(**{**right, **wrong})
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("hidden_size", [3, 32, 100, 512])
+def test_what_is_read_out_of_a_row_does_not_depend_on_the_rows_beside_it(
+    hidden_size: int, outputs: int
+) -> None:
+    read_out = ReadOut(hidden_size, outputs).eval()
+    states = torch.randn(40, hidden_size)
+    together = read_out(states)
+    for rows in (1, 2, 3, 5, 8, 17, 33):
+        apart = torch.cat([read_out(some) for some in states.split(rows)])
+        torch.testing.assert_close(apart, together, rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_read_out_is_a_linear_layer_in_both_modes(dtype: torch.dtype) -> None:
+    read_out = ReadOut(8, 3).to(dtype)
+    states = torch.randn(5, 8, dtype=dtype)
+    expected = torch.nn.functional.linear(states, read_out.weight, read_out.bias)
+    for mode in (True, False):
+        result = read_out.train(mode)(states)
+        assert result.dtype == dtype
+        torch.testing.assert_close(result, expected)

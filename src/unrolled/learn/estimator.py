@@ -111,7 +111,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         target: TargetChoice = "auto",
         epochs: Limit = AUTO,
         patience: Limit | None = AUTO,
-        validation_fraction: float = 0.15,
+        validation_fraction: float = 0.2,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
         clip: float | None = 1.0,

@@ -20,14 +20,14 @@ class Allowed:
     others: tuple[str | None, ...] = ()
 
     def check(self, name: str, value: Any) -> None:
-        """That ``value`` is allowed.
+        """Raises unless ``value`` is allowed.
 
         Raises:
             ValueError: it is not.
         """
         is_other = (value is None or isinstance(value, str)) and value in self.others
         if not is_other and not self.test(value):
-            expected = " or ".join([self.words, *(repr(other) for other in self.others)])
+            expected = ", or ".join([self.words, *(repr(other) for other in self.others)])
             raise ValueError(f"{name} should be {expected}, got {value!r}")
 
 
@@ -60,10 +60,10 @@ def yes_or_no() -> Allowed:
 
 
 def check_parameters(parameters: Mapping[str, Any], allowed: Mapping[str, Allowed]) -> None:
-    """That each is what is allowed.
+    """Raises unless each parameter is allowed.
 
     Raises:
-        ValueError: one of the parameters is not what ``allowed`` says of it.
+        ValueError: one of them is not what ``allowed`` says of it.
     """
     for name, rule in allowed.items():
         rule.check(name, parameters[name])
@@ -74,4 +74,4 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return not isinstance(value, bool) and isinstance(value, Real)
