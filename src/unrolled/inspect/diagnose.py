@@ -126,7 +126,8 @@ class _Runs:
     def gradient_by_lag(self, name: str, ends: int) -> Tensor:
         """g(k), see :class:`Diagnosis`."""
         mean = lags.MeanByLag(self.steps)
-        for share in torch.linspace(0.5, 1, ends).tolist() if ends > 1 else [1.0]:
+        shares = torch.linspace(0.5, 1, ends, device="cpu").tolist() if ends > 1 else [1.0]
+        for share in shares:
             lengths = self._lengths(share)
             inputs, given = self._cut(lengths)
 
@@ -149,8 +150,9 @@ class _Runs:
         y = y.reshape(len(y), -1)
         probes = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
         if len(probes) > MOST_OUTPUTS:
-            generator = torch.Generator().manual_seed(0)
-            signs = torch.randint(0, 2, (MOST_OUTPUTS, y.shape[1]), generator=generator) * 2 - 1
+            generator = torch.Generator("cpu").manual_seed(0)
+            shape = (MOST_OUTPUTS, y.shape[1])
+            signs = torch.randint(0, 2, shape, generator=generator, device="cpu") * 2 - 1
             probes = signs.to(y) / MOST_OUTPUTS**0.5
         squares = torch.zeros_like(x)
         for probe in probes:
@@ -163,7 +165,9 @@ class _Runs:
 
     def _lengths(self, share: float) -> Tensor:
         """How many steps of each row come before an end, of those that there are."""
-        whole = torch.full((self.batch,), self.steps) if self.lengths is None else self.lengths
+        whole = self.lengths
+        if whole is None:
+            whole = torch.full((self.batch,), self.steps, device="cpu")
         return (whole * share).ceil().long()
 
     def _cut(self, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -195,7 +199,9 @@ class _Runs:
         if self.inputs.dim() == 2:
             return target[lengths - 1]
         by_step = target.transpose(0, 1) if self.time else target
-        return by_step[(lengths - 1).clamp(min=0), torch.arange(self.batch)][lengths > 0]
+        return by_step[(lengths - 1).clamp(min=0), torch.arange(self.batch, device="cpu")][
+            lengths > 0
+        ]
 
 
 def _lyapunov(

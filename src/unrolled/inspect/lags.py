@@ -38,7 +38,7 @@ def fitted_decay(g: Tensor) -> Decay:
     The first lag is not looked at: the step of the loss reads the state by another way (for an
     LSTM the cell state is not in it) than the steps between.
     """
-    lags = torch.arange(len(g), dtype=torch.float64)
+    lags = torch.arange(len(g), dtype=torch.float64, device="cpu")
     use = (g > g.max() * 1e-30) & (lags > 0) & g.isfinite()
     if int(use.sum()) < 2:
         return Decay(rate=0.0, time_scale=0.0, r2=1.0)
@@ -88,8 +88,8 @@ class MeanByLag:
     """
 
     def __init__(self, steps: int) -> None:
-        self.sums = torch.zeros(steps, dtype=torch.float64)
-        self.sums_before = torch.zeros(steps, dtype=torch.float64)
+        self.sums = torch.zeros(steps, dtype=torch.float64, device="cpu")
+        self.sums_before = torch.zeros(steps, dtype=torch.float64, device="cpu")
         self.rows = 0
 
     def add(self, values: Tensor, lengths: Tensor) -> None:

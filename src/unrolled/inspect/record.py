@@ -152,7 +152,7 @@ def last_outputs(
     steps = first if not batch_first else first.transpose(0, 1)
     if lengths is None:
         return steps[-1]
-    ends = torch.as_tensor(lengths).to(steps.device).long() - 1
+    ends = torch.as_tensor(lengths, device=steps.device).long() - 1
     rows = torch.arange(steps.shape[1], device=steps.device)
     return steps[ends.clamp(min=0), rows][ends >= 0]
 

@@ -216,7 +216,7 @@ class Trace(Summarised):
             columns = {
                 "sequence": sequence.repeat_interleave(units).cpu().numpy(),
                 "step": step.repeat_interleave(units).cpu().numpy(),
-                "unit": torch.arange(units).repeat(len(step)).numpy(),
+                "unit": list(range(units)) * len(step),
                 "value": column(value),
             }
             frame = polars.DataFrame(columns).select(

@@ -12,7 +12,8 @@ import torch
 def reproducible(seed: int, threads: int | None = None) -> Iterator[torch.Generator]:
     """The block draws its random numbers from ``seed`` and leaves the caller's as they were.
 
-    Gradients are taken in it even where the caller does without.
+    Gradients are taken in it even where the caller does without, and tensors are made on the CPU
+    wherever the caller has them made.
 
     Yields a generator of its own, for the order of batches. ``threads`` is how many torch uses in
     the block; None leaves them.
@@ -22,6 +23,7 @@ def reproducible(seed: int, threads: int | None = None) -> Iterator[torch.Genera
         torch.random.fork_rng(devices=[]),
         torch.inference_mode(False),
         torch.enable_grad(),
+        torch.device("cpu"),
     ):
         torch.manual_seed(seed)
         if threads is not None:

@@ -120,7 +120,7 @@ def check_complete(
 
 def gather(values: Tensor, ends: Tensor, window: int) -> Tensor:
     """The windows of ``values`` [N, F] that end in the rows ``ends`` [B]: [B, W, F], one call."""
-    return values[ends.unsqueeze(1) + torch.arange(1 - window, 1)]
+    return values[ends.unsqueeze(1) + torch.arange(1 - window, 1, device=ends.device)]
 
 
 def _fill(inputs: Array, span: Span) -> list[Span]:

@@ -150,7 +150,8 @@ def checked_lengths(lengths: Lengths, *, batch: int, steps: int) -> Tensor:
         ValueError: there is not one for each row, or one is below 0 or above the steps.
     """
     try:
-        given = torch.as_tensor(lengths)
+        # Not on torch's default device, if one is set: they are read here.
+        given = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths, device="cpu")
     except (RuntimeError, TypeError, ValueError) as error:
         raise TypeError(
             f"lengths should be integers in a list or a tensor, got {lengths!r}"

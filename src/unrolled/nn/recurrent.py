@@ -120,6 +120,7 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
             self.bidirectional,
             self.proj_size > 0,
             self.dropout if self.training else 0.0,
+            self.training,
             self.recompute_every,
         )
         # By name, so that weights which are computed (parametrizations) or swapped
@@ -252,10 +253,11 @@ def _make_spec(
     bidirectional: bool,
     projected: bool,
     dropout: float,
+    training: bool,
     recompute_every: int | None,
 ) -> Spec:
     every = checked_recompute_every(recompute_every)
-    return Spec(CELLS[mode], num_layers, bias, bidirectional, projected, dropout, every)
+    return Spec(CELLS[mode], num_layers, bias, bidirectional, projected, dropout, training, every)
 
 
 _spec = lru_cache(maxsize=1024, typed=True)(_make_spec)
@@ -266,6 +268,9 @@ def _batch_first(output: Tensor) -> Tensor:
     """The output [T, B, F] as [B, T, F]: as torch has it no view, which could not be detached."""
     if torch.compiler.is_compiling() or fitting.is_transformed() or output._is_view():
         return output.transpose(0, 1)
+    made_by = output.grad_fn
+    if made_by is not None and made_by.name() != "CloneBackward0":
+        return output.transpose(0, 1)  # cuDNN's node, say, keeps it, and counts every change
     return output.transpose_(0, 1)
 
 

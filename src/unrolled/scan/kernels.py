@@ -33,8 +33,7 @@ def run(
     """The whole pass; see :func:`unrolled.scan.engine.run`."""
     kernel = KERNELS[spec.cell.name]
     initial = spec.zeros(sequences, flat) if initial is None else initial
-    training = spec.dropout > 0
-    options = (flat, spec.bias, spec.num_layers, spec.dropout, training, spec.bidirectional)
+    options = (flat, spec.bias, spec.num_layers, spec.dropout, spec.training, spec.bidirectional)
     if sequences.batch_sizes is None:
         output, *last = kernel(sequences.data, _hx(initial), *options, False)
         return output, tuple(last)

@@ -109,7 +109,15 @@ def _made_spec(
     cell: str, numbers: tuple[int, float, int], bias: bool, bidirectional: bool, projected: bool
 ) -> Spec:
     num_layers, dropout, every = numbers
-    return Spec(CELLS[cell], num_layers, bias, bidirectional, projected, dropout, every or None)
+    return Spec(
+        CELLS[cell],
+        num_layers,
+        bias,
+        bidirectional,
+        projected,
+        dropout,
+        recompute_every=every or None,
+    )
 
 
 @torch.library.custom_op("unrolled::scan", mutates_args=(), device_types="cpu")

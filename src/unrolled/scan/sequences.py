@@ -62,7 +62,9 @@ class Ragged:
         """``data`` [N, F] as a padded batch [T, B, F] or [B, T, F], zero past each length."""
         rows, columns = self.padded_shape
         flat = data.new_zeros(rows * columns, data.shape[-1]).index_copy(0, self.steps, data)
-        return flat.view(rows, columns, data.shape[-1])
+        # Nobody has the flat one, and what is no view may be detached in place.
+        padded: Tensor = torch.ops.aten._unsafe_view(flat, (rows, columns, data.shape[-1]))
+        return padded
 
 
 def ragged(padded: Tensor, lengths: Tensor, *, batch_first: bool) -> Ragged:
@@ -74,7 +76,7 @@ def ragged(padded: Tensor, lengths: Tensor, *, batch_first: bool) -> Ragged:
     rows, columns = padded.shape[:2]
     time = columns if batch_first else rows
     ordered, order = torch.sort(lengths, descending=True, stable=True)
-    active = torch.arange(time).unsqueeze(1) < ordered.unsqueeze(0)
+    active = torch.arange(time, device="cpu").unsqueeze(1) < ordered.unsqueeze(0)
     step, rank = active.nonzero(as_tuple=True)
     row = order[rank]
     places = row * columns + step if batch_first else step * columns + row

@@ -57,7 +57,8 @@ class Weights(NamedTuple):
 class Spec:
     """One recurrent pass: ``num_layers`` layers of ``cell`` in one or two directions.
 
-    ``dropout`` is the probability in force between the layers (0 outside training). With
+    ``dropout`` is the probability in force between the layers (0 outside training), and
+    ``training`` the module's mode, by which cuDNN keeps what its backward pass reads. With
     ``recompute_every`` the compiled core keeps for the backward pass only the states at every so
     many steps and repeats what lies between; the results are the same.
     """
@@ -68,6 +69,7 @@ class Spec:
     bidirectional: bool = False
     projected: bool = False
     dropout: float = 0.0
+    training: bool = False
     recompute_every: int | None = None
 
     @property
