@@ -62,19 +62,9 @@ def test_training_on_a_table_and_running_it() -> None:
 
 def test_a_run_is_loaded_where_it_runs(tmp_path: Path) -> None:
     pl.DataFrame({"x": np.sin(np.arange(200) / 9)}).write_csv(tmp_path / "t.csv")
-    flags = [
-        "--input",
-        "x",
-        "--target",
-        "x",
-        "--ahead",
-        "1",
-        "--epochs",
-        "1",
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    assert run("train", tmp_path / "t.csv", *flags).code == 0
+    flags = ["--input", "x", "--target", "x", "--ahead", "1", "--window", "8", "--epochs", "1"]
+    outcome = run("train", tmp_path / "t.csv", *flags, "--out", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
     weights = unrolled.load_run(tmp_path / "run").network.parameters()
     assert {weight.device.type for weight in weights} == {"cpu"}
 

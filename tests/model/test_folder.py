@@ -236,6 +236,7 @@ def test_a_network_too_large_for_the_memory_is_refused_before_it_is_built(folder
         ),
         (lambda t: t["network.readout.bias"].fill_(torch.nan), "is not finite"),
         (lambda t: t["scaler.input.scale"].fill_(torch.inf), "is not finite"),
+        (lambda t: t["scaler.target.scale"].zero_(), "scaler.target.scale has a zero"),
     ],
 )
 def test_a_tensor_that_is_not_as_described_is_named(folder, change, fault):

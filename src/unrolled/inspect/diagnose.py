@@ -144,7 +144,8 @@ class _Runs:
             return None
         x = self.inputs.detach().clone().requires_grad_()
         lengths = self._lengths(1.0)
-        with torch.enable_grad():
+        # cuDNN differentiates a model in training only.
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             output = self._call(x, self.lengths)
             y = last_outputs(output, (x,), self.lengths, batch_first=self.batch_first)
         y = y.reshape(len(y), -1)

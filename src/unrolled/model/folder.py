@@ -174,12 +174,16 @@ def _load(folder: Path) -> Run:
             f"{folder / WEIGHTS}: cut short or damaged ({error}). Restore the file, or train again"
         ) from error
     for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
+        fault = None if tensor.isfinite().all() else "is not finite"
+        if name.startswith("scaler.") and name.endswith(".scale") and not tensor.all():
+            fault = "has a zero"
+        if fault:
             raise InputError(
-                f"{folder / WEIGHTS}: does not hold what {CONFIG} describes: {name} is not finite. "
+                f"{folder / WEIGHTS}: does not hold what {CONFIG} describes: {name} {fault}. "
                 "Restore the whole folder, or train again"
             )
-    network = Network(config.network)
+    with torch.device("cpu"):  # where tables are, wherever the caller has tensors made
+        network = Network(config.network).float()
     network.load_state_dict({name: tensors[f"network.{name}"] for name in network.state_dict()})
     scalers = [
         Scaler(tensors[f"scaler.{name}.mean"].numpy(), tensors[f"scaler.{name}.scale"].numpy())
