@@ -182,11 +182,11 @@ def test_a_state_elsewhere_is_refused_in_torchs_words(device: str, kind: Kind) -
 @every_device
 @every_kind
 def test_there_and_back_it_computes_what_it_did(device: str, kind: Kind) -> None:
-    ours, _ = kind.pair()
-    x = random_input(ours)
+    ours, _ = kind.pair(dtype=torch.float64)
+    x = random_input(ours, dtype=torch.float64)
     before = ours(x)
     there = ours.to(device)(x.to(device))
-    assert_close([result.cpu() for result in tensors(there)], before)
+    assert_close([result.cpu() for result in tensors(there)], before, 1e-12)
     assert_close(ours.to("cpu")(x), before, tolerance=0.0)
 
 
@@ -213,6 +213,15 @@ def test_what_is_recorded_is_what_the_cpu_records(device: str, kind: Kind) -> No
     for layer, of in itertools.product(range(2), ("value", "gradient", "carried")):
         read = {"gate": "hidden", "layer": layer, "kind": of}
         assert_close(found.get(**read).cpu(), expected.get(**read), 1e-12)
+
+
+@every_device
+@every_kind
+def test_transforms_go_by_the_equations(device: str, kind: Kind) -> None:
+    ours, _ = kind.pair(device=device, dtype=torch.float64)
+    xs = torch.stack([random_input(ours, device=device, dtype=torch.float64) for _ in range(3)])
+    found = torch.func.vmap(lambda x: ours(x)[0])(xs)
+    assert_close(found, torch.stack([ours(x)[0] for x in xs]), 1e-12)
 
 
 @every_device

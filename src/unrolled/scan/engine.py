@@ -129,7 +129,7 @@ def _by_itself(data: Tensor, others: Sequence[Tensor]) -> tuple[str, str | None]
 
 def _not_ours(data: Tensor) -> str | None:
     """Why the pass is better left to torch's kernels, or None where it is not."""
-    if not data.is_cpu:
+    if not data.is_cpu and not fitting.is_transformed():  # for whose transforms they have no rule
         return f"on {data.device.type} torch has kernels of its own"
     if torch.is_autocast_enabled("cpu"):
         # Rounding every step to bfloat16 would lose the state that torch's kernels keep.
