@@ -202,38 +202,47 @@ def _weights(choices: Choices, module: nn.RNNBase) -> dict[str, Tensor]:
             weight.requires_grad_(False)
         if what == "view":
             shape = tuple(size + choices.wrongly(0, -1, 1) for size in weight.shape)
-            replaced[name] = _tensor(choices, shape, module)
+            # Small, so that no network is chaotic, of which every rounding makes another.
+            replaced[name] = _tensor(choices, shape, module, 0.5 / max(1, *shape))
     return replaced
 
 
-def _tensor(choices: Choices, shape: tuple[int, ...], module: nn.RNNBase) -> Tensor:
+def _tensor(
+    choices: Choices, shape: tuple[int, ...], module: nn.RNNBase, scale: float = 0.5
+) -> Tensor:
     """Random numbers of this shape, in memory in any way, of which gradients may be wanted."""
     dtype: torch.dtype = module.weight_ih_l0.dtype  # type: ignore[assignment]
     other = torch.float32 if dtype == torch.float64 else torch.float64
-    data = _laid_out(choices, shape, choices.wrongly(dtype, other, torch.int64, torch.float16))
+    dtype = choices.wrongly(dtype, other, torch.int64, torch.float16)
+    data = _laid_out(choices, shape, dtype, scale)
     if choices.of(False, True) and data.is_floating_point():
         data.requires_grad_()
     return data
 
 
-def _laid_out(choices: Choices, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+def _laid_out(
+    choices: Choices, shape: Sequence[int], dtype: torch.dtype, scale: float = 0.5
+) -> Tensor:
     how = choices.of("dense", "dense", "transposed", "gaps", "expanded", "overlapping", "end")
     if how == "transposed":
-        return _numbers(shape[::-1], dtype).permute(*range(len(shape) - 1, -1, -1))
+        return _numbers(shape[::-1], dtype, scale).permute(*range(len(shape) - 1, -1, -1))
     if how == "gaps":
-        return _numbers([2 * size for size in shape], dtype)[(slice(1, None, 2),) * len(shape)]
+        return _numbers([2 * size for size in shape], dtype, scale)[
+            (slice(1, None, 2),) * len(shape)
+        ]
     if how == "expanded":
-        return _numbers([1, *shape[1:]], dtype).expand(*shape)
+        return _numbers([1, *shape[1:]], dtype, scale).expand(*shape)
     if how == "overlapping":
-        return _numbers([sum(shape) + 1], dtype).as_strided(tuple(shape), (1,) * len(shape))
+        return _numbers([sum(shape) + 1], dtype, scale).as_strided(tuple(shape), (1,) * len(shape))
     if how == "end":  # nothing comes after it in memory
         count = int(torch.tensor(shape).prod())
-        return _numbers([count + 3], dtype)[3:].view(*shape)
-    return _numbers(shape, dtype)
+        return _numbers([count + 3], dtype, scale)[3:].view(*shape)
+    return _numbers(shape, dtype, scale)
 
 
-def _numbers(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    return (torch.randn([max(0, size) for size in shape], dtype=torch.float64) / 2).to(dtype)
+def _numbers(shape: Sequence[int], dtype: torch.dtype, scale: float) -> Tensor:
+    numbers = torch.randn([max(0, size) for size in shape], dtype=torch.float64)
+    return (scale * numbers).to(dtype)
 
 
 # --- What is done to it.
