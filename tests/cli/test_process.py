@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,6 +27,17 @@ def modules_after(code: str) -> set[str]:
 
 
 HEAVY = {"torch", "sklearn", "matplotlib", "polars", "numpy", "rich.progress"}
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_with_nobody_to_tell_it_the_exit_code_does(tmp_path, closed):
+    """Python has None for a stream that is closed, and prints what goes to None on stdout."""
+    command = shlex.join(program("train", "none.csv", "--input", "x", "--target", "y"))
+    done = subprocess.run(
+        ["sh", "-c", f"{command} {closed}"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == (0 if "2>" in closed else 1)
 
 
 @pytest.mark.parametrize("args", ["--help", "--version", "train --help", "predict --help"])

@@ -194,6 +194,20 @@ def test_a_full_disk_leaves_the_state_that_was_saved(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "s"]
 
 
+def test_two_streams_that_run_are_not_saved_to_one_file(start, folder, tmp_path, expected):
+    first = start(folder, "--state", tmp_path / "state")
+    np.testing.assert_array_equal(ask(first, X[0]), expected[0])
+    second = run("stream", folder, "--state", tmp_path / "state")
+    assert (second.code, second.out) == (2, "")
+    assert second.err == (
+        f"unrolled: error: {tmp_path / 'state'}: another stream that runs is saved there. "
+        "Name another file with --state\n"
+    )
+    first.stdin.close()
+    assert first.wait(30) == 0
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name != "run"] == ["state"]
+
+
 def test_the_state_of_another_run_is_refused(folder, tmp_path):
     other = make_run("gru")
     package.Stream(other).save(tmp_path / "s")

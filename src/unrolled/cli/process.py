@@ -65,7 +65,8 @@ def _code_of(app: Callable[..., Any]) -> int:
         sys.argv.append("--help")
     try:
         code = app(standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (BrokenPipeError, OutputGone):
         _forget_output()
         return 1
@@ -103,9 +104,15 @@ def _told_by_others(error: BaseException) -> tuple[str, int] | None:
 
 
 def _complain(message: str, code: int) -> int:
-    with suppress(OSError):
-        print(f"unrolled: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    say(" ".join(message.split()))
     return code
+
+
+def say(words: str) -> None:
+    """A line on stderr, if somebody reads it."""
+    if sys.stderr is not None:  # which print would take for stdout
+        with suppress(OSError):
+            print(f"unrolled: {words}", file=sys.stderr, flush=True)
 
 
 def _help(error: Any) -> str:
@@ -117,6 +124,8 @@ def _help(error: Any) -> str:
 
 def _forget_output() -> None:
     """What is not yet written stays so: Python would try once more when it ends, and complain."""
+    if sys.stdout is None:
+        return
     with suppress(OSError, ValueError):  # no file behind it, in a test
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -13,7 +13,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 import unrolled
+from unrolled.atomic import InUseError, lock
 from unrolled.deploy.plan import Array, Plan, pack
 from unrolled.deploy.unpack import unpack
 from unrolled.errors import InputError, clip
@@ -64,6 +65,25 @@ def check_place(path: Path) -> None:
     """
     with _draft(path, takes_place=False) as draft:
         draft.open("xb").close()
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """In the block ``path`` is this stream's: of two on one file each would lose the other's rows.
+
+    Raises:
+        InputError: another stream that runs is saved there, or nothing can be written there.
+    """
+    check_place(path)
+    place = Path(os.path.realpath(path))
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock(place.with_name(f".{place.name}.unrolled-lock")))
+        except InUseError:
+            raise InputError(
+                f"{path}: another stream that runs is saved there. Name another file with --state"
+            ) from None
+        yield
 
 
 @contextmanager
