@@ -76,6 +76,37 @@ def test_data_that_fit_nothing_are_refused_with_what_was_expected(x, y, message)
         quick().fit(x, y)
 
 
+HUGE = 10**400
+"""Beyond every float."""
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([[HUGE, 1], [0, 1]], [0, 1]),
+        ([[1, 2], [0, 1]], [0, HUGE]),
+        ([np.array([[HUGE]], dtype=object), np.zeros((3, 1))], [0, 1]),
+        ([np.zeros((1, 1)), np.zeros((3, 1))], [np.array([HUGE], dtype=object), np.zeros(3)]),
+    ],
+)
+def test_a_whole_number_beyond_every_float_is_too_large(x, y):
+    with pytest.raises(ValueError, match="holds a whole number too large"):
+        quick().fit(x, y)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"hidden_size": 2**30}, "a network of .* weights, to train it, .* Lower hidden_size"),
+        ({"batch_size": 2**31}, "updates of 10 sequences of 4,096 steps .* Lower batch_size"),
+    ],
+)
+def test_what_no_memory_holds_is_refused_before_it_is_taken(monkeypatch, changes, what):
+    monkeypatch.setattr("unrolled.resources.available_memory", lambda: 10**6)
+    with pytest.raises(ValueError, match=what):
+        quick(**changes).fit(np.zeros((N, 4096)), np.zeros(N))
+
+
 SQUARE = np.zeros((2, INPUTS))
 """As many steps as fit met inputs: scaled by them it would broadcast into something of its own."""
 

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from unrolled.learn.columns import Array
-from unrolled.learn.kinds import check_kind, in_range
+from unrolled.learn.kinds import check_kind, in_range, naming_overflow
 
 Form = Literal["matrix", "cube", "ragged"]
 RAGGED = (
@@ -47,6 +47,7 @@ class Goals:
     columns: bool
 
 
+@naming_overflow("X")
 def read_sequences(estimator: BaseEstimator, X: Any, *, reset: bool) -> Batch:
     """``X`` as a batch; sets or checks what scikit-learn keeps of it (``n_features_in_``).
 
@@ -77,6 +78,7 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, reset: bool) -> Batch:
     return Batch(matrix[:, :, np.newaxis], np.full(len(matrix), matrix.shape[1]), "matrix")
 
 
+@naming_overflow("y")
 def read_goals(y: Any, batch: Batch, target: Literal["auto", "step", "sequence"]) -> Goals:
     """``y`` beside its batch.
 

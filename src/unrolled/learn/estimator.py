@@ -21,6 +21,7 @@ from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
 from unrolled.learn.columns import Array
 from unrolled.learn.duration import AUTO, Limit, resolve
 from unrolled.learn.features import BATCH_AT_ONCE
+from unrolled.learn.footprint import check_fit
 from unrolled.learn.loop import LARGEST_RATE, FitSettings, fit
 from unrolled.learn.parameters import (
     above_zero,
@@ -152,6 +153,9 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         train, held_out = self._split(len(batch.data), random)
         epochs, patience = resolve(self.epochs, self.patience, len(train), self.batch_size)
 
+        config = self._config(batch, goals)
+        parts = [len(train), len(held_out)]
+        check_fit(config, parts, batch.data.shape[1], int(self.batch_size), BATCH_AT_ONCE)
         self.target_ = goals.target
         self._columns, self._form = goals.columns, batch.form
         self.input_scaler_ = Scaler.fit(_real_steps(batch.data[train], batch.lengths[train]))
@@ -159,7 +163,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         with reproducible(int(random.randint(2**31))) as generator:
             data, lengths = self._tensors(batch)
             scaled = torch.from_numpy(self.target_scaler_.transform(goals.data)).float()
-            network = Network(self._config(batch, goals)).float()
+            network = Network(config).float()
             probe = self._probe(data, lengths, scaled, train) if self.watch else None
             self.watch_: list[Record] = []
             with watching(network, probe, self.watch_every, self.watch_.append) as see:

@@ -33,16 +33,43 @@ def check_training(
         InputError: it does not fit; names the flags.
     """
     check_weights(config, "--hidden-size or --num-layers")
-    weights = SINGLE * COPIES * config.count_weights()
-    steps = window * min(batch, windows[0])
-    update = SINGLE * steps * config.numbers_per_step(keeps=True)
-    scored = window * min(at_once, max(windows))
-    scoring = SINGLE * scored * config.numbers_per_step(keeps=False)
+    batch = min(batch, windows[0])
     check_memory(
-        weights + max(update, scoring),
-        f"updates of {min(batch, windows[0]):,} windows of {window:,} rows",
+        _of_updates(config, window, batch, min(at_once, max(windows))),
+        f"updates of {batch:,} windows of {window:,} rows",
         "Lower --batch-size, --window, --hidden-size or --num-layers",
     )
+
+
+def check_fit(
+    config: NetworkConfig, parts: Sequence[int], steps: int, batch: int, at_once: int
+) -> None:
+    """That a training on arrays fits the memory.
+
+    Args:
+        config: the network.
+        parts: how many sequences train, and how many stop the training.
+        steps: T, of the longest.
+        batch: how many there are in an update, at most.
+        at_once: how many go through the network together outside training, at most.
+
+    Raises:
+        InputError: it does not fit; names the parameters.
+    """
+    check_weights(config, "hidden_size or num_layers")
+    batch = min(batch, parts[0])
+    check_memory(
+        _of_updates(config, steps, batch, min(at_once, max(parts))),
+        f"updates of {batch:,} sequences of {steps:,} steps",
+        "Lower batch_size, hidden_size or num_layers",
+    )
+
+
+def _of_updates(config: NetworkConfig, steps: int, batch: int, scored: int) -> int:
+    """Bytes for the weights, and for a batch in training or what is scored at once."""
+    update = batch * config.numbers_per_step(keeps=True)
+    scoring = scored * config.numbers_per_step(keeps=False)
+    return SINGLE * (COPIES * config.count_weights() + steps * max(update, scoring))
 
 
 def check_ridge(inputs: int, windows: int, window: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import narwhals as nw
@@ -65,6 +67,22 @@ def in_range(values: Array, name: str) -> Array:
             f"ends at {LARGEST:.1e}. Change its unit"
         )
     return values
+
+
+@contextmanager
+def naming_overflow(name: str) -> Iterator[None]:
+    """What NumPy says of a whole number beyond every float is said as of others that are too large.
+
+    Raises:
+        ValueError: there was one.
+    """
+    try:
+        yield
+    except OverflowError as error:
+        raise ValueError(
+            f"{name} holds a whole number too large for single precision, which ends at "
+            f"{LARGEST:.1e}. Change its unit"
+        ) from error
 
 
 def _check_dtype(name: str, dtype: Any) -> None:
