@@ -64,7 +64,9 @@ def main() -> int:
 
 def work() -> None:
     torch.set_num_threads(1)
-    gc.set_threshold(20_000)  # a program makes few cycles, and Python looks for them in a tenth of it
+    gc.set_threshold(
+        20_000
+    )  # a program makes few cycles, and Python looks for them in a tenth of it
     known: Counter[str] = Counter()
     for line in sys.stdin:
         begin, end = map(int, line.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from programs.compare import Difference
 from programs.draw import draw
-from programs.findings import Tally, compare, smallest, try_all
+from programs.findings import Finding, Tally, compare, smallest, try_all
 from programs.pool import Pool
 from programs.program import Program, Step
 from programs.vocabulary import nested
@@ -191,6 +192,27 @@ def test_an_exception_is_laid_at_its_step() -> None:
     assert (raised.step, raised.type) == (1, "ZeroDivisionError")
 
 
+@pytest.mark.parametrize("hook", ["y1.retain_grad()", "y1.register_hook(x1.append)"])
+def test_what_a_hook_keeps_of_many_gradients_at_once_is_passed_over(hook: str) -> None:
+    steps = [
+        "x1 = []",
+        "y1 = torch.zeros(2, 3, requires_grad=True).tanh()",
+        hook,
+        "g1 = grad(y1.tanh(), [y1], grad_outputs=torch.ones(4, 2, 3), is_grads_batched=True)",
+    ]
+    assert compare(Program(0, tuple(map(Step, steps)))) == (None, None)
+
+
+def test_a_comparison_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("this can't be compared")
+
+    monkeypatch.setattr("programs.findings.compare", fail)
+    found = list(try_all(range(2), Tally(), Counter()))
+    assert [finding.seed for finding in found] == [0, 1]
+    assert "this can't be compared" in found[0].difference.detail
+
+
 def test_a_script_runs() -> None:
     source = draw(3).script("m1")
     compile(source, "script", "exec")
@@ -198,11 +220,14 @@ def test_a_script_runs() -> None:
 
 WORKER = """
 import json, os, signal, sys
+told = {TOLD}
 for line in sys.stdin:
     begin, end = map(int, line.split())
     for seed in range(begin, end):
         print(json.dumps({"seed": seed}), flush=True)
         if seed == 7:
+            if told:
+                print(json.dumps({"finding": told}), flush=True)
             os.kill(os.getpid(), signal.SIGSEGV)
     tally = {"programs": end - begin, "seconds": 0.0}
     tally |= dict.fromkeys(["raised", "features", "differences"], {})
@@ -210,10 +235,25 @@ for line in sys.stdin:
 """
 
 
+def pool_of_workers_that_die(told: Finding | None = None) -> Pool:
+    """What came of 250 seeds where a worker dies at seed 7, after it has told of this."""
+    worker = WORKER.replace("{TOLD}", repr(told and told.as_json()))
+    pool = Pool(0, 250, [sys.executable, "-c", worker])
+    pool.run(2)
+    return pool
+
+
 def test_a_crash_is_named_by_its_seed_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("programs.pool.IN_A_GROUP", 0)
-    pool = Pool(0, 250, [sys.executable, "-c", WORKER])
-    pool.run(2)
+    pool = pool_of_workers_that_die()
     assert [finding.seed for finding in pool.findings] == [7]
     assert pool.findings[0].difference == Difference("crash (SIGSEGV)", 0, "", "SIGSEGV")
+    assert pool.tally.programs == 250
+
+
+def test_a_crash_while_a_program_is_made_small_is_not_the_programs() -> None:
+    found = Finding(7, "value", Difference("value", 0, "", ""), Program(7, (Step("x1 = 1"),)))
+    pool = pool_of_workers_that_die(found)
+    assert pool.findings == [found]
+    assert pool.tally.differences == {"value": 1}
     assert pool.tally.programs == 250
