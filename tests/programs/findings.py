@@ -99,7 +99,7 @@ def compare(program: Program, ours: Any = unrolled.nn) -> tuple[Difference | Non
     code = program.compiled()
     expected = run(program, torch.nn, code)
     found = difference(run(program, ours, code), expected, program)
-    if found is not None and declared(found, program):
+    if found is not None and declared(found, program, ours):
         found = None
     return found, expected.raised
 
@@ -130,8 +130,8 @@ def try_all(
 ) -> Iterable[Finding]:
     """Runs the programs of these seeds, notes them in the tally, and yields what was found.
 
-    With ``known``, which counts the signatures, only the first few of each, and then made small: the
-    small one has the same seed. A small program may be the end of the process.
+    With ``known``, which counts the signatures, only the first few of each, and then made small;
+    what is made small has the same seed, and may be the end of the process.
     """
     for seed in seeds:
         begin = time.process_time()
