@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from programs.compare import Difference
+import unrolled.nn
+from programs.compare import Difference, difference
 from programs.draw import draw
 from programs.findings import Finding, Tally, compare, smallest, try_all
+from programs.interpret import run
 from programs.pool import Pool
 from programs.program import Program, Step
 from programs.vocabulary import nested
@@ -190,6 +192,50 @@ def test_an_exception_is_laid_at_its_step() -> None:
     assert found is None
     assert raised is not None
     assert (raised.step, raised.type) == (1, "ZeroDivisionError")
+
+
+HOOKED = "with saved_tensors_hooks(lambda t: t.detach(), transposed):\n    "
+MEANT: dict[str, list[tuple[str, str]]] = {
+    "a write that autograd does not see": [
+        ("m1 = nn.GRU(4, 4, dtype=torch.float64)", ""),
+        ("y1, h1 = m1(x1, x2)", ""),
+        ("x2.detach().numpy().fill(0.25)", "change:numpy"),
+        ("g1 = grad(y1.sum(), [*m1.parameters()])", ""),
+    ],
+    "a step under hooks on saved tensors": [
+        ("m1 = nn.RNN(4, 4, dtype=torch.float64)", ""),
+        (f"{HOOKED}y1, h1 = m1(x1, x2)", "context:saved_transposed"),
+        ("with torch.no_grad():\n    m1.weight_hh_l0.mul_(0.9)", "weights:no_grad_mul_"),
+        ("g1 = grad(y1.sum(), [*m1.parameters()], create_graph=True)", ""),
+    ],
+    "a hook that a checkpoint meets later": [
+        ("m1 = nn.GRU(4, 4, num_layers=2, dtype=torch.float64)", ""),
+        ("x1.requires_grad_()", ""),
+        ("y1, h1 = checkpoint(m1, x2, x1, use_reentrant=False)", "form:checkpoint"),
+        ("m1.register_forward_pre_hook(lambda _, given: doubled(given))", "hook:forward_pre"),
+        ("g1 = grad(y1.sum(), [x1], create_graph=True)", ""),
+    ],
+    "a checkpoint that reads its input in another layout": [
+        ("m1 = nn.RNN(4, 4, dtype=torch.float64)", ""),
+        ("y1, h1 = m1(x1, x2)", ""),
+        (
+            f"{HOOKED}y2, h2 = checkpoint(m1, y1, use_reentrant=False)",
+            "context:saved_transposed",
+        ),
+        ("g1 = grad(y2.square().sum(), [*m1.parameters()])", ""),
+    ],
+}
+
+
+@pytest.mark.parametrize("meant", MEANT)
+def test_what_is_meant_hides_nothing_else(meant: str) -> None:
+    begin = ("x1, x2 = [torch.randn(n, 2, 4, dtype=torch.float64) for n in (2, 1)]", "")
+    steps = tuple(Step(source, (feature,)) for source, feature in [begin, *MEANT[meant]])
+    program = Program(0, steps)
+    assert difference(run(program, unrolled.nn), run(program, nn), program) is not None
+    assert compare(program) == (None, None)
+    found, _ = compare(program, mutated(MUTANTS["a gradient"][1]))
+    assert found is not None
 
 
 @pytest.mark.parametrize("hook", ["y1.retain_grad()", "y1.register_hook(x1.append)"])
