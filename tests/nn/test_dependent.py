@@ -161,4 +161,36 @@ def test_a_step_of_an_inner_optimisation_is_differentiated() -> None:
     assert_near(outer(ours), outer(theirs))
 
 
+FLAGS = {"frozen meanwhile": (True, False), "wanted only then": (False, True)}
+
+
+@pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
+@pytest.mark.parametrize("which", ["x", "h", "weight_ih_l0", "weight_hh_l0", "bias_ih_l0"])
+@every_kind
+def test_the_graph_is_that_of_the_forward_pass(
+    kind: Kind, which: str, flags: tuple[bool, bool]
+) -> None:
+    """What is differentiated again was decided then, whatever requires a gradient by now."""
+
+    def second(module: nn.RNNBase) -> list[Tensor | None]:
+        torch.manual_seed(0)
+        states = [torch.randn(shape, dtype=torch.float64) for shape in state_shapes(module)]
+        x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
+        sources = {"x": x, "h": states[0], **dict(module.named_parameters())}
+        for name, source in sources.items():
+            source.requires_grad_(flags[0] or name != which)
+        value = sum(t.square().sum() for t in tensors(module(x, as_hx(states))))
+        sources[which].requires_grad_(flags[1])
+        others = [source for name, source in sources.items() if name != which]
+        first = torch.autograd.grad(value, others, create_graph=True)
+        sources[which].requires_grad_()
+        value = sum(g.square().sum() for g in first)
+        return list(torch.autograd.grad(value, list(sources.values()), allow_unused=True))
+
+    with unrolled.backend("native"):
+        found, expected = map(second, kind.pair(dtype=torch.float64))
+    assert [g is None for g in found] == [g is None for g in expected]
+    assert_near(*[[g for g in gs if g is not None] for gs in (found, expected)])
+
+
 assert HIDDEN >= INPUTS  # the outputs are read as inputs

@@ -141,6 +141,39 @@ def test_what_was_given(kind: Kind, steps: int, target: str, frozen: str) -> Non
     assert_same(*[outcome(lambda m=m: gradients(m)) for m in pair])
 
 
+GIVEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "a constant": lambda t: t.detach().clone(),
+    "a leaf": lambda t: t.detach().clone().requires_grad_(),
+    "computed": lambda t: t * 1,
+}
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+@pytest.mark.parametrize("which", [0, 1, -1], ids=["input", "hidden", "last state"])
+@every_kind
+def test_what_was_given_has_other_data(
+    kind: Kind, which: int, given: Callable[[Tensor], Tensor], order: int
+) -> None:
+    """The pass was over what it was; that is what is differentiated."""
+    pair = kind.pair(dtype=torch.float64)
+    x = random_input(pair[0], dtype=torch.float64, requires_grad=True)
+    hx = random_hx(pair[0], dtype=torch.float64, requires_grad=True)
+
+    def gradients(module: nn.RNNBase) -> list[Tensor]:
+        read = [given(t) for t in (x, *tensors(hx))]
+        results = tensors(module(read[0], tuple(read[1:]) if len(read) > 2 else read[1]))
+        read[which].data = read[which].data * 0.5
+        sources = [*module.parameters(), *[t for t in read if t.requires_grad]]
+        found = [sum((r.square().sum() for r in results), start=x.new_zeros(()))]
+        for _ in range(order):
+            value = sum((f.square().sum() for f in found), start=x.new_zeros(()))
+            found = list(torch.autograd.grad(value, sources, create_graph=order > 1))
+        return found
+
+    assert_same(*[outcome(lambda m=m: gradients(m)) for m in pair])
+
+
 @every_kind
 def test_the_batch_sizes_are_the_callers(kind: Kind) -> None:
     """Changed between forward and backward pass they led past the end of what was kept."""

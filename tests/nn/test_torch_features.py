@@ -84,6 +84,27 @@ def test_no_gradients_in(kind: Kind, mode: Any) -> None:
         assert not ours_out.requires_grad
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(("steps", "batch"), [(1, 3), (4, 1), (4, 3)])
+@every_kind
+def test_training_on_what_an_inference_made(
+    kind: Kind, steps: int, batch: int, *, batch_first: bool
+) -> None:
+    """Autograd does not save it. Torch may have copied a batch-first input, which it does save."""
+    ours, theirs = kind.pair(batch_first=batch_first)
+    with torch.inference_mode():
+        x = torch.randn(*((batch, steps) if batch_first else (steps, batch)), ours.input_size)
+
+    def gradients(module: torch.nn.Module) -> list[torch.Tensor]:
+        loss = module(x)[0].square().sum()
+        return list(torch.autograd.grad(loss, list(module.parameters())))
+
+    if batch_first and steps > 1 and batch > 1:
+        assert_close(gradients(ours), gradients(theirs))
+    else:
+        assert_same_error(lambda: gradients(ours), lambda: gradients(theirs))
+
+
 @every_module
 def test_functional_call_runs_on_the_given_weights(kind: Kind) -> None:
     ours, theirs = kind.pair()

@@ -45,7 +45,7 @@ def difference(ours: Outcome, theirs: Outcome, program: Program) -> Difference |
     Kinds: ``ours raised``, ``theirs raised`` (one did and the other not, or at another step),
     ``raised otherwise`` (another type), ``wording`` (the same type in other words), ``missing``
     (a gradient or a variable that only one has), ``flags`` (requires_grad, is_leaf), ``shape``,
-    ``value``.
+    ``value``. Where the comparison itself failed it is ``not compared``.
     """
     if ours.raised != theirs.raised and (found := _raised(ours.raised, theirs.raised)):
         return found

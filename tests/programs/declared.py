@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -12,14 +14,39 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
 
-from programs.compare import Difference
+import unrolled.nn
+from programs.compare import Difference, difference
 from programs.interpret import run
-from programs.program import Program
+from programs.program import Program, Step
 from programs.vocabulary import nested
 from unrolled.scan import fitting
 
 WEIGHTS_OF_A_CELL = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
-IN_PLACE = "modified by an inplace operation"
+IN_PLACE = re.compile("modified by an inplace operation|has been modified inplace")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A difference, the program that shows it, and the package that is compared with torch's."""
+
+    kind: str
+    step: int
+    detail: str
+    program: Program
+    ours: Any
+
+    def is_gone(self, changed: Callable[[Step], str | None]) -> bool:
+        """Whether nothing differs in the program with steps changed, or left out where it is None.
+
+        The steps left out must define nothing that others read.
+        """
+        pairs = [(step, changed(step)) for step in self.program.steps]
+        steps = tuple(Step(source, step.features) for step, source in pairs if source is not None)
+        if steps == self.program.steps:
+            return False
+        rest = Program(self.program.seed, steps)
+        found = difference(run(rest, self.ours), run(rest, torch.nn), rest)
+        return found is None or declared(found, rest, self.ours)
 
 
 @dataclass(frozen=True)
@@ -27,7 +54,7 @@ class Declared:
     """Why a difference is meant, and which it is."""
 
     reason: str
-    covers: Callable[[Difference, Program], bool]
+    covers: Callable[[Case], bool]
 
 
 # --- Changes that autograd sees.
@@ -55,6 +82,7 @@ def _reading(name: str) -> type[torch.nn.Module]:
             return cls.forward(self, *given)
         names = getattr(self, "_flat_weights_names", WEIGHTS_OF_A_CELL)
         read = [*nested(given), *nested([getattr(self, name) for name in names])]
+        read = [tensor for tensor in read if not tensor.is_inference()]  # they count no versions
 
         def reads(value: Any) -> Any:
             if isinstance(value, Tensor) and value.requires_grad:
@@ -72,58 +100,107 @@ KINDS = ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"]
 READING = SimpleNamespace(**{name: _reading(name) for name in KINDS})
 
 
-def _reads_more(found: Difference, program: Program) -> bool:
+def _reads_more(case: Case) -> bool:
     """Ours refuses what torch's would refuse if their backward pass read all it was given."""
     kinds = ("ours raised", "wording", "raised otherwise")
-    if found.kind not in kinds or IN_PLACE not in found.detail:
+    if case.kind not in kinds or not IN_PLACE.search(case.detail):
         return False
-    raised = run(program, READING).raised
-    return raised is not None and raised.step <= found.step and IN_PLACE in raised.message
+    raised = run(case.program, READING).raised
+    return raised is not None and raised.step <= case.step and bool(IN_PLACE.search(raised.message))
 
 
-def _of_parts(found: Difference, _: Program) -> bool:
-    return found.kind == "wording" and "of Unbind is a view" in found.detail
+def _of_other_nodes(case: Case) -> bool:
+    if case.kind != "wording":
+        return False
+    words = re.sub(r"Output \d+ of \w+ is a view", "an output is a view", case.detail)
+    ours, _, theirs = words.partition(" | theirs: ")
+    return words != case.detail and (ours == theirs or "of Unbind is a view" in case.detail)
 
 
 # --- Changes that it does not see.
 
 
-def _behind_hooks(found: Difference, program: Program) -> bool:
-    features = program.features
-    hooked = any(feature.startswith("context:saved_") for feature in features)
-    changed = any(feature.startswith(("weights:", "change:")) for feature in features)
-    return found.kind == "value" and hooked and changed
+def _unhooked(step: Step) -> str:
+    """What stands under hooks on saved tensors, without these."""
+    if not any(feature.startswith("context:saved_") for feature in step.features):
+        return step.source
+    (block,) = step.tree.body
+    return ast.unparse(block.body) if isinstance(block, ast.With) else step.source
 
 
-UNSEEN = ("data_mul_", "data_assigned", "numpy")
-REPEATS = ("recompute_every", "create_graph", "is_grads_batched", "vectorize", "functional.")
+def _unwritten(step: Step) -> str | None:
+    """Without a change in place of a value or a weight."""
+    writes = "SGD(" in step.source or any(f.startswith(WRITES) for f in step.features)
+    return None if writes else step.source
 
 
-def _behind_autograd(found: Difference, program: Program) -> bool:
-    if found.kind == "ours raised" and "was replaced, and can't" in found.detail:
-        return True
-    written = any(feature.endswith(UNSEEN) for feature in program.features)
-    repeated = any(word in program.source for word in REPEATS)
-    return found.kind == "value" and written and repeated
+def _seen(step: Step) -> str | None:
+    """Without a change in place that autograd does not see."""
+    is_unseen = any(feature.endswith(UNSEEN) for feature in step.features)
+    return None if is_unseen else step.source
+
+
+def _ran_as_called(step: Step) -> str | None:
+    """Without a hook of a module that changes what it is called with or returns."""
+    is_hook = bool({"hook:forward_pre", "hook:forward"} & {*step.features})
+    return None if is_hook else step.source
+
+
+WRITES = ("change:", "weights:")
+UNSEEN = ("data_mul_", "numpy")
+
+
+def _behind_hooks(case: Case) -> bool:
+    """It takes both, the hooks and the changes."""
+    return case.kind == "value" and case.is_gone(_unhooked) and case.is_gone(_unwritten)
+
+
+def _behind_autograd(case: Case) -> bool:
+    return case.kind == "value" and case.is_gone(_seen)
+
+
+def _rerun_otherwise(case: Case) -> bool:
+    checkpointed = "checkpoint(" in case.program.source
+    return case.kind == "value" and checkpointed and case.is_gone(_ran_as_called)
+
+
+def _erratic(case: Case) -> bool:
+    """torch's own numbers are others without the hooks, which change none."""
+    if case.kind != "value" or not case.is_gone(_unhooked):
+        return False
+    rest = case.program.with_steps(
+        Step(_unhooked(step), step.features) for step in case.program.steps
+    )
+    found = difference(run(rest, torch.nn), run(case.program, torch.nn), rest)
+    return found is not None and found.kind == "value" and "checkpoint(" in case.program.source
 
 
 # --- Others.
 
-
-def _graph_of_its_own(found: Difference, program: Program) -> bool:
-    freed = found.kind == "theirs raised" and "graph a second time" in found.detail
-    return freed and any(word in program.source for word in REPEATS)
+REPEATS = ("recompute_every", "create_graph", "is_grads_batched", "vectorize", "functional.")
 
 
-def _no_view(found: Difference, program: Program) -> bool:
-    refused = "Can't detach views in-place" in found.detail or " is a view and " in found.detail
-    theirs = found.kind == "theirs raised" or "theirs 'unusable" in found.detail
-    return theirs and refused and "batch_first=True" in program.source
+def _graph_of_its_own(case: Case) -> bool:
+    freed = case.kind == "theirs raised" and "graph a second time" in case.detail
+    return freed and any(word in case.program.source for word in REPEATS)
 
 
-def _saved_otherwise(found: Difference, _: Program) -> bool:
+def _not_rerun(case: Case) -> bool:
+    drawn = case.kind == "theirs raised" and "calling random operations inside" in case.detail
+    source = case.program.source
+    return drawn and all(word in source for word in ("dropout=", "checkpoint(", "create_graph"))
+
+
+def _no_view(case: Case) -> bool:
+    refusals = ("Can't detach views in-place", " is a view and ", "A view was created in no_grad")
+    refused = any(words in case.detail for words in refusals)
+    theirs = case.kind == "theirs raised" or "theirs 'unusable" in case.detail
+    return theirs and refused and "batch_first=True" in case.program.source
+
+
+def _saved_otherwise(case: Case) -> bool:
     kinds = ("theirs raised", "raised otherwise")
-    return found.kind in kinds and "CheckpointError" in found.detail.split("theirs:")[-1]
+    return case.kind in kinds and "CheckpointError" in case.detail.split("theirs:")[-1]
 
 
 DECLARED = (
@@ -134,9 +211,9 @@ DECLARED = (
         _reads_more,
     ),
     Declared(
-        "torch takes the states that were given apart, and speaks of the parts where one was "
-        "changed in place; both refuse",
-        _of_parts,
+        "torch takes the states that were given apart, and its input along another way: where such "
+        "a view was changed it names another node than ours; both refuse",
+        _of_other_nodes,
     ),
     Declared(
         "where hooks on saved tensors are set autograd counts no versions: what was changed in "
@@ -144,15 +221,32 @@ DECLARED = (
         _behind_hooks,
     ),
     Declared(
-        "a backward pass that repeats the forward pass, for recompute_every or a second "
-        "derivative, repeats it on what was written through .data or NumPy, or refuses; torch's "
-        "own has the old activations and the new numbers: neither is the derivative of what ran",
+        "what was written through .data or NumPy between forward and backward pass is read as it "
+        "is by then where the numbers themselves were kept, and as it was where a product or a "
+        "copy was: torch keeps other ones than ours. Of a batch-first input it keeps a copy, and "
+        "a second derivative of ours repeats the forward pass",
         _behind_autograd,
+    ),
+    Declared(
+        "a checkpoint calls the module once more, with the hooks that it has by then: the rerun is "
+        "not what ran, and torch's nodes and ours read it where they read what was saved",
+        _rerun_otherwise,
+    ),
+    Declared(
+        "a checkpoint saves its input under the hooks that are set around it. Its rerun on an "
+        "input in another layout takes another way through torch's kernels, which save others: "
+        "torch mixes them up where they have the same shape",
+        _erratic,
     ),
     Declared(
         "a derivative that can be differentiated again has a graph of its own: freeing that one "
         "does not free the pass's",
         _graph_of_its_own,
+    ),
+    Declared(
+        "for the same reason it needs no rerun of a checkpoint, whose dropout torch would have to "
+        "draw for many gradients at once",
+        _not_rerun,
     ),
     Declared("torch's batch-first output is a view, ours is not", _no_view),
     Declared(
@@ -163,5 +257,6 @@ DECLARED = (
 )
 
 
-def declared(found: Difference, program: Program) -> bool:
-    return any(difference.covers(found, program) for difference in DECLARED)
+def declared(found: Difference, program: Program, ours: Any = unrolled.nn) -> bool:
+    case = Case(found.kind, found.step, found.detail, program, ours)
+    return any(meant.covers(case) for meant in DECLARED)

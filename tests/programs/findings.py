@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -98,7 +99,7 @@ def compare(program: Program, ours: Any = unrolled.nn) -> tuple[Difference | Non
     code = program.compiled()
     expected = run(program, torch.nn, code)
     found = difference(run(program, ours, code), expected, program)
-    if found is not None and declared(found, program):
+    if found is not None and declared(found, program, ours):
         found = None
     return found, expected.raised
 
@@ -110,7 +111,10 @@ def smallest(
     signature = found.signature(program)
 
     def fails(smaller: Program) -> bool:
-        again, _ = compare(smaller, ours)
+        try:
+            again, _ = compare(smaller, ours)
+        except Exception:
+            return False
         return again is not None and again.signature(smaller) == signature
 
     small = shrink(program, fails)
@@ -126,12 +130,16 @@ def try_all(
 ) -> Iterable[Finding]:
     """Runs the programs of these seeds, notes them in the tally, and yields what was found.
 
-    With ``known``, which counts the signatures, only the first few of each, made small.
+    With ``known``, which counts the signatures, only the first few of each, and then made small;
+    what is made small has the same seed, and may be the end of the process.
     """
     for seed in seeds:
         begin = time.process_time()
         program = draw(seed)
-        found, raised = compare(program, ours)
+        try:
+            found, raised = compare(program, ours)
+        except Exception:
+            found, raised = Difference("not compared", 0, "", traceback.format_exc()), None
         tally.programs += 1
         ran = program.steps if raised is None else program.steps[: raised.step]
         tally.features.update({feature for step in ran for feature in step.features})
@@ -147,5 +155,7 @@ def try_all(
             continue
         known[signature] += 1
         if known[signature] <= IN_A_GROUP:
-            small, found = smallest(program, found, ours)
-            yield Finding(seed, signature, found, small)
+            yield Finding(seed, signature, found, program)
+            if found.kind != "not compared":
+                small, found = smallest(program, found, ours)
+                yield Finding(seed, signature, found, small)

@@ -102,8 +102,8 @@ def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _tensor(path: str, tensor: Tensor) -> Iterator[tuple[str, Any]]:
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        yield path, "of a transform that has ended"  # as a hook's under is_grads_batched
+    if not _has_memory(tensor):
+        yield path, "of a transform that has ended"  # as what a hook kept under is_grads_batched
         return
     try:
         has_gradient = tensor.is_leaf or tensor.retains_grad
@@ -112,4 +112,13 @@ def _tensor(path: str, tensor: Tensor) -> Iterator[tuple[str, Any]]:
         return
     yield path, tensor
     if has_gradient:
-        yield f"{path}.grad", tensor.grad
+        yield from leaves(f"{path}.grad", tensor.grad)
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Whether these are numbers in memory, and no stand-in for those of many."""
+    try:
+        tensor.data_ptr()
+    except RuntimeError:
+        return False
+    return True

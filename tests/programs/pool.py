@@ -28,8 +28,13 @@ class Pool:
         self.command = command
         starts = range(begin, begin + count, CHUNK)
         self.todo = deque((start, min(start + CHUNK, begin + count)) for start in starts)
-        self.count, self.tally, self.findings = count, Tally(), list[Finding]()
+        self.count, self.tally, self.found = count, Tally(), dict[int, Finding]()
         self.begun = time.monotonic()
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Of each seed the last one told of, which is the smallest."""
+        return list(self.found.values())
 
     def run(self, jobs: int) -> None:
         threads = [threading.Thread(target=self._work) for _ in range(jobs)]
@@ -51,7 +56,11 @@ class Pool:
                 Worker(process, self).serve()
 
     def note(self, seed: int, how: str, *, hangs: bool) -> None:
-        """A program that took its process down."""
+        """A program that took its process down, or a smaller one that was tried in its place."""
+        if seed in self.found:
+            self.tally.programs += 1
+            self.tally.differences[self.found[seed].signature] += 1
+            return
         signature = f"hang of {PATIENCE:.0f} s" if hangs else f"crash ({how})"
         program = draw(seed)
         self.tally.programs += 1
@@ -64,7 +73,7 @@ class Pool:
             program = Finding.from_json(found).program
         self.tally.differences[signature] += 1
         where = Difference(signature, 0, "", how)
-        self.findings.append(Finding(seed, signature, where, program))
+        self.found[seed] = Finding(seed, signature, where, program)
 
     def _tell(self) -> None:
         rate = self.tally.programs / (time.monotonic() - self.begun)
@@ -116,7 +125,8 @@ class Worker:
             if "seed" in message:
                 seed = message["seed"]
             elif "finding" in message:
-                self.pool.findings.append(Finding.from_json(message["finding"]))
+                finding = Finding.from_json(message["finding"])
+                self.pool.found[finding.seed] = finding
             else:
                 self.pool.tally.add(Tally.from_json(message["tally"]))
                 return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from programs.compare import Difference
+import unrolled.nn
+from programs.compare import Difference, difference
 from programs.draw import draw
-from programs.findings import Tally, compare, smallest, try_all
+from programs.findings import Finding, Tally, compare, smallest, try_all
+from programs.interpret import run
 from programs.pool import Pool
 from programs.program import Program, Step
 from programs.vocabulary import nested
@@ -191,6 +194,71 @@ def test_an_exception_is_laid_at_its_step() -> None:
     assert (raised.step, raised.type) == (1, "ZeroDivisionError")
 
 
+HOOKED = "with saved_tensors_hooks(lambda t: t.detach(), transposed):\n    "
+MEANT: dict[str, list[tuple[str, str]]] = {
+    "a write that autograd does not see": [
+        ("m1 = nn.GRU(4, 4, dtype=torch.float64)", ""),
+        ("y1, h1 = m1(x1, x2)", ""),
+        ("x2.detach().numpy().fill(0.25)", "change:numpy"),
+        ("g1 = grad(y1.sum(), [*m1.parameters()])", ""),
+    ],
+    "a step under hooks on saved tensors": [
+        ("m1 = nn.RNN(4, 4, dtype=torch.float64)", ""),
+        (f"{HOOKED}y1, h1 = m1(x1, x2)", "context:saved_transposed"),
+        ("with torch.no_grad():\n    m1.weight_hh_l0.mul_(0.9)", "weights:no_grad_mul_"),
+        ("g1 = grad(y1.sum(), [*m1.parameters()], create_graph=True)", ""),
+    ],
+    "a hook that a checkpoint meets later": [
+        ("m1 = nn.GRU(4, 4, num_layers=2, dtype=torch.float64)", ""),
+        ("x1.requires_grad_()", ""),
+        ("y1, h1 = checkpoint(m1, x2, x1, use_reentrant=False)", "form:checkpoint"),
+        ("m1.register_forward_pre_hook(lambda _, given: doubled(given))", "hook:forward_pre"),
+        ("g1 = grad(y1.sum(), [x1], create_graph=True)", ""),
+    ],
+    "a checkpoint that reads its input in another layout": [
+        ("m1 = nn.RNN(4, 4, dtype=torch.float64)", ""),
+        ("y1, h1 = m1(x1, x2)", ""),
+        (
+            f"{HOOKED}y2, h2 = checkpoint(m1, y1, use_reentrant=False)",
+            "context:saved_transposed",
+        ),
+        ("g1 = grad(y2.square().sum(), [*m1.parameters()])", ""),
+    ],
+}
+
+
+@pytest.mark.parametrize("meant", MEANT)
+def test_what_is_meant_hides_nothing_else(meant: str) -> None:
+    begin = ("x1, x2 = [torch.randn(n, 2, 4, dtype=torch.float64) for n in (2, 1)]", "")
+    steps = tuple(Step(source, (feature,)) for source, feature in [begin, *MEANT[meant]])
+    program = Program(0, steps)
+    assert difference(run(program, unrolled.nn), run(program, nn), program) is not None
+    assert compare(program) == (None, None)
+    found, _ = compare(program, mutated(MUTANTS["a gradient"][1]))
+    assert found is not None
+
+
+@pytest.mark.parametrize("hook", ["y1.retain_grad()", "y1.register_hook(x1.append)"])
+def test_what_a_hook_keeps_of_many_gradients_at_once_is_passed_over(hook: str) -> None:
+    steps = [
+        "x1 = []",
+        "y1 = torch.zeros(2, 3, requires_grad=True).tanh()",
+        hook,
+        "g1 = grad(y1.tanh(), [y1], grad_outputs=torch.ones(4, 2, 3), is_grads_batched=True)",
+    ]
+    assert compare(Program(0, tuple(map(Step, steps)))) == (None, None)
+
+
+def test_a_comparison_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("this can't be compared")
+
+    monkeypatch.setattr("programs.findings.compare", fail)
+    found = list(try_all(range(2), Tally(), Counter()))
+    assert [finding.seed for finding in found] == [0, 1]
+    assert "this can't be compared" in found[0].difference.detail
+
+
 def test_a_script_runs() -> None:
     source = draw(3).script("m1")
     compile(source, "script", "exec")
@@ -198,11 +266,14 @@ def test_a_script_runs() -> None:
 
 WORKER = """
 import json, os, signal, sys
+told = {TOLD}
 for line in sys.stdin:
     begin, end = map(int, line.split())
     for seed in range(begin, end):
         print(json.dumps({"seed": seed}), flush=True)
         if seed == 7:
+            if told:
+                print(json.dumps({"finding": told}), flush=True)
             os.kill(os.getpid(), signal.SIGSEGV)
     tally = {"programs": end - begin, "seconds": 0.0}
     tally |= dict.fromkeys(["raised", "features", "differences"], {})
@@ -210,10 +281,25 @@ for line in sys.stdin:
 """
 
 
+def pool_of_workers_that_die(told: Finding | None = None) -> Pool:
+    """What came of 250 seeds where a worker dies at seed 7, after it has told of this."""
+    worker = WORKER.replace("{TOLD}", repr(told and told.as_json()))
+    pool = Pool(0, 250, [sys.executable, "-c", worker])
+    pool.run(2)
+    return pool
+
+
 def test_a_crash_is_named_by_its_seed_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("programs.pool.IN_A_GROUP", 0)
-    pool = Pool(0, 250, [sys.executable, "-c", WORKER])
-    pool.run(2)
+    pool = pool_of_workers_that_die()
     assert [finding.seed for finding in pool.findings] == [7]
     assert pool.findings[0].difference == Difference("crash (SIGSEGV)", 0, "", "SIGSEGV")
+    assert pool.tally.programs == 250
+
+
+def test_a_crash_while_a_program_is_made_small_is_not_the_programs() -> None:
+    found = Finding(7, "value", Difference("value", 0, "", ""), Program(7, (Step("x1 = 1"),)))
+    pool = pool_of_workers_that_die(found)
+    assert pool.findings == [found]
+    assert pool.tally.differences == {"value": 1}
     assert pool.tally.programs == 250

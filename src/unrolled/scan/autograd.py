@@ -90,9 +90,9 @@ class _Pass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         saved = ctx.saved_tensors  # refuses what was changed in place and torch reads, too
-        given, states = len(ctx.given.shapes), ctx.states
+        given, states = ctx.given.count, ctx.states
         again = torch.is_grad_enabled() or not are_plain(gradients)
-        tensors = ctx.given.restored(saved[:given], again=again)
+        tensors = ctx.given.restored(saved[:given])
         sequences, initial = Sequences(tensors[0], ctx.batch_sizes), tuple(tensors[1 : 1 + states])
         flat, wanted = tensors[1 + states :], ctx.needs_input_grad[5:]
         left = iter(
@@ -104,8 +104,10 @@ class _Pass(torch.autograd.Function):
         stages = [stage.with_tensors(left) for stage in ctx.stages]
         stages[0].data = dense(tensors[0])
         if again:
+            stand_ins = ctx.given.stand_ins(saved[:given], tensors, wanted)
+            noises = passes.noises(ctx.spec, stages)
             found = _backward_by_reference(
-                ctx.spec, sequences, initial or None, flat, stages, gradients, wanted
+                ctx.spec, sequences, states, stand_ins, noises, gradients, wanted
             )
         else:
             found = passes.backward(
@@ -124,9 +126,9 @@ class _Pass(torch.autograd.Function):
 def _backward_by_reference(
     spec: Spec,
     sequences: Sequences,
-    initial: State | None,
-    flat: list[Tensor],
-    stages: list[Stage],
+    states: int,
+    stand_ins: list[Tensor],
+    noises: list[Tensor],
     gradients: tuple[Tensor | None, ...],
     wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:
@@ -137,21 +139,14 @@ def _backward_by_reference(
     itself once it has the gradient: a state that was computed from the input, say.
     """
     shape = sequences.data.shape[:-1]
-    noises = [n.view(*shape, n.shape[-1]) for n in passes.noises(spec, stages)]
-    states = len(initial or ())
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        stand_ins = [
-            # What required a gradient then and does so no more is a constant to what comes.
-            t.view_as(t) if t.requires_grad or not is_wanted else t.detach().requires_grad_()
-            for t, is_wanted in zip((sequences.data, *(initial or ()), *flat), wanted, strict=True)
-        ]
         output, last = reference.run(
             spec,
             sequences.with_data(stand_ins[0]),
             tuple(stand_ins[1 : 1 + states]) or None,
             stand_ins[1 + states :],
-            noises,
+            [n.view(*shape, n.shape[-1]) for n in noises],
         )
     known = [(o, g) for o, g in zip((output, *last), gradients, strict=True) if g is not None]
     found = iter(

@@ -58,9 +58,12 @@ def reads_back(
 class Given:
     """The tensors that a pass was given: what is saved of them, and how it comes back.
 
-    What torch would read again is saved as it is, so that autograd refuses it once it has been
-    changed. Of the others we keep the tensor, since only a second derivative reads them; the states
-    are small, and copied, because the core does read them.
+    What torch would read again is saved, so that autograd refuses it once it has been changed. Of
+    the others we keep the tensor, since only a second derivative reads them; the states are small,
+    and copied, because the core does read them.
+
+    Torch's modules save parts of the input and of the states, which stay where they are when the
+    tensor's ``data`` is replaced. So an alias is saved, and beside it the tensor for its graph.
     """
 
     def __init__(self, tensors: Sequence[Tensor], read: Sequence[bool], states: int) -> None:
@@ -70,57 +73,105 @@ class Given:
         self.dtype = tensors[0].dtype
         self._saved: list[Tensor | None] = list(tensors)
         self._kept: dict[int, tuple[Tensor, int | None]] = {}
-        self._leaves: dict[int, tuple[Tensor, int]] = {}
-        for i, tensor in enumerate(tensors[: 1 + states]):
-            if tensor.is_leaf and tensor.requires_grad:
-                # Autograd would save the variable, and give back what its data are by then. Torch
-                # saves parts of these, which stay.
-                self._leaves[i] = tensor, tensor.data_ptr()
-                self._saved[i] = tensor.detach()
-        if is_hooked or all(read):
-            return
+        self._aliases: dict[int, int] = {}
+        keeps = not (is_hooked or all(read))
         for i, (tensor, is_read) in enumerate(zip(tensors, read, strict=True)):
-            if not is_read:
+            if keeps and not is_read:
                 self._kept[i] = tensor, _version(tensor)
                 self._saved[i] = tensor.clone() if 0 < i <= states else None
+            elif i <= states:
+                self._save_alias(i, _readable(tensor) if i == 0 else tensor, is_hooked=is_hooked)
+        self.count = len(self._saved)
+
+    def _save_alias(self, i: int, tensor: Tensor, *, is_hooked: bool) -> None:
+        if not tensor.requires_grad:
+            self._saved[i] = tensor.detach()
+        elif tensor.is_leaf:
+            self._kept[i] = tensor, None
+            self._saved[i] = tensor.detach()
+        elif not is_hooked:
+            self._aliases[i] = len(self._saved)
+            self._saved.append(tensor.detach())
 
     def release(self) -> list[Tensor | None]:
-        """What autograd is to save, and hold from then on."""
+        """What autograd is to save, and hold from then on; it gives back ``count`` tensors."""
         saved, self._saved = self._saved, []
         return saved
 
-    def restored(self, saved: Sequence[Tensor | None], *, again: bool) -> list[Tensor]:
-        """The tensors, from what autograd saved; ``again`` if derivatives of derivatives are asked.
+    def restored(self, saved: Sequence[Tensor | None]) -> list[Tensor]:
+        """The numbers of each tensor, from what autograd saved.
 
         Raises:
-            RuntimeError: one has another shape or dtype, or was changed and is read all the same.
+            RuntimeError: one has another shape or dtype.
         """
-        found: list[Tensor] = []
-        for i, (tensor, shape) in enumerate(zip(saved, self.shapes, strict=True)):
-            if i in self._kept:
-                kept, version = self._kept[i]
-                if again and version is not None and kept._version != version:
-                    raise RuntimeError(_changed_in_place(kept, version))
-                tensor = kept if again or tensor is None else tensor
-            if again and i in self._leaves:
-                tensor, address = self._leaves[i]
-                if tensor.data_ptr() != address:
-                    raise RuntimeError(
-                        "the data of a state or of the input was replaced, and can't be "
-                        "differentiated again. Replace it after the backward pass"
-                    )
-            if tensor is None or tensor.shape != shape:
-                raise RuntimeError(
-                    "a weight, a state or the input has another shape than in the forward pass. "
-                    "Was its data replaced before the backward pass?"
-                )
-            if tensor.dtype != self.dtype:
-                raise RuntimeError(
-                    "a weight, a state or the input has another dtype or device than in the "
-                    "forward pass. Was the module or its data converted before the backward pass?"
-                )
-            found.append(tensor)
+        found = []
+        for i, shape in enumerate(self.shapes):
+            tensor = saved[self._aliases.get(i, i)]
+            found.append(self._checked(self._kept[i][0] if tensor is None else tensor, shape))
         return found
+
+    def stand_ins(
+        self, saved: Sequence[Tensor | None], values: Sequence[Tensor], wanted: Sequence[bool]
+    ) -> list[Tensor]:
+        """Tensors to differentiate again: with these values, and in the graph as it was then.
+
+        What required a gradient in the forward pass leads back to it, and what did not is a
+        constant, whichever of both it is by now.
+
+        Raises:
+            RuntimeError: one has another shape or dtype, or was changed in place.
+        """
+        found = []
+        for i, (value, is_wanted) in enumerate(zip(values, wanted, strict=True)):
+            tensor, version = self._kept.get(i, (saved[i], None))
+            assert tensor is not None
+            if version is not None and tensor._version != version:
+                raise RuntimeError(_changed_in_place(tensor, version))
+            if not is_wanted:
+                found.append(value.detach())
+                continue
+            stand_in = _differentiated(self._checked(tensor, self.shapes[i]))
+            if stand_in.data_ptr() != value.data_ptr():
+                stand_in.data = value
+            found.append(stand_in)
+        return found
+
+    def _checked(self, tensor: Tensor, shape: torch.Size) -> Tensor:
+        if tensor.shape != shape:
+            raise RuntimeError(
+                "a weight, a state or the input has another shape than in the forward pass. "
+                "Was its data replaced before the backward pass?"
+            )
+        if tensor.dtype != self.dtype:
+            raise RuntimeError(
+                "a weight, a state or the input has another dtype or device than in the "
+                "forward pass. Was the module or its data converted before the backward pass?"
+            )
+        return tensor
+
+
+def _readable(data: Tensor) -> Tensor:
+    """The input, or a copy of one that autograd would not save and torch does not read again.
+
+    It is an inference tensor [B, T, I] that was transposed: torch multiplies a copy of it.
+    """
+    if not data.is_inference():
+        return data
+    steps, batch = data.shape[:2] if data.dim() == 3 else (1, 1)
+    is_folded = steps == 1 or batch == 1 or data.stride(0) == batch * data.stride(1)
+    return data if is_folded else data.contiguous()
+
+
+def _differentiated(tensor: Tensor) -> Tensor:
+    """A view that leads back to the tensor, even to a leaf that has been frozen meanwhile."""
+    with torch.enable_grad():
+        if tensor.requires_grad:
+            return tensor.view_as(tensor)
+        tensor.requires_grad_()
+        try:
+            return tensor.view_as(tensor)
+        finally:
+            tensor.requires_grad_(False)
 
 
 class Layout(NamedTuple):
