@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import unrolled
 from support_nn import BATCH, HIDDEN, INPUTS, STEPS, Kind, every_kind, state_shapes, tensors
@@ -159,6 +160,28 @@ def test_a_step_of_an_inner_optimisation_is_differentiated() -> None:
         return list(torch.autograd.grad(loss, list(weights.values())))
 
     assert_near(outer(ours), outer(theirs))
+
+
+@every_kind
+def test_a_checkpoint_whose_rerun_reads_what_a_hook_computed(kind: Kind) -> None:
+    """The hook came after the first run: the saved numbers are the rerun's, the graph is not."""
+
+    def first(module: nn.RNNBase) -> list[Tensor]:
+        torch.manual_seed(0)
+        x = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64, requires_grad=True)
+        states = [
+            torch.randn(shape, dtype=torch.float64, requires_grad=True)
+            for shape in state_shapes(module)
+        ]
+        output, _ = checkpoint(module, x, as_hx(states), use_reentrant=False)
+        module.register_forward_pre_hook(lambda _, given: (2 * given[0], doubled(given[1])))
+        sources = [x, *states, *module.parameters()]
+        return list(torch.autograd.grad(output.square().sum(), sources, create_graph=True))
+
+    def doubled(hx: Any) -> Any:
+        return as_hx([2 * state for state in tensors(hx)])
+
+    assert_near(*map(first, kind.pair(dtype=torch.float64, num_layers=2)))
 
 
 FLAGS = {"frozen meanwhile": (True, False), "wanted only then": (False, True)}

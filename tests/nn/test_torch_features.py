@@ -105,6 +105,22 @@ def test_training_on_what_an_inference_made(
         assert_same_error(lambda: gradients(ours), lambda: gradients(theirs))
 
 
+@every_kind
+def test_what_an_inference_made_is_read_by_nothing_under_hooks(kind: Kind) -> None:
+    """The weights that it is multiplied by are frozen, and no gradient asks for it."""
+    ours, theirs = kind.pair(dtype=torch.float64)  # in float32 torch's LSTM is oneDNN's
+    with torch.inference_mode():
+        x = random_input(ours, dtype=torch.float64)
+
+    def gradients(module: torch.nn.Module) -> list[torch.Tensor]:
+        module.get_parameter("weight_ih_l0").requires_grad_(False)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t.detach(), lambda t: t):
+            loss = module(x)[0].square().sum()
+        return list(torch.autograd.grad(loss, [w for w in module.parameters() if w.requires_grad]))
+
+    assert_close(gradients(ours), gradients(theirs))
+
+
 @every_module
 def test_functional_call_runs_on_the_given_weights(kind: Kind) -> None:
     ours, theirs = kind.pair()

@@ -140,12 +140,6 @@ def _seen(step: Step) -> str | None:
     return None if is_unseen else step.source
 
 
-def _ran_as_called(step: Step) -> str | None:
-    """Without a hook of a module that changes what it is called with or returns."""
-    is_hook = bool({"hook:forward_pre", "hook:forward"} & {*step.features})
-    return None if is_hook else step.source
-
-
 WRITES = ("change:", "weights:")
 UNSEEN = ("data_mul_", "numpy")
 
@@ -157,11 +151,6 @@ def _behind_hooks(case: Case) -> bool:
 
 def _behind_autograd(case: Case) -> bool:
     return case.kind == "value" and case.is_gone(_seen)
-
-
-def _rerun_otherwise(case: Case) -> bool:
-    checkpointed = "checkpoint(" in case.program.source
-    return case.kind == "value" and checkpointed and case.is_gone(_ran_as_called)
 
 
 def _erratic(case: Case) -> bool:
@@ -226,11 +215,6 @@ DECLARED = (
         "copy was: torch keeps other ones than ours. Of a batch-first input it keeps a copy, and "
         "a second derivative of ours repeats the forward pass",
         _behind_autograd,
-    ),
-    Declared(
-        "a checkpoint calls the module once more, with the hooks that it has by then: the rerun is "
-        "not what ran, and torch's nodes and ours read it where they read what was saved",
-        _rerun_otherwise,
     ),
     Declared(
         "a checkpoint saves its input under the hooks that are set around it. Its rerun on an "

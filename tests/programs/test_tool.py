@@ -208,13 +208,6 @@ MEANT: dict[str, list[tuple[str, str]]] = {
         ("with torch.no_grad():\n    m1.weight_hh_l0.mul_(0.9)", "weights:no_grad_mul_"),
         ("g1 = grad(y1.sum(), [*m1.parameters()], create_graph=True)", ""),
     ],
-    "a hook that a checkpoint meets later": [
-        ("m1 = nn.GRU(4, 4, num_layers=2, dtype=torch.float64)", ""),
-        ("x1.requires_grad_()", ""),
-        ("y1, h1 = checkpoint(m1, x2, x1, use_reentrant=False)", "form:checkpoint"),
-        ("m1.register_forward_pre_hook(lambda _, given: doubled(given))", "hook:forward_pre"),
-        ("g1 = grad(y1.sum(), [x1], create_graph=True)", ""),
-    ],
     "a checkpoint that reads its input in another layout": [
         ("m1 = nn.RNN(4, 4, dtype=torch.float64)", ""),
         ("y1, h1 = m1(x1, x2)", ""),

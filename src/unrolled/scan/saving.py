@@ -80,7 +80,9 @@ class Given:
                 self._kept[i] = tensor, _version(tensor)
                 self._saved[i] = tensor.clone() if 0 < i <= states else None
             elif i <= states:
-                self._save_alias(i, _readable(tensor) if i == 0 else tensor, is_hooked=is_hooked)
+                if tensor.is_inference() and not (is_read and _is_multiplied(tensor, i)):
+                    tensor = tensor.clone()
+                self._save_alias(i, tensor, is_hooked=is_hooked)
         self.count = len(self._saved)
 
     def _save_alias(self, i: int, tensor: Tensor, *, is_hooked: bool) -> None:
@@ -150,16 +152,16 @@ class Given:
         return tensor
 
 
-def _readable(data: Tensor) -> Tensor:
-    """The input, or a copy of one that autograd would not save and torch does not read again.
+def _is_multiplied(tensor: Tensor, i: int) -> bool:
+    """Whether torch multiplies by the input or the state itself, and not by a copy.
 
-    It is an inference tensor [B, T, I] that was transposed: torch multiplies a copy of it.
+    It makes one of an input [B, T, I] that was transposed. Autograd does not save an inference
+    tensor, but it does save what was copied from one.
     """
-    if not data.is_inference():
-        return data
-    steps, batch = data.shape[:2] if data.dim() == 3 else (1, 1)
-    is_folded = steps == 1 or batch == 1 or data.stride(0) == batch * data.stride(1)
-    return data if is_folded else data.contiguous()
+    if i > 0 or tensor.dim() < 3:
+        return True
+    steps, batch = tensor.shape[:2]
+    return steps == 1 or batch == 1 or tensor.stride(0) == batch * tensor.stride(1)
 
 
 def _differentiated(tensor: Tensor) -> Tensor:
