@@ -264,12 +264,16 @@ _spec = lru_cache(maxsize=1024, typed=True)(_make_spec)
 """Specs are values: made once for all calls that are alike (True, which is refused, is not 1)."""
 
 
+KEEP_NO_RESULT = {"CloneBackward0", "StackBackward0", "CatBackward0"}
+"""Autograd's nodes whose result may be changed in place: the core's, and the reference's."""
+
+
 def _batch_first(output: Tensor) -> Tensor:
     """The output [T, B, F] as [B, T, F]: as torch has it no view, which could not be detached."""
     if torch.compiler.is_compiling() or fitting.is_transformed() or output._is_view():
         return output.transpose(0, 1)
     made_by = output.grad_fn
-    if made_by is not None and made_by.name() != "CloneBackward0":
+    if made_by is not None and made_by.name() not in KEEP_NO_RESULT:
         return output.transpose(0, 1)  # cuDNN's node, say, keeps it, and counts every change
     return output.transpose_(0, 1)
 
