@@ -103,9 +103,8 @@ def test_what_is_kept_of_more_than_two_billion_gates(monkeypatch):
     module = unrolled.GRU(1, 16)
     with torch.no_grad():
         module.get_parameter("weight_hh_l0").zero_()
-        module.get_parameter("bias_ih_l0")[
-            16:32
-        ] = -1e3  # the update gate is shut, so one step is enough
+        # The update gate is shut, so one step is enough.
+        module.get_parameter("bias_ih_l0")[16:32] = -1e3
     one = module(torch.ones(1, 1, 1))[1].detach()
     steps, batch = 4097, 8192
     assert steps * batch * 4 * 16 > 2**31
