@@ -285,8 +285,8 @@ def main(threads: Threads = None, pairs: Pairs = 5, only: Only = "") -> None:
     for name in ("lightning", "pytorch_lightning", "lightning_fabric", "darts"):
         logging.getLogger(name).setLevel(logging.ERROR)
     run_page()
-    headings = ("model", "replaced", "apart, same weights", "apart, trained")
-    headings += ("threads", "torch ms", "ours ms", "torch/ours")
+    headings = ["model", "replaced", "apart, same weights", "apart, trained"]
+    headings += ["threads", "torch ms", "ours ms", "torch/ours"]
     print("|", " | ".join(headings), "|")
     print("| --- | --- |" + " ---: |" * (len(headings) - 2))
     ratios = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,7 @@ def main() -> None:
                 ours = session(model)
                 apart = np.sqrt(np.square(ours.run(["output"], fed)[0] - exact).mean())
                 times = timed_pairs(
-                    lambda ours=ours, fed=fed: ours.run(None, fed),
-                    lambda bare=bare, x=x: bare.run(None, {"x": x}),
-                    PAIRS,
+                    partial(ours.run, None, fed), partial(bare.run, None, {"x": x}), PAIRS
                 )
                 shape = f"I{i} H{h} B{b} T{t}"
                 microseconds = (f"{1e6 * s:,.0f}" for s in (times.theirs, times.ours))

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, pairwise
 from pathlib import Path
 from statistics import linear_regression, median
@@ -98,7 +99,7 @@ def ragged(longest: int, runs: int) -> Iterator[Point]:
                 # As in the grid: uniform from a quarter of the longest, in no order.
                 spread = torch.linspace(0.25, 1, ROWS)[torch.randperm(ROWS)]
                 lengths = (spread * share * padded).ceil().long()
-                contender = Contender(made, x, lambda m, x, lengths=lengths: m(x, lengths=lengths))
+                contender = Contender(made, x, partial(nn.Module.__call__, lengths=lengths))
                 took = timed(contender, what, runs)
                 yield Point(module, what, int(lengths.sum()), False, took)
 

@@ -45,7 +45,8 @@ from unrolled.scan import native
 
 def peak(dtype: torch.dtype) -> float:
     """Operations a second that this machine's multiply-adds do in registers, on one thread."""
-    busy = native._core.busy_f32 if dtype == torch.float32 else native._core.busy_f64
+    core = native._core  # type: ignore[attr-defined]
+    busy = core.busy_f32 if dtype == torch.float32 else core.busy_f64
     rounds, best = 2_000_000, 0.0
     for _ in range(5):
         start = time.perf_counter()

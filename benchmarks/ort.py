@@ -151,6 +151,7 @@ class Peer:
 def measure(shape: Shape, threads: int, pairs: int) -> Times:
     torch.set_num_threads(threads)
     ours, _ = contenders(shape)
+    assert isinstance(ours.module, nn.RNNBase)
     ours.module.eval()  # ONNX Runtime has no dropout when it infers
     theirs = Peer(ours.module, ours.input, threads)
     theirs.forward()

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import tables
 
@@ -73,7 +74,7 @@ def command(case: Case, cell: str, seed: int, name: str = "") -> list[str]:
     return ["unrolled", *shlex.split(line)]
 
 
-def train(case: Case, cell: str, seed: int, name: str = "") -> dict:
+def train(case: Case, cell: str, seed: int, name: str = "") -> dict[str, Any]:
     """The metrics of one run, which is made if it is not there yet."""
     words = command(case, cell, seed, name)
     folder = Path(words[-1])

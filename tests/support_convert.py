@@ -9,9 +9,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.utils import parametrizations
 
-from support_nn import (
-    tensors,
-)
+from support_nn import tensors, total
 
 INPUTS, HIDDEN, STEPS, BATCH = 2, 6, 7, 3
 
@@ -35,7 +33,7 @@ class Initialised(nn.LSTM):
 
     def reset_parameters(self):
         super().reset_parameters()
-        self.bias_hh_l0.data.fill_(1.0)
+        self.get_parameter("bias_hh_l0").data.fill_(1.0)
 
     def half(self):
         return self.hidden_size // 2
@@ -95,5 +93,5 @@ def parametrized(module, name="weight_hh_l0"):
 def outputs_and_gradients(module, x, hx=None):
     """In the order in which the parameters are registered."""
     found = tensors(module(x) if hx is None else module(x, hx))
-    total = sum(output.square().sum() for output in found)
-    return found + list(torch.autograd.grad(total, list(module.parameters())))
+    loss = total(output.square().sum() for output in found)
+    return found + list(torch.autograd.grad(loss, list(module.parameters())))

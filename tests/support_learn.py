@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from unrolled.learn.baselines import Score
 from unrolled.learn.settings import TrainSettings
 
 QUICK: dict[str, Any] = {
@@ -22,6 +24,20 @@ QUICK: dict[str, Any] = {
 
 def quick(**changes: Any) -> TrainSettings:
     return TrainSettings(**{"input": ["sin"], "target": ["cos"], **QUICK, **changes})
+
+
+def score_of(scores: Mapping[str, Score | None], name: str = "network") -> Score:
+    """A score that there is."""
+    found = scores[name]
+    assert found is not None
+    return found
+
+
+def r2_of(scores: Mapping[str, Score | None], name: str = "network") -> float:
+    """R² of a truth that varies."""
+    found = score_of(scores, name).r2
+    assert found is not None
+    return found
 
 
 def wave_frame(rows: int = 200) -> pl.DataFrame:

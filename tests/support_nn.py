@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,11 +28,11 @@ class Kind:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def ours(self) -> type[nn.RNNBase]:
+    def ours(self) -> type[nn.RNN | nn.LSTM | nn.GRU]:
         return getattr(unrolled.nn, self.name)
 
     @property
-    def theirs(self) -> type[nn.RNNBase]:
+    def theirs(self) -> type[nn.RNN | nn.LSTM | nn.GRU]:
         return getattr(nn, self.name)
 
     def __str__(self) -> str:
@@ -90,6 +91,7 @@ def expected_warning(options: Mapping[str, Any]) -> contextlib.AbstractContextMa
 
 def state_shapes(module: nn.Module, batch: int | None = BATCH) -> list[tuple[int, ...]]:
     """The shapes of the module's states, hidden first; without a batch dimension for None."""
+    assert isinstance(module, nn.RNNBase | nn.RNNCellBase)
     rows = () if batch is None else (batch,)
     widths = [getattr(module, "proj_size", 0) or module.hidden_size]
     if isinstance(module, nn.LSTM | nn.LSTMCell):
@@ -108,6 +110,7 @@ def random_hx(module: nn.Module, batch: int | None = BATCH, **options: Any) -> A
 
 def random_input(module: nn.Module, *, batch: int | None = BATCH, **options: Any) -> Tensor:
     """A random input as the module takes it: a batch of sequences, or of steps for a cell."""
+    assert isinstance(module, nn.RNNBase | nn.RNNCellBase)
     shape = [] if batch is None else [batch]
     if not isinstance(module, nn.RNNCellBase):
         shape.insert(1 if module.batch_first else 0, STEPS)
@@ -121,6 +124,17 @@ def tensors(value: Any) -> list[Tensor]:
     if isinstance(value, tuple | list):
         return [tensor for item in value for tensor in tensors(item)]
     return []
+
+
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """Their sum, which is a tensor; ``sum`` adds them to the number 0."""
+    return functools.reduce(torch.add, terms)
+
+
+def grad_of(tensor: Tensor) -> Tensor:
+    """The gradient that has arrived at a leaf."""
+    assert tensor.grad is not None
+    return tensor.grad
 
 
 def run_dense(module: nn.RNNBase, input: Tensor, hx: Any, lengths: Tensor) -> Any:

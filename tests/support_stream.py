@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 import unrolled
 from unrolled.model import Network, NetworkConfig, Run, Scaler, TableConfig, save_run
 
-KINDS = {
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "RNN": ("RNN", {}),
     "RNN-relu": ("RNN", {"nonlinearity": "relu"}),
     "LSTM": ("LSTM", {}),
@@ -40,7 +41,7 @@ def write_run(folder: Path, run: Run) -> Path:
     return folder
 
 
-def rows(count: int, *shape: int, dtype: type = np.float64) -> np.ndarray:
+def rows(count: int, *shape: int, dtype: DTypeLike = np.float64) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(count, *shape)).astype(dtype)
 
 
@@ -48,8 +49,8 @@ def through(stack: nn.Sequential, x: Tensor) -> np.ndarray:
     """The stack over whole sequences [T, B, I], a recurrent module handing on its output."""
     with torch.no_grad():
         for module in stack:
-            x = module(x)
-            x = x[0] if isinstance(x, tuple) else x
+            found = module(x)
+            x = found[0] if isinstance(found, tuple) else found
     return x.numpy()
 
 

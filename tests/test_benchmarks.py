@@ -70,7 +70,7 @@ def test_a_peer_that_says_something_else_is_not_timed(main_of, capsys, monkeypat
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux's mark is read")
 def test_the_table_of_memory():
     """As a user calls it: its processes import the script that started them."""
-    command = [sys.executable, SCRIPTS / "memory.py", "--only", "RNN I64 H64 B256 T50"]
+    command = [sys.executable, str(SCRIPTS / "memory.py"), "--only", "RNN I64 H64 B256 T50"]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
         command, capture_output=True, encoding="utf-8", env=environment, timeout=120

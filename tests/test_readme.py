@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -74,7 +75,7 @@ def test_the_python_of_the_page_on_looking_into_a_run_runs(tmp_path, monkeypatch
 def test_the_python_of_the_page_on_exporting_runs(tmp_path, monkeypatch, capsys):
     """Each block goes on from the one before."""
     monkeypatch.chdir(tmp_path)
-    names = {}
+    names: dict[str, Any] = {}
     for code in code_blocks("docs/export.md", "python"):
         exec(compile(code, "docs/export.md", "exec"), names)
     error, columns, window, modules, changed = capsys.readouterr().out.splitlines()
@@ -87,7 +88,7 @@ def test_the_python_of_the_page_on_exporting_runs(tmp_path, monkeypatch, capsys)
 @pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
 def test_the_python_of_the_compiling_page_runs(capsys):
     """Each block goes on from the one before."""
-    names = {}
+    names: dict[str, Any] = {}
     with torch._dynamo.config.patch(allow_rnn=False):
         for code in code_blocks("docs/compile.md", "python"):
             exec(compile(code, "docs/compile.md", "exec"), names)
@@ -100,7 +101,7 @@ def test_the_python_of_the_compiling_page_runs(capsys):
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning:torch")
 def test_the_python_of_the_tools_page_runs(capsys):
     """Each block goes on from the one before, and asserts what it claims."""
-    names = {}
+    names: dict[str, Any] = {}
     for code in code_blocks("docs/tools.md", "python"):
         exec(compile(code, "docs/tools.md", "exec"), names)
     assert capsys.readouterr().out.splitlines() == ["Replaced: 1", "  lstm  LSTM", "Left: 0"]
@@ -117,7 +118,7 @@ def test_the_first_python_of_the_converting_page_runs(capsys):
 
 def test_the_python_of_the_page_on_tasks_runs():
     (code,) = code_blocks("docs/tasks.md", "python")
-    names = {}
+    names: dict[str, Any] = {}
     exec(compile(code, "docs/tasks.md", "exec"), names)
     shapes = [list(names[name].shape) for name in ("inputs", "target", "lengths", "mask")]
     assert str(shapes)[1:-1] in code
@@ -127,7 +128,7 @@ def test_the_python_of_the_page_on_streams_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "run", make_run("gru", inputs=["a"], input_size=1))
     unrolled.Stream("run").save("run.state")
-    names = {}
+    names: dict[str, Any] = {}
     for code in code_blocks("docs/stream.md", "python"):
         exec(compile(code, "docs/stream.md", "exec"), names)
     assert names["y"].shape == (3,)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 CHAPTERS = sorted(path.name for path in (DOCS / "tutorial").glob("*.md"))
 LANGUAGES = ("tutorial", "zh/tutorial")
-COMMANDS = sorted(typer.main.get_command(app).commands)
+COMMANDS = sorted(typer.main.get_group(app).commands)
 TERMS = {
     "tutorial": (
         *("time steps", "input size", "hidden size", "hidden state", "cell state", "forget gate"),

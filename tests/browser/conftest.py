@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 QUIET = (
@@ -31,7 +31,8 @@ def browser():
 @pytest.fixture
 def visit(browser: Browser, tmp_path):
     """Opens HTML from disk; at the end no page may have logged, failed or requested anything."""
-    pages, complaints = [], []
+    pages: list[Page] = []
+    complaints: list[str] = []
 
     def visit(html: str, *, width=1280, scheme="light"):
         path = tmp_path / f"page {len(pages)}.html"

@@ -55,7 +55,7 @@ def number(text):
 
 def shown_numbers(page, where):
     """Each number by its role; those that stand twice have to be the same."""
-    found = {}
+    found: dict[str, str] = {}
     for role, text in page.eval_on_selector_all(
         f"[{where}]", f"them => them.map(e => [e.getAttribute('{where}'), e.textContent])"
     ):
@@ -117,7 +117,7 @@ def test_a_projected_state_says_so(visit):
 
 
 def where(page):
-    return int(re.search(r"\d+", page.locator("#where").inner_text())[0])
+    return int(re.findall(r"\d+", page.locator("#where").inner_text())[0])
 
 
 def test_arrow_keys_move_from_anywhere_and_stop_at_the_ends(visit):
@@ -210,7 +210,9 @@ def test_the_colours_rise_with_the_values(visit):
 def test_units_are_sorted_by_their_time_constants(visit):
     module = unrolled.LSTM(1, HIDDEN)
     with torch.no_grad():
-        module.bias_ih_l0[HIDDEN : 2 * HIDDEN] = torch.tensor([0.0, 3.0, 1.0, 5.0, 2.0, 4.0])
+        module.get_parameter("bias_ih_l0")[HIDDEN : 2 * HIDDEN] = torch.tensor(
+            [0.0, 3.0, 1.0, 5.0, 2.0, 4.0]
+        )
     trace = unrolled.record(module, torch.randn(T, B, 1))
     page = visit(unrolled.report(trace, row=ROW))
     by_number = pixels(page, "cell state")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
 from unrolled.cli import doctor
 from unrolled.deploy import stepping
@@ -32,7 +33,7 @@ def test_a_core_that_is_wrong_is_found(monkeypatch, capsys):
         last[0].mul_(1.001)
 
     monkeypatch.setattr(native.Scan, "forward", wrong)
-    with pytest.raises(doctor.typer.Exit) as ended:
+    with pytest.raises(typer.Exit) as ended:
         doctor.run_doctor(seconds=10.0)
     assert ended.value.exit_code == 1
     assert "WRONG" in capsys.readouterr().out

@@ -140,6 +140,7 @@ def test_a_signal_before_the_first_epoch_keeps_nothing_and_says_so(tmp_path, num
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
+        assert process.stderr is not None
         while "epochs" not in (seen := process.stderr.readline()):
             assert process.poll() is None, seen
         process.send_signal(number)

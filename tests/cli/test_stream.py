@@ -43,7 +43,7 @@ def start():
     for process in processes:
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
+        for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
 

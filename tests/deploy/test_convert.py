@@ -155,7 +155,7 @@ def test_hooks_fire():
     model.encoder.register_forward_pre_hook(lambda *_: called.append("before"))
     model.encoder.register_forward_hook(lambda *_: called.append("after"))
     model.encoder.register_full_backward_hook(lambda *_: called.append("back"))
-    model.encoder.weight_hh_l0.register_hook(lambda _: called.append("weight"))
+    model.encoder.get_parameter("weight_hh_l0").register_hook(lambda _: called.append("weight"))
     unrolled.convert(model)
     model(batch().requires_grad_()).sum().backward()
     assert sorted(called) == ["after", "back", "before", "weight"]
@@ -275,6 +275,7 @@ def test_inside_a_compiled_model(before):
     """What was compiled for torch's module is not used for ours."""
     model = Seq2Seq().double().eval()
     compiled = torch.compile(model, backend="eager")
+    assert isinstance(compiled, nn.Module)
     x = batch().double()
     expected = compiled(x) if before else model(x)
     assert list(unrolled.convert(compiled).replaced) == [

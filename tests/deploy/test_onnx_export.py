@@ -172,7 +172,7 @@ STACK = [
 
 def through(modules, x, lengths, states):
     """What a Sequential means whose recurrent parts hand on their output: output and states."""
-    last = []
+    last: list[torch.Tensor] = []
     for module in modules:
         if isinstance(module, nn.RNNBase):
             ours = getattr(unrolled, module.mode)(
@@ -379,4 +379,4 @@ def test_a_model_without_numbers_is_refused(tmp_path):
 
 def test_stateful_is_a_truth_value(tmp_path):
     with pytest.raises(InputError, match="stateful: True or False was expected, got 'no'"):
-        unrolled.export_onnx(unrolled.LSTM(1, 2), tmp_path / "m.onnx", stateful="no")
+        unrolled.export_onnx(unrolled.LSTM(1, 2), tmp_path / "m.onnx", stateful="no")  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import onnx
@@ -225,7 +226,7 @@ def test_those_modules_keep_a_row_without_steps_and_zero_what_is_padded(make, ba
 
 
 CONSTANT = {"initial_h": "h_0", "initial_c": "c_0"}
-NOT_A_MODULE = {
+NOT_A_MODULE: dict[str, tuple[dict[str, Any], str]] = {
     "clip": ({"clip": 3.0}, "has clip=3, which bounds"),
     "input_forget": ({"input_forget": 1}, "has input_forget=1, which couples"),
     "activations": (
@@ -338,4 +339,6 @@ def test_the_precision_of_the_weights_is_kept(tmp_path, precision):
     onnx.save(model, path)
     module = unrolled.import_onnx(path)["y"]
     assert module.weight_hh_l0.dtype == precision
-    assert torch.equal(module.weight_hh_l0[:3], exact["R"][0, :3])  # the input gate
+    assert torch.equal(
+        module.get_parameter("weight_hh_l0")[:3], exact["R"][0, :3]
+    )  # the input gate

@@ -1,6 +1,7 @@
 """A trained run and an estimator as ONNX files: in the table's own units, window by window."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from unrolled.learn.samples import sample_of
 from unrolled.model import save_run
 
 FORECAST = {"input": ["sin", "cos"], "target": ["cos"], "ahead": 2}
-RUNS = {
+RUNS: dict[str, dict[str, Any]] = {
     "lstm": {},
     "gru": {"cell": "gru", "num_layers": 2, "target": ["cos", "sin"], "ahead": 1},
     "bidirectional": {"bidirectional": True},

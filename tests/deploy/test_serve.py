@@ -18,7 +18,8 @@ from unrolled.deploy.serve import Waiting, open_stream, serve
 
 def answer(text: str | bytes, run=None) -> tuple[list[str], list[str]]:
     """What stands on stdout and stderr after these lines."""
-    out, complaints = io.BytesIO(), []
+    out = io.BytesIO()
+    complaints: list[str] = []
     source = io.BytesIO(text.encode() if isinstance(text, str) else text)
     serve(unrolled.Stream(run or make_run()), source, out, complaints.append)
     return out.getvalue().decode().splitlines(), complaints
@@ -196,7 +197,7 @@ def test_names_may_be_numbers_and_have_brackets_and_blanks():
 def test_where_no_line_was_a_row_it_ends_with_an_error(lines):
     source = io.BytesIO("\n".join([*lines, ""]).encode())
     with pytest.raises(unrolled.InputError, match=r"^stdin: no line was a row\. .* line \d: "):
-        serve(unrolled.Stream(make_run()), source, io.BytesIO(), [].append)
+        serve(unrolled.Stream(make_run()), source, io.BytesIO(), lambda _: None)
 
 
 @pytest.mark.parametrize("lines", [[], ["a,b"]])
@@ -286,7 +287,7 @@ class Endless(io.RawIOBase):
     """A good line, so many bytes without a line's end, and a good line, made as they are read."""
 
     def __init__(self, line: bytes, count: int):
-        self.parts = [line, count, b"\n" + line]
+        self.parts: list[bytes | int] = [line, count, b"\n" + line]
 
     def readable(self) -> bool:
         return True
@@ -310,7 +311,8 @@ class Endless(io.RawIOBase):
 @pytest.mark.parametrize("form", ["csv", "json"])
 def test_a_line_without_an_end_is_read_past_in_little_memory(form):
     line = CSV[0] if form == "csv" else json.dumps(X[0].tolist())
-    out, complaints = io.BytesIO(), []
+    out = io.BytesIO()
+    complaints: list[str] = []
     source = io.BufferedReader(Endless(line.encode() + b"\n", 300_000_000))
     tracemalloc.start()
     try:

@@ -104,7 +104,7 @@ def test_rows_side_by_side_are_each_as_if_alone():
 def test_what_a_row_may_be(x, shape):
     model = module("GRU", hidden=4, inputs=1)
     y = unrolled.Stream(model).step(x)
-    assert (y.shape, y.dtype) == (shape, np.float32)
+    assert (y.shape, y.dtype) == (shape, np.dtype(np.float32))
     same = whole(model, np.reshape(np.asarray(x, np.float32), (1, 1, 1)))[0].numpy()
     # Sums of up to 7 are rounded by 2.4e-7 at each term, and NumPy adds in another order.
     np.testing.assert_allclose(y.ravel(), same.ravel(), rtol=1e-6, atol=1e-6)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import unrolled
-from support_nn import BACKENDS, Kind, every_kind, use_backend
+from support_nn import BACKENDS, Kind, every_kind, total, use_backend
 from unrolled.errors import InputError
 from unrolled.inspect.jacobian import lyapunov_spectrum, state_jacobians
 from unrolled.scan import Weights, reference
@@ -28,8 +28,8 @@ def linear_rnn(matrix: torch.Tensor) -> unrolled.RNN:
     """h_t = W·h_{t−1} + x_t while the states stay above 0, where relu is the identity."""
     rnn = unrolled.RNN(len(matrix), len(matrix), nonlinearity="relu", bias=False, dtype=F64)
     with torch.no_grad():
-        rnn.weight_hh_l0.copy_(matrix)
-        rnn.weight_ih_l0.copy_(torch.eye(len(matrix)))
+        rnn.get_parameter("weight_hh_l0").copy_(matrix)
+        rnn.get_parameter("weight_ih_l0").copy_(torch.eye(len(matrix)))
     return rnn
 
 
@@ -59,7 +59,7 @@ def test_gradient_by_lag_is_autograds(kind: Kind):
         state = [s.detach().requires_grad_() for s in state]
         hx = tuple(state) if module.mode == "LSTM" else state[0]
         loss = module(x[T - lag :], hx)[0][-1].sum()
-        squares = sum(g.square().sum((0, 2)) for g in torch.autograd.grad(loss, state))
+        squares = total(g.square().sum((0, 2)) for g in torch.autograd.grad(loss, state))
         torch.testing.assert_close(found[lag], squares.sqrt().mean(), rtol=1e-10, atol=0)
 
 
@@ -119,6 +119,7 @@ def test_a_scaled_identity_has_the_rate_of_its_scale(scale, verdict):
     assert d.decay.rate == pytest.approx(scale, rel=1e-9)
     assert d.decay.r2 == pytest.approx(1)
     assert d.verdict == verdict
+    assert d.lyapunov is not None
     assert d.lyapunov.exponents.tolist() == pytest.approx([math.log(scale)] * 3, abs=1e-12)
     expected = -1 / math.log(scale) if scale < 1 else math.inf
     assert d.decay.time_scale == pytest.approx(expected)
@@ -139,9 +140,9 @@ def test_a_forget_gate_held_at_f_has_the_time_constant_of_f(keeps):
     with torch.no_grad():
         for weight in lstm.parameters():
             weight.zero_()
-        lstm.weight_ih_l0.uniform_(-1, 1)
-        lstm.weight_ih_l0[HIDDEN : 2 * HIDDEN] = 0
-        lstm.bias_ih_l0[HIDDEN : 2 * HIDDEN] = math.log(keeps / (1 - keeps))
+        lstm.get_parameter("weight_ih_l0").uniform_(-1, 1)
+        lstm.get_parameter("weight_ih_l0")[HIDDEN : 2 * HIDDEN] = 0
+        lstm.get_parameter("bias_ih_l0")[HIDDEN : 2 * HIDDEN] = math.log(keeps / (1 - keeps))
     d = unrolled.diagnose(lstm, torch.randn(T, B, 1, dtype=F64))
     expected = -1 / math.log(keeps)
     for name in ("bias", "mean", "trajectory"):
@@ -159,6 +160,7 @@ def test_a_linear_rnn_has_the_logarithms_of_its_eigenvalues():
     matrix = (mix @ upper @ torch.linalg.inv(mix)).clamp(min=0)
     expected = torch.linalg.eigvals(matrix).abs().log().sort(descending=True).values
     d = unrolled.diagnose(linear_rnn(matrix), torch.rand(1000, 1, 3, dtype=F64) + 0.1, ends=1)
+    assert d.lyapunov is not None
     torch.testing.assert_close(d.lyapunov.exponents, expected, atol=1e-5, rtol=0)
 
 
@@ -178,11 +180,11 @@ def test_a_random_tanh_network_has_the_published_exponent(gain):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         random = torch.randn(hidden, hidden, generator=generator, dtype=F64)
-        rnn.weight_hh_l0.copy_(gain * random / hidden**0.5)
-        rnn.weight_ih_l0.zero_()
+        rnn.get_parameter("weight_hh_l0").copy_(gain * random / hidden**0.5)
+        rnn.get_parameter("weight_ih_l0").zero_()
     hx = torch.randn(1, 1, hidden, generator=generator, dtype=F64)
     values = {"hidden": unrolled.record(rnn, torch.zeros(160, 1, 1, dtype=F64), hx).get("hidden")}
-    jacobians = state_jacobians("RNN_TANH", values, Weights(rnn.weight_ih_l0, rnn.weight_hh_l0))
+    jacobians = state_jacobians("RNN_TANH", values, Weights(*rnn.parameters()))
     largest = float(lyapunov_spectrum(jacobians.detach()[:, 0], transient=40)[0])
     assert largest == pytest.approx(expected, abs=0.02)  # a finite network, for a finite time
 
@@ -193,11 +195,8 @@ def test_jacobians_are_autograds(kind: Kind):
     x = torch.randn(6, 1, 2, dtype=F64)
     trace = unrolled.record(module, x)
     values = {key.gate: value[:, 0] for key, value in trace.values.items()}
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight_hr_l0")
-    w = Weights(*[getattr(module, name, None) for name in names])
-    found = state_jacobians(
-        module.mode, values, Weights(*[t if t is None else t.detach() for t in w])
-    )
+    w = Weights(*module.parameters())
+    found = state_jacobians(module.mode, values, Weights(*[t.detach() for t in w if t is not None]))
     states = ["hidden", "cell"] if module.mode == "LSTM" else ["hidden"]
     widths = [values[name].shape[-1] for name in states]
     for t in range(5):
@@ -216,6 +215,7 @@ def test_jacobians_are_autograds(kind: Kind):
 
 def test_the_spectrum_of_a_stack_is_that_of_its_layers():
     d = unrolled.diagnose(unrolled.GRU(2, HIDDEN, num_layers=3), torch.randn(T, B, 2))
+    assert d.lyapunov is not None
     joined = torch.cat(d.lyapunov.by_layer).sort(descending=True).values
     assert torch.equal(d.lyapunov.exponents, joined)
     assert len(joined) == 3 * HIDDEN
@@ -254,8 +254,8 @@ def test_saliency_is_the_norm_of_the_jacobian(outputs):
 def test_pinned_gates_are_found():
     lstm = unrolled.LSTM(1, HIDDEN)
     with torch.no_grad():
-        lstm.bias_ih_l0[:HIDDEN] = -30
-        lstm.bias_ih_l0[HIDDEN : 2 * HIDDEN] = 30
+        lstm.get_parameter("bias_ih_l0")[:HIDDEN] = -30
+        lstm.get_parameter("bias_ih_l0")[HIDDEN : 2 * HIDDEN] = 30
     d = unrolled.diagnose(lstm, torch.randn(T, B, 1))
     assert d.saturation[0, "input"].low.tolist() == [1.0] * HIDDEN
     assert d.saturation[0, "forget"].high.tolist() == [1.0] * HIDDEN
@@ -265,8 +265,8 @@ def test_pinned_gates_are_found():
 def test_units_that_never_move_are_found():
     rnn = unrolled.RNN(1, HIDDEN, bias=False)
     with torch.no_grad():
-        rnn.weight_ih_l0[2] = 0
-        rnn.weight_hh_l0[2] = 0
+        rnn.get_parameter("weight_ih_l0")[2] = 0
+        rnn.get_parameter("weight_hh_l0")[2] = 0
     assert unrolled.diagnose(rnn, torch.randn(T, B, 1)).dead_units == {0: [2]}
 
 

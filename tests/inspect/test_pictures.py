@@ -9,6 +9,7 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
+from matplotlib.patches import Rectangle
 
 import unrolled
 from unrolled.errors import InputError
@@ -100,8 +101,9 @@ def test_a_gate_is_filled_up_to_its_value(value, share):
     (fill,) = [
         patch
         for patch in with_value.axes[0].patches
-        if patch.get_alpha() is not None and patch.get_alpha() < 1
+        if (alpha := patch.get_alpha()) is not None and alpha < 1
     ]
+    assert isinstance(fill, Rectangle)
     assert fill.get_y() == drawing.gates[0].center[1]
     assert fill.get_height() == pytest.approx(-share * 17)
     assert len(without.axes[0].patches) == len(with_value.axes[0].patches) - 1
@@ -157,8 +159,8 @@ def test_the_lines_are_the_series_and_the_step_is_marked():
     _, made = recorded()
     figure = steps_picture(view(made, step=3), "title")
     line, mark = figure.axes[0].lines
-    np.testing.assert_array_equal(line.get_ydata(), made.recorded.series[0].values)
-    assert list(mark.get_xdata()) == [3, 3]
+    np.testing.assert_array_equal(np.asarray(line.get_ydata()), made.recorded.series[0].values)
+    assert np.asarray(mark.get_xdata()).tolist() == [3, 3]
 
 
 def test_the_unrolled_network_hands_its_states_on():
@@ -229,10 +231,11 @@ def test_memory_is_drawn_as_it_was_measured():
     gradient, spectrum, constants = memory_picture(diagnosis, "title").axes
     (curve,) = [line for line in gradient.lines if line.get_label() == "gradient by lag"]
     by_lag = diagnosis.gradient_by_lag.double().numpy()
-    np.testing.assert_allclose(curve.get_ydata(), by_lag / by_lag[0])
+    np.testing.assert_allclose(np.asarray(curve.get_ydata()), by_lag / by_lag[0])
     (horizon,) = [line for line in gradient.lines if "horizon" in str(line.get_label())]
-    assert list(horizon.get_xdata()) == [diagnosis.horizon] * 2
-    np.testing.assert_allclose(spectrum.lines[1].get_ydata(), diagnosis.lyapunov.exponents)
+    assert np.asarray(horizon.get_xdata()).tolist() == [diagnosis.horizon] * 2
+    exponents = np.asarray(spectrum.lines[1].get_ydata())
+    np.testing.assert_allclose(exponents, diagnosis.lyapunov.exponents)
     assert constants.get_xscale() == "log"
 
 

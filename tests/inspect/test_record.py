@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import unrolled
 from support_nn import BACKENDS, KINDS, Kind, every_kind, random_hx, use_backend
 from unrolled.errors import InputError
+from unrolled.inspect.trace import Direction
 
 T, B, INPUTS, HIDDEN = 7, 3, 2, 6
 LENGTHS = [4, 0, 7]
@@ -40,6 +42,10 @@ def module_and_input(kind: Kind, **options):
     module, _ = kind.pair(dtype=torch.float64, **options)
     shape = (B, T, INPUTS) if module.batch_first else (T, B, INPUTS)
     return module, torch.randn(shape, dtype=torch.float64)
+
+
+def directions_of(module) -> list[Direction]:
+    return ["forward", "reverse"] if module.bidirectional else ["forward"]
 
 
 def weights_of(module, layer, suffix):
@@ -77,7 +83,7 @@ def test_the_values_satisfy_the_equations(kind: Kind, options, lengths):
     trace = unrolled.record(module, x, hx, lengths=lengths)
     states = hx if isinstance(hx, tuple) else (hx,)
     below = x.transpose(0, 1) if module.batch_first else x
-    directions = ["forward", "reverse"] if module.bidirectional else ["forward"]
+    directions = directions_of(module)
     for layer in range(module.num_layers):
         given = []
         for number, direction in enumerate(directions):
@@ -122,8 +128,8 @@ def test_a_step_receives_the_state_that_the_step_before_left(options, lengths):
     module, x = module_and_input(Kind("LSTM"), **options)
     trace = unrolled.record(module, x, random_hx(module, B, dtype=torch.float64), lengths=lengths)
     for layer in range(module.num_layers):
-        for direction in ("forward", "reverse") if module.bidirectional else ("forward",):
-            where = {"layer": layer, "direction": direction}
+        for direction in directions_of(module):
+            where: dict[str, Any] = {"layer": layer, "direction": direction}
             f, i, g = (trace.get(name, **where) for name in ("forget", "input", "candidate"))
             cell = f * trace.before("cell", **where) + i * g
             torch.testing.assert_close(cell, trace.get("cell", **where), equal_nan=True)

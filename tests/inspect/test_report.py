@@ -13,10 +13,10 @@ from torch import nn
 
 import unrolled
 from unrolled.errors import InputError
-from unrolled.inspect.drawing import DRAWINGS
+from unrolled.inspect.drawing import DRAWINGS, Gate, Value, Wire
 from unrolled.inspect.letter_words import LETTER
 from unrolled.inspect.report import SCRIPTS
-from unrolled.inspect.scene import MOST_STEPS, Series, scene
+from unrolled.inspect.scene import MOST_STEPS, Recorded, Series, scene
 from unrolled.inspect.words import PAGE
 
 T, B, HIDDEN = 12, 3, 5
@@ -64,7 +64,7 @@ def test_the_same_trace_gives_the_same_file():
 def test_the_file_holds_the_recorded_numbers_to_the_last_bit():
     trace = lstm_trace()
     html = unrolled.report(trace, row=2)
-    data = json.loads(re.search(r'id="data">(.*?)</script>', html, re.DOTALL)[1])
+    (data,) = map(json.loads, re.findall(r'id="data">(.*?)</script>', html, re.DOTALL))
     packed = data["recorded"]["layers"][0]["values"]["forget"]
     found = np.frombuffer(base64.b64decode(packed["data"]), "<f4").reshape(T, HIDDEN)
     assert (found == trace.get("forget")[:, 2].numpy()).all()
@@ -121,8 +121,8 @@ def test_every_script_is_in_the_page():
 def test_the_letter_is_in_chinese(weights, verdict):
     module = unrolled.RNN(1, HIDDEN, nonlinearity="relu")
     with torch.no_grad():
-        module.weight_hh_l0.copy_(weights * torch.eye(HIDDEN))
-        module.weight_ih_l0.fill_(1)
+        module.get_parameter("weight_hh_l0").copy_(weights * torch.eye(HIDDEN))
+        module.get_parameter("weight_ih_l0").fill_(1)
     html = unrolled.report(unrolled.diagnose(module, torch.rand(20, 2, 1)), language="zh")
     letter = html[html.index('<div class="letter">') : html.index("</main>")]
     assert verdict in letter
@@ -133,15 +133,22 @@ def test_the_letter_is_in_chinese(weights, verdict):
 # --- The scene.
 
 
+def recorded_in(trace, **options) -> Recorded:
+    """The part of the scene that shows what was recorded."""
+    found = scene(trace, **options).recorded
+    assert found is not None
+    return found
+
+
 def test_a_long_row_is_shown_to_its_end():
-    recorded = scene(lstm_trace(steps=MOST_STEPS + 7)).recorded
+    recorded = recorded_in(lstm_trace(steps=MOST_STEPS + 7))
     assert (recorded.first, recorded.steps) == (7, MOST_STEPS)
 
 
 def test_a_short_row_is_shown_as_long_as_it_is():
     module = unrolled.GRU(1, HIDDEN)
     trace = unrolled.record(module, torch.randn(T, B, 1), lengths=[T, 4, 9])
-    recorded = scene(trace, row=1).recorded
+    recorded = recorded_in(trace, row=1)
     assert recorded.steps == 4
     assert recorded.sizes.steps == T
     assert recorded.layers[0].values["update"].shape == (4, HIDDEN)
@@ -153,7 +160,7 @@ def test_input_target_and_output_are_drawn_of_the_chosen_row(batch_first):
     shape = (B, T) if batch_first else (T, B)
     x, y = torch.randn(*shape, 2), torch.randn(*shape, 1)
     trace = unrolled.record(model, x)
-    lines = scene(trace, row=2, target=y).recorded.series
+    lines = recorded_in(trace, row=2, target=y).series
     assert [(line.name, line.kind) for line in lines] == [
         ("x[0]", "input"),
         ("x[1]", "input"),
@@ -167,16 +174,16 @@ def test_input_target_and_output_are_drawn_of_the_chosen_row(batch_first):
 
 
 def test_a_modules_own_hidden_state_is_no_prediction():
-    assert [line.kind for line in scene(lstm_trace()).recorded.series] == ["input"]
+    assert [line.kind for line in recorded_in(lstm_trace()).series] == ["input"]
 
 
 def test_series_take_the_place_of_input_and_output():
     own = [Series("volt", "input", torch.arange(T).float().numpy())]
-    assert scene(lstm_trace(), series=own).recorded.series == tuple(own)
+    assert recorded_in(lstm_trace(), series=own).series == tuple(own)
 
 
 def test_the_quantities_satisfy_the_cells_equations():
-    found = scene(lstm_trace(), row=1).recorded.layers[0].quantities()
+    found = recorded_in(lstm_trace(), row=1).layers[0].quantities()
     assert found["kept"] + found["written"] == pytest.approx(found["cell"], abs=1e-6)
     assert found["output"] * found["shown"] == pytest.approx(found["hidden"], abs=1e-6)
 
@@ -187,8 +194,9 @@ def test_a_drawing_shows_quantities_that_its_cell_has(mode):
     kind, *nonlinearity = mode.split("_")
     options = {"nonlinearity": nonlinearity[0].lower()} if nonlinearity else {}
     module = getattr(unrolled, kind)(1, HIDDEN, **options)
-    layer = scene(unrolled.record(module, torch.randn(T, B, 1))).recorded.layers[0]
-    roles = {part.role for part in (*drawing.wires, *drawing.gates, *drawing.values)}
+    layer = recorded_in(unrolled.record(module, torch.randn(T, B, 1))).layers[0]
+    parts: list[Wire | Gate | Value] = [*drawing.wires, *drawing.gates, *drawing.values]
+    roles = {part.role for part in parts}
     assert roles - {"read"} <= set(layer.quantities())
 
 
@@ -220,13 +228,13 @@ def test_a_row_without_steps_is_refused():
 
 def test_what_is_neither_trace_nor_diagnosis_is_refused():
     with pytest.raises(InputError, match=r"unrolled.record.*got Tensor"):
-        unrolled.report(torch.zeros(3))
+        unrolled.report(torch.zeros(3))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("more", [[], [torch.zeros(T, B, 1), "report.html"]], ids=["alone", "all"])
 def test_who_gives_a_model_is_told_what_to_give(more):
     with pytest.raises(TypeError, match=r"unrolled\.report\(unrolled\.record\(model, x\), path\)"):
-        unrolled.report(unrolled.LSTM(1, HIDDEN), *more)
+        unrolled.report(unrolled.LSTM(1, HIDDEN), *more)  # type: ignore[arg-type]
 
 
 # --- At a prompt.

@@ -18,12 +18,13 @@ from unrolled.learn.comparison import (
     try_out,
 )
 from unrolled.learn.comparison_plot import as_memory, draw_comparison
-from unrolled.model import Network
+from unrolled.model import Network, NetworkConfig
+from unrolled.model.network import CellName
 from unrolled.tasks import TASKS, Adding, EmbeddedReber, SinCos, make_task
 
 TASK = Adding(20, form="hochreiter")
 QUICK = CompareSettings(steps=4, batch_size=3, hidden_size=4, test_size=20)
-CELLS = ("rnn", "lstm", "gru")
+CELLS: tuple[CellName, ...] = ("rnn", "lstm", "gru")
 
 
 def numbers(course):
@@ -145,9 +146,7 @@ def test_the_best_of_the_checked_networks_is_the_one_that_is_scored(monkeypatch)
 
 
 def test_trying_out_is_the_tasks_own_loss_and_score():
-    network = Network(
-        comparison.NetworkConfig(cell="rnn", input_size=7, hidden_size=3, output_size=7)
-    )
+    network = Network(NetworkConfig(cell="rnn", input_size=7, hidden_size=3, output_size=7))
     task = EmbeddedReber()
     batch = task.batch(9, 0)
     prediction, _ = network(batch.inputs, lengths=batch.lengths)
@@ -188,9 +187,12 @@ def test_what_was_measured_may_be_anything():
     assert as_memory(None) is None
     assert as_memory({"gradient_by_lag": [1.0]}) is None
     memory = as_memory(SimpleNamespace(gradient_by_lag=torch.tensor([1.0, 0.5]), horizon=1))
+    assert memory is not None
     np.testing.assert_array_equal(memory.gradient_by_lag, [1.0, 0.5])
     assert memory.horizon == 1.0
-    assert as_memory(SimpleNamespace(gradient_by_lag=[1.0], horizon=None)).horizon is None
+    endless = as_memory(SimpleNamespace(gradient_by_lag=[1.0], horizon=None))
+    assert endless is not None
+    assert endless.horizon is None
 
 
 def test_the_picture_has_panels_for_what_was_measured(tmp_path):

@@ -16,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from support_estimator import INPUTS, LENGTHS, N, T, forms_of_x, quick, ragged
 from unrolled import SequenceRegressor
 from unrolled.learn import estimator as estimator_module
+from unrolled.learn.loop import fit
 
 
 @pytest.fixture
@@ -42,9 +43,8 @@ def test_a_target_for_each_sequence_comes_back_in_its_own_shape(rng, form, outpu
 def test_a_target_for_each_step_comes_back_in_its_own_shape(rng, form, outputs):
     x = forms_of_x(rng)[form]
     shape = () if outputs is None else (outputs,)
-    y = [rng.normal(size=(len(row), *shape)) for row in (x.to_numpy() if form == "frame" else x)]
-    if "ragged" not in form and form != "list of frames":
-        y = np.array(y)
+    rows = [rng.normal(size=(len(row), *shape)) for row in (x.to_numpy() if form == "frame" else x)]
+    y = rows if "ragged" in form or form == "list of frames" else np.array(rows)
     model = quick().fit(x, y)
     assert [row.shape for row in model.predict(x)] == [row.shape for row in y]
     assert model.target_ == "step"
@@ -142,13 +142,17 @@ def test_the_same_random_state_gives_the_same_numbers_and_another_does_not(rng):
     assert not np.array_equal(one, other)
 
 
+def global_numbers():
+    return np.random.get_state(legacy=False)["state"]["key"].copy()
+
+
 def test_the_callers_random_numbers_are_left_alone(rng):
     torch.manual_seed(3)
     np.random.seed(3)
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    torch_state, numpy_state = torch.get_rng_state(), global_numbers()
     quick().fit(rng.normal(size=(N, T)), rng.normal(size=N))
     assert torch.equal(torch.get_rng_state(), torch_state)
-    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
+    np.testing.assert_array_equal(global_numbers(), numpy_state)
 
 
 def test_clone_and_parameters_are_scikit_learns(rng):
@@ -213,9 +217,8 @@ def test_an_interrupt_keeps_the_best_weights_and_warns(rng, monkeypatch):
         def stop(_):
             raise KeyboardInterrupt
 
-        return whole(*args, **settings, on_epoch=stop)
+        return fit(*args, **{**settings, "on_epoch": stop})
 
-    whole = estimator_module.fit
     monkeypatch.setattr(estimator_module, "fit", interrupted)
     x, y = rng.normal(size=(N, T)), rng.normal(size=N)
     with pytest.warns(ConvergenceWarning, match="interrupted after 1 epochs"):

@@ -11,6 +11,7 @@ import torch
 
 from support_learn import quick, wave_frame
 from unrolled.errors import InputError
+from unrolled.inspect.scene import Recorded, Scene
 from unrolled.learn.features import predict_ends
 from unrolled.learn.inspection import inspect_run
 from unrolled.learn.train import train_table
@@ -37,8 +38,13 @@ def holed(*rows: int) -> pl.DataFrame:
     return wave_frame().with_columns(sin=pl.when(there).then(pl.col("sin")))
 
 
+def recorded(scene: Scene) -> Recorded:
+    assert scene.recorded is not None
+    return scene.recorded
+
+
 def lines(scene, kind):
-    return {s.name: s.values for s in scene.recorded.series if s.kind == kind}
+    return {s.name: s.values for s in recorded(scene).series if s.kind == kind}
 
 
 def outputs(run, scaled):
@@ -64,8 +70,8 @@ def test_inputs_and_targets_are_the_tables_own_numbers():
 
 def test_the_gates_are_those_of_the_rows_shown_from_a_zero_state():
     scene = inspect_run(trained(), wave_frame(), steps=50)
-    (layer,) = scene.recorded.layers
-    assert scene.recorded.steps == 50
+    (layer,) = recorded(scene).layers
+    assert recorded(scene).steps == 50
     assert layer.values["forget"].shape == (50, 4)
     assert not layer.received["cell"][0].any()
     assert layer.received["cell"][1:].any()
@@ -82,7 +88,7 @@ def test_several_inputs_and_targets_have_a_line_each():
     scene = inspect_run(run, wave_frame(), steps=20)
     assert list(lines(scene, "input")) == ["sin", "cos"]
     assert list(lines(scene, "prediction")) == ["cos", "sin"]
-    assert scene.recorded.sizes.inputs == 2
+    assert recorded(scene).sizes.inputs == 2
 
 
 def test_with_difference_a_prediction_is_the_rows_value_and_a_change():
@@ -100,7 +106,7 @@ def test_with_difference_a_prediction_is_the_rows_value_and_a_change():
 
 def test_with_difference_the_first_row_of_a_table_is_not_shown():
     run = trained(input=("cos",), difference=True, ahead=1)
-    assert inspect_run(run, wave_frame(20)).recorded.steps == 19
+    assert recorded(inspect_run(run, wave_frame(20))).steps == 19
 
 
 def test_ahead_a_prediction_stands_at_the_row_that_it_is_about():
@@ -128,14 +134,15 @@ def test_a_stretch_of_one_window_is_predicted_as_predict_does():
 
 def test_in_two_directions_a_prediction_has_seen_what_comes_after():
     scene = inspect_run(trained(bidirectional=True), wave_frame(), steps=30)
-    assert [layer.direction for layer in scene.recorded.layers] == ["forward", "reverse"]
+    assert [layer.direction for layer in recorded(scene).layers] == ["forward", "reverse"]
     assert "what comes after" in scene.note
+    assert scene.diagnosis is not None
     assert scene.diagnosis.lyapunov is None
 
 
 def test_a_stack_shows_each_of_its_layers():
     scene = inspect_run(trained(cell="gru", num_layers=2), wave_frame(), steps=30)
-    assert [layer.layer for layer in scene.recorded.layers] == [0, 1]
+    assert [layer.layer for layer in recorded(scene).layers] == [0, 1]
 
 
 def test_the_rows_end_where_they_are_told_to():
@@ -157,23 +164,25 @@ def test_the_longest_series_is_shown_unless_another_is_named():
 def test_of_a_table_with_gaps_the_last_stretch_without_one_is_shown():
     scene = inspect_run(trained(), holed(100, 199), missing="drop")
     assert "Rows 101 to 198" in scene.note
-    assert scene.recorded.steps == 98
+    assert recorded(scene).steps == 98
 
 
 def test_gaps_are_filled_if_told_and_the_note_says_so():
     scene = inspect_run(trained(), holed(150), missing="interpolate")
-    assert scene.recorded.steps == 200
+    assert recorded(scene).steps == 200
     assert "In 1 row an input was missing" in scene.note
 
 
 @pytest.mark.parametrize("gate", ["forget", "cell"])
 def test_a_series_of_the_scene_is_finite(gate):
     scene = inspect_run(trained(), holed(100), missing="drop")
-    assert np.isfinite(scene.recorded.layers[0].values[gate]).all()
+    assert np.isfinite(recorded(scene).layers[0].values[gate]).all()
 
 
 def test_memory_is_measured_on_stretches_as_long_as_the_one_shown():
-    assert inspect_run(trained(), wave_frame(), steps=30).diagnosis.steps == 30
+    diagnosis = inspect_run(trained(), wave_frame(), steps=30).diagnosis
+    assert diagnosis is not None
+    assert diagnosis.steps == 30
 
 
 def test_memory_is_measured_by_the_error_where_there_is_a_target(monkeypatch):

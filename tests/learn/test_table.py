@@ -2,6 +2,7 @@
 
 import datetime
 from decimal import Decimal
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -226,7 +227,7 @@ def test_the_row_in_a_message_is_the_files_row_when_groups_are_interleaved():
 
 @pytest.mark.parametrize("name", ["input", "target", "group"])
 def test_a_missing_column_is_named_with_the_nearest_there_is(name):
-    columns = {"inputs": ["glucose"], "targets": ["glucose"], "group": "glucose"}
+    columns: dict[str, Any] = {"inputs": ["glucose"], "targets": ["glucose"], "group": "glucose"}
     columns |= {"group": "glucse"} if name == "group" else {f"{name}s": ["glucse"]}
     frame = pl.DataFrame({"glucose": [1.0], "isig": [2.0]})
     with pytest.raises(InputError, match=r"no column 'glucse'\. Did you mean 'glucose'\?"):

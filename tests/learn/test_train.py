@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from support_learn import quick, wave_frame
+from support_learn import quick, r2_of, score_of, wave_frame
+from support_nn import grad_of
 from unrolled.errors import DivergedError, InputError
 from unrolled.learn.dataset import read_dataset
 from unrolled.learn.features import base, features
@@ -49,9 +50,8 @@ def test_a_few_epochs_learn_the_wave_in_its_own_units():
         wave_frame(400),
         quick(cell="gru", hidden_size=16, epochs=30, learning_rate=0.02, batch_size=32),
     )
-    score = training.scores["cos"]["network"]
-    assert score.r2 > 0.99
-    assert score.rmse < 20.0  # of a wave that goes from -340 to 260
+    assert r2_of(training.scores["cos"]) > 0.99
+    assert score_of(training.scores["cos"]).rmse < 20.0  # of a wave that goes from -340 to 260
     assert abs(training.predicted.mean() - training.truth.mean()) < 20.0
 
 
@@ -100,7 +100,7 @@ def test_unknown_goals_count_for_nothing():
     known = ~goal.isnan()
     expected = sum((o - g) ** 2 for o, g in zip(output[known], goal[known], strict=True)) / 10
     assert_close(loss, expected)
-    assert (output.grad[~known] == 0).all()
+    assert (grad_of(output)[~known] == 0).all()
 
 
 def test_a_learning_rate_far_too_large_stops_with_the_step_and_the_cause():
@@ -181,7 +181,7 @@ def test_the_first_change_of_a_group_is_not_from_the_group_before():
     # A jump from group to group, of a million, would be all there is to such a scale.
     assert training.run.input_scaler.scale[0] < 2.0
     assert training.run.target_scaler.scale[0] < 2.0
-    assert training.scores["level"]["network"].rmse < 10.0
+    assert score_of(training.scores["level"]).rmse < 10.0
 
 
 def test_the_forecast_past_the_end_of_the_table_is_there():
@@ -247,7 +247,7 @@ def test_an_interrupted_training_is_scored_and_says_so():
     training = train_table(wave_frame(), quick(epochs=50), on_epoch=interrupt)
     assert training.history.interrupted
     assert len(training.history.validation) == 3
-    assert training.scores["cos"]["network"].rmse > 0
+    assert score_of(training.scores["cos"]).rmse > 0
 
 
 def test_early_stopping_looks_at_the_validation_part_alone():

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import types
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -20,6 +21,7 @@ from unrolled.learn.watch import (
     Explosion,
     GateStatistics,
     Probe,
+    Record,
     Snapshot,
     StateStatistics,
     Watcher,
@@ -36,7 +38,7 @@ def network_of(cell="lstm", **changes):
 
 
 def watcher_of(network, every=1000, steps=5, lengths=None):
-    records = []
+    records: list[Record] = []
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(4, steps, 2, generator=generator)
     probe = Probe(inputs, torch.randn(4, 1, generator=generator), lengths)
@@ -78,15 +80,16 @@ def test_an_estimator_that_is_watched_predicts_the_same_from_ragged_rows(target)
     random = np.random.default_rng(0)
     X = [random.normal(size=(length, 2)) for length in (3, 7, 5, 4, 6, 7, 2, 5, 6, 3)]
     y = [row[:, 0] for row in X] if target == "step" else [row.sum() for row in X]
-    settings = {"hidden_size": 3, "epochs": 3, "batch_size": 4, "random_state": 0}
+    settings: dict[str, Any] = {"hidden_size": 3, "epochs": 3, "batch_size": 4, "random_state": 0}
     alone = SequenceRegressor(**settings).fit(X, y)
     watched = SequenceRegressor(**settings, watch=True, watch_every=4).fit(X, y)
     for one, two in zip(alone.predict(X), watched.predict(X), strict=True):
         np.testing.assert_array_equal(one, two)
     assert alone.watch_ == []
     assert [record.update for record in watched.watch_] == [1, 4, 8]
-    assert all(isinstance(record, Snapshot) for record in watched.watch_)
-    assert len(watched.watch_[0].gradient_by_lag) == 7
+    snapshots = [record for record in watched.watch_ if isinstance(record, Snapshot)]
+    assert snapshots == watched.watch_
+    assert len(snapshots[0].gradient_by_lag) == 7
 
 
 def test_the_first_update_and_every_nth_are_recorded_with_their_place():
@@ -249,14 +252,16 @@ def test_a_norm_that_overflows_single_precision_has_its_layer_all_the_same():
 
 
 def test_a_training_that_diverges_says_which_step_and_layer_to_look_at():
-    records = []
+    records: list[Record] = []
     settings = quick(watch=True, learning_rate=1e30, batch_size=16)
     with pytest.raises(DivergedError) as caught:
         train_table(wave_frame(), settings, on_record=records.append)
     message = str(caught.value)
     assert message.startswith("the loss became ")
     assert "Watched: the last gradient was that of epoch 1, step 1 (update 1): norm " in message
-    layer = max(records[0].layer_norms, key=records[0].layer_norms.get)
+    assert isinstance(records[0], Snapshot)
+    norms = records[0].layer_norms
+    layer = max(norms, key=norms.__getitem__)
     assert f"of its square in {layer} (" in message
 
 
@@ -323,7 +328,7 @@ def test_a_line_a_record_with_null_for_what_is_no_number(tmp_path):
 class Writer:
     """What stands in for TensorBoard's: keeps what it is told."""
 
-    told: list
+    told: list[Any]
 
     def __init__(self, folder):
         from pathlib import Path

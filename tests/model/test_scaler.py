@@ -51,7 +51,7 @@ def test_a_constant_column_keeps_the_scale_1(value):
 
 def test_a_column_without_a_known_value_is_left_as_it_is():
     fitted = Scaler.fit(np.full((5, 1), np.nan))
-    assert (fitted.mean, fitted.scale) == (0.0, 1.0)
+    assert (fitted.mean.tolist(), fitted.scale.tolist()) == ([0.0], [1.0])
 
 
 def test_inverse_undoes_transform(rng):

@@ -105,7 +105,7 @@ class Model(nn.Module):
 def test_the_bits_of_eager(kind: Kind, case: str, dtype: torch.dtype, seed: int) -> None:
     """Results, states, all gradients, and what dropout drops."""
     module = make(kind, dtype=dtype, **CASES[case])
-    options = {"dtype": dtype, "requires_grad": True}
+    options: dict[str, Any] = {"dtype": dtype, "requires_grad": True}
     x, hx = random_input(module, **options), random_hx(module, **options)
     found = seeded(seed, gradients, compiled(module), x, hx)
     assert_close(found, seeded(seed, gradients, module, x, hx), 0)
@@ -234,7 +234,7 @@ def test_weight_norm_learns(kind: Kind) -> None:
     """A computed weight is computed anew in every call, and its parts have gradients."""
     module = make(kind)
     weight_norm(module, "weight_ih_l0")
-    magnitude = module.parametrizations.weight_ih_l0.original0
+    magnitude = module.get_parameter("parametrizations.weight_ih_l0.original0")
     function, x = compiled(module), random_input(module)
     before = gradients(function, x)
     assert_close(before, gradients(module, x), 1e-6)
@@ -248,7 +248,8 @@ def test_weight_norm_learns(kind: Kind) -> None:
 def test_a_transform_of_torch_func_inside() -> None:
     """Per-sample gradients, by the reference: the operator has no rule for a batch of batches."""
     module = make(Kind("GRU"))
-    weights, samples = dict(module.named_parameters()), torch.randn(2, 2, BATCH, INPUTS)
+    weights: dict[str, Tensor] = dict(module.named_parameters())
+    samples = torch.randn(2, 2, BATCH, INPUTS)
 
     def loss(weights: dict[str, Tensor], x: Tensor) -> Tensor:
         return torch.func.functional_call(module, weights, (x,))[0].square().sum()
@@ -388,5 +389,6 @@ def test_modules_of_several_settings_one_after_the_other(kind: Kind, allow_rnn: 
         for options in ({"num_layers": 2}, {}, {"num_layers": 3, "recompute_every": 2}):
             module = make(kind, **options)
             x, hx = random_input(module, requires_grad=True), random_hx(module, requires_grad=True)
-            found = gradients(torch.compile(module, backend="aot_eager"), x, hx)
+            function: Any = torch.compile(module, backend="aot_eager")
+            found = gradients(function, x, hx)
             assert_close(found, gradients(module, x, hx), 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import distributed
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import support_distributed
@@ -39,7 +40,7 @@ def test_two_processes_have_the_gradients_of_all_rows(tmp_path: Path) -> None:
     module = LSTM(INPUTS, 6, num_layers=2, bidirectional=True, recompute_every=3)
     x = torch.randn(STEPS, 6, INPUTS)
     torch.save((module, x), tmp_path / "task.pt")
-    torch.multiprocessing.spawn(support_distributed.train, (tmp_path, 2), nprocs=2)
+    spawn(support_distributed.train, (tmp_path, 2), nprocs=2)
     support_distributed.loss(module, x).backward()
     expected = [weight.grad for weight in module.parameters()]
     for rank in range(2):

@@ -44,9 +44,10 @@ def exported(module: nn.RNNBase, *, hx: bool = False, strict: bool = False) -> E
     """For any number of steps and rows."""
     arguments = (random_input(module), random_hx(module) if hx else None)
     rows = [{1: Dim.DYNAMIC} for _ in tensors(arguments[1])]
-    shapes = ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, None)
+    states: Any = None
     if hx:
-        shapes = (shapes[0], tuple(rows) if len(rows) > 1 else rows[0])
+        states = tuple(rows) if len(rows) > 1 else rows[0]
+    shapes = ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, states)
     return torch.export.export(module, arguments, dynamic_shapes=shapes, strict=strict)
 
 

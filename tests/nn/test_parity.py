@@ -23,6 +23,7 @@ from support_nn import (
     run_lengths,
     run_packed,
     tensors,
+    total,
     use_backend,
 )
 
@@ -61,13 +62,13 @@ def assert_parity(
     results, gradients = [], []
     for module in (theirs, ours):
         torch.manual_seed(seed)  # the same dropout masks
-        found = tensors(run(module, x, hx, lengths))
-        floats = [tensor for tensor in found if tensor.is_floating_point()]
-        loss = sum(
+        outputs = tensors(run(module, x, hx, lengths))
+        floats = [tensor for tensor in outputs if tensor.is_floating_point()]
+        loss = total(
             (tensor * torch.randn(tensor.shape, dtype=tensor.dtype)).sum() for tensor in floats
         )
         leaves = [x, *tensors(hx), *module.parameters()]
-        results.append(found)
+        results.append(outputs)
         gradients.append(torch.autograd.grad(loss, leaves))
     tolerance = TOLERANCE[x.dtype]
     for found, expected in zip(results[1], results[0], strict=True):

@@ -194,11 +194,11 @@ quantising = pytest.mark.filterwarnings(
 def test_what_was_reverted_is_quantised_as_torchs(name: str) -> None:
     *ours, theirs = models(Kind(name))
     x = random_input(theirs.inner)
-    expected = torch.ao.quantization.quantize_dynamic(theirs)  # type: ignore[no-untyped-call]
+    expected = torch.ao.quantization.quantize_dynamic(theirs)
     assert type(expected.inner).__module__.startswith("torch.ao.nn.quantized")
     for model in ours:
         unrolled.revert(model, every=True)
-        assert_close(torch.ao.quantization.quantize_dynamic(model)(x), expected(x), 0)  # type: ignore[no-untyped-call]
+        assert_close(torch.ao.quantization.quantize_dynamic(model)(x), expected(x), 0)
 
 
 # --- torch.jit
@@ -263,7 +263,7 @@ def test_a_trace_with_lengths_holds_for_others(kind: Kind, batch_first: bool, gr
     ours, _ = kind.pair(batch_first=batch_first)
     model = WithLengths(ours)
     with torch.set_grad_enabled(grad):
-        traced = torch.jit.trace(model, (random_input(ours), torch.tensor([4, 1, 2])))  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(model, (random_input(ours), torch.tensor([4, 1, 2])))
     x, lengths = torch.randn(7, 7, ours.input_size), torch.tensor([2, 7, 1, 3, 7, 5, 4])
     assert_close(traced(x, lengths), model(x, lengths))
 
@@ -279,7 +279,7 @@ def test_a_trace_on_the_core_where_that_is_forced(kind: Kind, batch_first: bool)
     ours, _ = kind.pair(batch_first=batch_first, num_layers=2)
     x = random_input(ours)
     with unrolled.backend("native"):
-        traced = torch.jit.trace(ours, (x,))  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(ours, (x,))
     assert "unrolled::scan" in str(traced.inlined_graph)
     other = torch.randn(7, 5, ours.input_size)
     assert_close(traced(other), ours(other), 0)
@@ -293,7 +293,7 @@ def test_a_trace_on_the_core_where_that_is_forced(kind: Kind, batch_first: bool)
 def test_a_trace_on_the_core_asks_for_our_modules_when_it_is_loaded(tmp_path: Path) -> None:
     ours, _ = Kind("LSTM").pair()
     with unrolled.backend("native"):
-        torch.jit.trace(ours, (random_input(ours),)).save(tmp_path / "trace.pt")  # type: ignore[no-untyped-call]
+        torch.jit.trace(ours, (random_input(ours),)).save(tmp_path / "trace.pt")
     code = "import torch{}\ntorch.jit.load('trace.pt')(torch.randn(7, 5, 2))"
     runs = [
         subprocess.run(
@@ -312,7 +312,7 @@ def test_a_trace_on_the_core_asks_for_our_modules_when_it_is_loaded(tmp_path: Pa
 def test_a_trace_is_torchs_unless_that_is_forced() -> None:
     """So that it loads without unrolled, in C++ too."""
     ours, _ = Kind("LSTM").pair()
-    traced = torch.jit.trace(ours, (random_input(ours),))  # type: ignore[no-untyped-call]
+    traced = torch.jit.trace(ours, (random_input(ours),))
     assert "unrolled::" not in str(traced.inlined_graph)
 
 

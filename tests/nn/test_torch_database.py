@@ -28,7 +28,7 @@ from torch.testing._internal.common_modules import (
 from torch.testing._internal.common_utils import freeze_rng_state, gradcheck, gradgradcheck
 
 import unrolled.nn
-from support_nn import tensors
+from support_nn import tensors, total
 
 NAMES = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 
@@ -127,7 +127,7 @@ def assert_equal(found: Any, expected: Any) -> None:
 def gradients(output: Any, leaves: list[Tensor]) -> tuple[Tensor, ...]:
     """The gradients of the sum of all outputs, each weighted by its place."""
     weighted = [(o * torch.linspace(1, 2, o.numel()).view(o.shape)).sum() for o in floats(output)]
-    return torch.autograd.grad(sum(weighted), leaves)
+    return torch.autograd.grad(total(weighted), leaves)
 
 
 def test_database_lists_what_we_think() -> None:
@@ -300,7 +300,7 @@ def test_to(case: Case, swap: bool) -> None:
         theirs = case.build_torch(sample, module)
         for converted in (module, theirs):
             with swapping_parameters(swap):
-                converted.to(other).to(case.dtype).to(memory_format=torch.channels_last)
+                converted.to(other).to(case.dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             with torch.no_grad():
                 for parameter in converted.parameters():
                     parameter.mul_(0.5)

@@ -135,7 +135,7 @@ def test_functional_call_runs_on_the_given_weights(kind: Kind) -> None:
 def test_per_sample_gradients_by_vmap(kind: Kind) -> None:
     """torch's own kernels have no batching rule; ours is the equations, which need none."""
     ours, _ = kind.pair()
-    weights = dict(ours.named_parameters())
+    weights: dict[str, torch.Tensor] = dict(ours.named_parameters())
     samples = torch.stack([random_input(ours) for _ in range(2)])
 
     def loss(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
@@ -204,17 +204,18 @@ def test_the_optimizer_holds_the_weights_that_run(kind: Kind) -> None:
 
 @every_module
 def test_hooks_see_what_they_see_in_torchs(kind: Kind) -> None:
-    seen: list[list[Any]] = []
     x = random_input(kind.pair()[0], requires_grad=True)
-    ours, theirs = kind.pair()
-    for module in (ours, theirs):
+
+    def seen(module: nn.Module) -> list[Any]:
         log: list[Any] = []
-        module.register_forward_pre_hook(lambda _, given, log=log: log.append(given))
-        module.register_forward_hook(lambda _, given, output, log=log: log.append((given, output)))
-        module.register_full_backward_hook(lambda _, into, out, log=log: log.append((into, out)))
+        module.register_forward_pre_hook(lambda _, given: log.append(given))
+        module.register_forward_hook(lambda _, given, output: log.append((given, output)))
+        module.register_full_backward_hook(lambda _, into, out: log.append((into, out)))
         tensors(module(x))[0].square().sum().backward()
-        seen.append(log)
-    assert_close(seen[0], seen[1])
+        return log
+
+    ours, theirs = kind.pair()
+    assert_close(seen(ours), seen(theirs))
 
 
 # torch's own forward warns, which torch silences at import and pytest does not; ours doesn't.

@@ -9,10 +9,7 @@ import torch
 
 from unrolled.scan import native
 
-if not native.is_built():
-    pytest.skip("built without a compiler", allow_module_level=True)
-
-core = native._core
+core = pytest.importorskip("unrolled._core", reason="built without a compiler")
 STEPS, ROWS, INPUTS, HIDDEN = 3, 2, 4, 5
 LSTM, GRU = 2, 3
 
@@ -69,8 +66,9 @@ def test_a_call_that_is_in_order_runs(cell: int) -> None:
 @pytest.mark.parametrize("name", ["input", "output", "h_n", "c_n", "gates", "cells"])
 def test_memory_that_is_one_number_short(name: str) -> None:
     call = Call()
+    call.arguments[name] = shortened(call.arguments[name])
     with pytest.raises(ValueError, match=f"^{name}: memory for"):
-        call.run(**{name: shortened(call.arguments[name])})
+        call.run()
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -86,8 +84,9 @@ def test_a_weight_that_is_one_number_short(number: int) -> None:
 def test_no_memory_where_some_is_needed(name: str) -> None:
     """``Scan.forward(last=None)`` ended the process."""
     call = Call()
+    call.arguments[name] = tuple(0 for _ in call.arguments[name])
     with pytest.raises(ValueError, match=f"^{name}: no address"):
-        call.run(**{name: tuple(0 for _ in call.arguments[name])})
+        call.run()
 
 
 @pytest.mark.parametrize("origin", [-1, 1, -(2**62), 2**62])

@@ -77,6 +77,7 @@ def test_weights_that_are_new_at_every_step():
         functional_call(module, weights, (x,))
 
     bound = native._scans.cache_info().maxsize
+    assert bound is not None
     assert growth(step, bound + 100, 1000) < 4 * 1024
     assert native._scans.cache_info().currsize <= bound
 
@@ -90,6 +91,7 @@ def test_shapes_that_are_new_at_every_step():
         module(torch.zeros(*next(shapes), 2))[0].sum().backward()
 
     bound = native._dense_layout.cache_info().maxsize
+    assert bound is not None
     assert growth(step, bound + 100, 1000) < 4 * 1024
     assert native._dense_layout.cache_info().currsize <= bound
 

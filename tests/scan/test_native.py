@@ -91,7 +91,7 @@ def test_a_weight_changed_between_forward_and_backward_is_refused(kind: Kind):
     module, _ = kind.pair()
     output, _ = module(torch.randn(4, 3, 2))
     with torch.no_grad():
-        module.weight_hh_l0.add_(1)
+        module.get_parameter("weight_hh_l0").add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.sum().backward()
 
@@ -201,7 +201,7 @@ def test_native_says_so_where_it_is_forced_and_cannot():
 
 
 def test_a_backend_that_is_none_is_refused(from_outside):
-    with pytest.raises(ValueError, match="one of auto, native"), unrolled.backend("cuda"):
+    with pytest.raises(ValueError, match="one of auto, native"), unrolled.backend("cuda"):  # type: ignore[arg-type]
         pass
     from_outside("fast")
     with pytest.raises(ValueError, match="UNROLLED_BACKEND: one of auto"):

@@ -54,8 +54,8 @@ def states_of(draw, module, batch):
     widths += [module.hidden_size] * (module.mode == "LSTM")
     dtype = module.weight_hh_l0.dtype
     states = [draw(strided(depth, batch, width, dtype=dtype)).detach() for width in widths]
-    states = tuple(state.requires_grad_() for state in states)
-    return states if len(states) > 1 else states[0]
+    wanted = tuple(state.requires_grad_() for state in states)
+    return wanted if len(wanted) > 1 else wanted[0]
 
 
 @pytest.fixture(autouse=True)

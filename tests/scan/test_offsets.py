@@ -61,7 +61,8 @@ def test_steps_of_the_output_and_of_the_inputs_gradient(kind: Kind, options, mon
     made = []
 
     def empty_output(like, width):
-        made.append(far_apart(*like.shape[:2], width))
+        steps, batch = like.shape[:2]
+        made.append(far_apart(steps, batch, width))
         return made[-1]
 
     monkeypatch.setattr(passes, "empty_output", empty_output)
@@ -101,8 +102,9 @@ def test_what_is_kept_of_more_than_two_billion_gates(monkeypatch):
     """An input of ones and a state that is where it stays: all steps of all rows are one."""
     module = unrolled.GRU(1, 16)
     with torch.no_grad():
-        module.weight_hh_l0.zero_()
-        module.bias_ih_l0[16:32] = -1e3  # the update gate is shut, so one step is enough
+        module.get_parameter("weight_hh_l0").zero_()
+        # The update gate is shut, so one step is enough.
+        module.get_parameter("bias_ih_l0")[16:32] = -1e3
     one = module(torch.ones(1, 1, 1))[1].detach()
     steps, batch = 4097, 8192
     assert steps * batch * 4 * 16 > 2**31

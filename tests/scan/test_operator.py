@@ -30,7 +30,7 @@ every_pass = pytest.mark.parametrize("name", PASSES)
 def arguments(name: str, *, requires_grad: bool) -> tuple[Any, ...]:
     """What ``unrolled::scan`` takes for one of the passes."""
     module, options = PASSES[name]
-    kind = {"dtype": module.weight_ih_l0.dtype, "requires_grad": requires_grad}
+    kind: dict[str, Any] = {"dtype": module.weight_ih_l0.dtype, "requires_grad": requires_grad}
     x = random_input(module, dtype=kind["dtype"])
     x = x.transpose(0, 1) if module.batch_first else x
     states = tensors(random_hx(module, **kind)) if options.get("given") else []

@@ -10,7 +10,7 @@ import torch
 
 import unrolled
 from support_native import gradients, run_apart
-from support_nn import Kind, every_kind, random_hx
+from support_nn import Kind, every_kind, grad_of, random_hx
 from unrolled.scan import native
 
 needs_core = pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
@@ -68,7 +68,7 @@ def test_gradients_of_long_sequences_are_right_to_rounding():
     double.zero_grad()
     double(x.double())[0].sum().backward()
     for ours, exact in zip(module.parameters(), double.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad.double(), exact.grad, rtol=2e-5, atol=0)
+        torch.testing.assert_close(grad_of(ours).double(), exact.grad, rtol=2e-5, atol=0)
 
 
 @needs_core

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from math import exp, tanh
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from unrolled import scan
 from unrolled.scan import CELLS, Cell, Sequences, Spec, State, Weights, kernels, reference
 
 STEPS, BATCH, INPUTS, HIDDEN = 4, 3, 2, 4
-GIVEN = {"dtype": torch.float64, "requires_grad": True}
+GIVEN: dict[str, Any] = {"dtype": torch.float64, "requires_grad": True}
 
 every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=list(CELLS))
 
@@ -44,6 +46,8 @@ def sigmoid(z: float) -> float:
 
 def gate(w: Weights, row: int, x: list[float], h: list[float]) -> tuple[float, float]:
     """Row ``row`` of W_ih·x + b_ih, and of W_hh·h + b_hh."""
+    assert w.bias_ih is not None
+    assert w.bias_hh is not None
     from_x = sum(a * b for a, b in zip(w.ih[row].tolist(), x, strict=True)) + w.bias_ih[row].item()
     from_h = sum(a * b for a, b in zip(w.hh[row].tolist(), h, strict=True)) + w.bias_hh[row].item()
     return from_x, from_h
@@ -82,7 +86,7 @@ def hand_gru(w: Weights, x: list[float], h: list[float]) -> list[list[float]]:
     return [next_h]
 
 
-BY_HAND = {
+BY_HAND: dict[str, Callable[..., list[list[float]]]] = {
     "RNN_TANH": hand_rnn_tanh,
     "RNN_RELU": hand_rnn_relu,
     "LSTM": hand_lstm,
@@ -163,13 +167,14 @@ def random_pass(spec: Spec, batch_sizes: list[int] | None) -> tuple[Sequences, S
         sizes = torch.tensor(batch_sizes, dtype=torch.int64)
         sequences = Sequences(torch.randn(sum(batch_sizes), INPUTS, **GIVEN), sizes)
     projected = HIDDEN - 1 if spec.projected else 0
-    depth, flat = spec.num_layers * spec.directions, []
+    depth = spec.num_layers * spec.directions
+    flat: list[Tensor] = []
     for index in range(depth):
         below = spec.directions * (projected or HIDDEN)
         inputs = INPUTS if index < spec.directions else below
         w = random_weights(spec.cell, inputs, HIDDEN, projected)
         biases = [w.bias_ih, w.bias_hh] if spec.bias else []
-        flat += [w.ih, w.hh, *biases, *([w.hr] if projected else [])]
+        flat += [weight for weight in (w.ih, w.hh, *biases, w.hr) if weight is not None]
     widths = {"hidden": projected or HIDDEN, "cell": HIDDEN}
     initial = tuple(torch.randn(depth, BATCH, widths[name], **GIVEN) for name in spec.cell.states)
     return sequences, initial, flat
@@ -209,8 +214,8 @@ def test_every_engine_gives_the_references_step(engine: ModuleType, cell: Cell) 
 def test_weights_are_cut_by_layer_and_direction() -> None:
     spec = Spec(CELLS["LSTM"], num_layers=2, bidirectional=True, projected=True)
     flat = [torch.tensor(float(number)) for number in range(20)]
-    cut = [[int(weight) for weight in weights] for weights in spec.weights(flat)]
-    assert cut == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12, 13, 14], [15, 16, 17, 18, 19]]
+    cut = [list(weights) for weights in spec.weights(flat)]
+    assert cut == [flat[0:5], flat[5:10], flat[10:15], flat[15:20]]
 
 
 def test_weights_that_a_layer_lacks_are_none() -> None:

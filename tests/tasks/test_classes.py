@@ -23,7 +23,8 @@ def words(batch, symbols):
 )
 def test_temporal_order(relevant, windows):
     batch = TemporalOrder(100, relevant=relevant).batch(500, 1)
-    places, lengths, classes = [set() for _ in windows], set(), set()
+    places: list[set[int]] = [set() for _ in windows]
+    lengths, classes = set(), set()
     for row, word in enumerate(words(batch, SYMBOLS)):
         assert (word[0], word[-1]) == ("E", "B")
         found = [place for place, symbol in enumerate(word) if symbol in "XY"]

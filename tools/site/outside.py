@@ -24,7 +24,7 @@ def on_files(files: Any, config: Any) -> Any:
     """Adds a page for each file that a page links to, and for those that such a page links to."""
     root = Path(config.config_file_path).parent
     sources.clear()
-    waiting = []
+    waiting: list[tuple[str, str]] = []
 
     def look_at(page: Any, path: str) -> None:
         sources[page.src_uri] = path
