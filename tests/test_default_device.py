@@ -42,8 +42,8 @@ def test_looking_into_a_model(
     trace = unrolled.record(model, x, lengths=lengths, gradients=True)
     assert trace.to_frame().height > 0
     diagnosis = unrolled.diagnose(model, x, lengths=lengths)
-    for number, shown in enumerate((trace, diagnosis)):
-        unrolled.report(shown, tmp_path / f"{number}.html")
+    unrolled.report(trace, tmp_path / "trace.html")
+    unrolled.report(diagnosis, tmp_path / "diagnosis.html")
 
 
 def test_training_on_arrays() -> None:

@@ -152,7 +152,7 @@ def test_a_step_of_an_inner_optimisation_is_differentiated() -> None:
     ours, theirs, x = pair_and_input(Kind("LSTM"))
 
     def outer(module: nn.RNNBase) -> list[Tensor]:
-        weights = dict(module.named_parameters())
+        weights: dict[str, Tensor] = dict(module.named_parameters())
         inner = torch.func.functional_call(module, weights, (x,))[0].square().sum()
         steps = torch.autograd.grad(inner, list(weights.values()), create_graph=True)
         moved = {k: w - 0.1 * g for (k, w), g in zip(weights.items(), steps, strict=True)}
@@ -202,12 +202,12 @@ def test_the_graph_is_that_of_the_forward_pass(
         sources = {"x": x, "h": states[0], **dict(module.named_parameters())}
         for name, source in sources.items():
             source.requires_grad_(flags[0] or name != which)
-        value = sum(t.square().sum() for t in tensors(module(x, as_hx(states))))
+        value = torch.stack([t.square().sum() for t in tensors(module(x, as_hx(states)))]).sum()
         sources[which].requires_grad_(flags[1])
         others = [source for name, source in sources.items() if name != which]
         first = torch.autograd.grad(value, others, create_graph=True)
         sources[which].requires_grad_()
-        value = sum(g.square().sum() for g in first)
+        value = torch.stack([g.square().sum() for g in first]).sum()
         return list(torch.autograd.grad(value, list(sources.values()), allow_unused=True))
 
     with unrolled.backend("native"):

@@ -76,13 +76,13 @@ def test_values_and_gradients_are_torchs(
     ours, theirs = kind.pair(device=device, dtype=dtype, **options)
     x, hx = given_to(theirs)
     lengths = torch.randint(1, STEPS + 1, (BATCH,))
-    found = []
+    found: list[list[Tensor]] = []
     for module in (ours, theirs):
         torch.manual_seed(1)
         with unrolled.backend(backend if module is ours else "auto"):
             results = [r for r in tensors(run(module, x, hx, lengths)) if r.is_floating_point()]
         found.append([*results, *derivatives(results, [x, *tensors(hx), *module.parameters()])])
-    assert_close(*found, TOLERANCE[dtype])
+    assert_close(found[0], found[1], TOLERANCE[dtype])
 
 
 def assert_same_outcome(
@@ -133,11 +133,11 @@ def test_torchs_default_device_is_none_of_its_business(kind: Kind, run: Callable
 def test_a_cells_step_is_torchs(device: str, kind: Kind) -> None:
     ours, theirs = kind.pair(device=device, dtype=torch.float64)
     x, hx = given_to(theirs)
-    found = []
+    found: list[list[Tensor]] = []
     for module in (ours, theirs):
         results = tensors(module(x, hx))
         found.append([*results, *derivatives(results, [x, *tensors(hx), *module.parameters()])])
-    assert_close(*found, 1e-12)
+    assert_close(found[0], found[1], 1e-12)
 
 
 @every_device
@@ -160,14 +160,14 @@ def test_an_output_may_be_changed_in_place_where_torchs_may(device: str, kind: K
 def test_second_derivatives_of_a_carried_state_are_torchs(device: str, kind: Kind) -> None:
     ours, theirs = kind.pair(device=device, dtype=torch.float64)
     x, hx = given_to(theirs)
-    found = []
+    found: list[list[Tensor]] = []
     for module in (ours, theirs):
         with torch.backends.cudnn.flags(enabled=False):  # which has no second derivatives
             _, last = module(x, hx)
             output, _ = module(x, last)
             (first,) = torch.autograd.grad(output.square().sum(), x, create_graph=True)
             found.append([first, *derivatives([first], [x, *module.parameters()])])
-    assert_close(*found, 1e-11)
+    assert_close(found[0], found[1], 1e-11)
 
 
 @every_device
@@ -211,7 +211,7 @@ def test_what_is_recorded_is_what_the_cpu_records(device: str, kind: Kind) -> No
     expected = unrolled.record(ours, x, gradients=True)
     found = unrolled.record(ours.to(device), x.to(device), gradients=True)
     for layer, of in itertools.product(range(2), ("value", "gradient", "carried")):
-        read = {"gate": "hidden", "layer": layer, "kind": of}
+        read: Any = {"gate": "hidden", "layer": layer, "kind": of}
         assert_close(found.get(**read).cpu(), expected.get(**read), 1e-12)
 
 

@@ -37,10 +37,10 @@ MODIFIED = (
 )
 
 
-def outcome(run: Callable[[], list[Tensor]]) -> list[Tensor] | str:
+def outcome(run: Callable[..., list[Tensor]], *given: Any) -> list[Tensor] | str:
     """The gradients, or what is said instead of them, but for what differs by the version."""
     try:
-        return run()
+        return run(*given)
     except RuntimeError as error:
         # Torch takes given states apart, and then speaks of the parts.
         return MODIFIED if "Output 0 of Unbind" in str(error) else str(error).split("[")[0]
@@ -80,7 +80,7 @@ def test_a_result(
     x = random_input(ours, dtype=torch.float64, requires_grad=True)
     hx = random_hx(ours, dtype=torch.float64)
     found = [
-        outcome(lambda m=m: gradients_after(m, x, hx, lambda results: edit(results[which])))
+        outcome(gradients_after, m, x, hx, lambda results: edit(results[which]))
         for m in (ours, theirs)
     ]
     assert_same(*found)
@@ -92,7 +92,7 @@ def test_an_unbatched_output(kind: Kind, edit: Callable[[Tensor], Any]) -> None:
     ours, theirs = kind.pair(dtype=torch.float64)
     x = random_input(ours, batch=None, dtype=torch.float64, requires_grad=True)
     found = [
-        outcome(lambda m=m: gradients_after(m, x, None, lambda results: edit(results[0])))
+        outcome(gradients_after, m, x, None, lambda results: edit(results[0]))
         for m in (ours, theirs)
     ]
     assert_same(*found)
@@ -101,9 +101,7 @@ def test_an_unbatched_output(kind: Kind, edit: Callable[[Tensor], Any]) -> None:
 @pytest.mark.parametrize("backend", ["native", "reference"])
 @pytest.mark.parametrize("batch_first", [False, True])
 @every_kind
-def test_an_output_may_be_detached_in_place(
-    kind: Kind, batch_first: bool, backend: Any
-) -> None:
+def test_an_output_may_be_detached_in_place(kind: Kind, batch_first: bool, backend: Any) -> None:
     """No result is a view of something that its user can't see."""
     ours, _ = kind.pair(batch_first=batch_first)
     with unrolled.backend(backend):
@@ -143,7 +141,7 @@ def test_what_was_given(kind: Kind, steps: int, target: str, frozen: str) -> Non
             )
         )
 
-    assert_same(*[outcome(lambda m=m: gradients(m)) for m in pair])
+    assert_same(*[outcome(gradients, m) for m in pair])
 
 
 GIVEN: dict[str, Callable[[Tensor], Tensor]] = {
@@ -176,7 +174,7 @@ def test_what_was_given_has_other_data(
             found = list(torch.autograd.grad(value, sources, create_graph=order > 1))
         return found
 
-    assert_same(*[outcome(lambda m=m: gradients(m)) for m in pair])
+    assert_same(*[outcome(gradients, m) for m in pair])
 
 
 @every_kind

@@ -86,7 +86,7 @@ def _reading(name: str) -> type[torch.nn.Module]:
 
         def reads(value: Any) -> Any:
             if isinstance(value, Tensor) and value.requires_grad:
-                return _Reads.apply(value, *read)  # type: ignore[no-untyped-call]
+                return _Reads.apply(value, *read)
             if isinstance(value, PackedSequence):
                 return value._replace(data=reads(value.data))
             return tuple(map(reads, value)) if isinstance(value, tuple) else value
@@ -125,7 +125,7 @@ def _unhooked(step: Step) -> str:
     if not any(feature.startswith("context:saved_") for feature in step.features):
         return step.source
     (block,) = step.tree.body
-    return ast.unparse(block.body) if isinstance(block, ast.With) else step.source
+    return "\n".join(map(ast.unparse, block.body)) if isinstance(block, ast.With) else step.source
 
 
 def _unwritten(step: Step) -> str | None:

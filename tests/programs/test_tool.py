@@ -136,7 +136,7 @@ def one_node(forward: Callable[..., Result], given: tuple[Any, ...]) -> Result:
     result = forward(*given)
     match result:
         case [Tensor() as output, Tensor() as last] if output.requires_grad:
-            return SeesNone.apply(output, last)  # type: ignore[no-untyped-call]
+            return SeesNone.apply(output, last)
     return result
 
 

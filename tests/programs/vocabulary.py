@@ -185,9 +185,7 @@ def replaced(gradient: Tensor) -> Tensor:
 def watched(tensor: Tensor) -> list[Tensor]:
     """The gradients that arrive at a tensor, as they come."""
     seen: list[Tensor] = []
-    renewed(tensor).register_hook(  # type: ignore[no-untyped-call]
-        lambda gradient: seen.append(gradient.detach().clone())
-    )
+    renewed(tensor).register_hook(lambda gradient: seen.append(gradient.detach().clone()))
     return seen
 
 
@@ -219,7 +217,7 @@ def to_bytes(tensor: Tensor) -> bytes:
 
 
 def from_bytes(kept: bytes) -> Tensor:
-    return torch.load(io.BytesIO(kept))  # type: ignore[no-any-return]
+    return torch.load(io.BytesIO(kept))
 
 
 # --- Derivatives.
@@ -269,6 +267,6 @@ def by_sample(function: Callable[[Tensor], Any], samples: Tensor, module: torch.
 def dual(function: Callable[[Tensor], Any], x: Tensor, tangent: Tensor) -> list[Tensor | None]:
     """The values and the derivatives along a tangent, by forward-mode differentiation."""
     with forward_ad.dual_level():
-        both = forward_ad.make_dual(x.detach(), tangent)  # type: ignore[no-untyped-call]
+        both = forward_ad.make_dual(x.detach(), tangent)
         unpack: Any = forward_ad.unpack_dual
         return [part for result in nested(function(both)) for part in unpack(result)]
