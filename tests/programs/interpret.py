@@ -15,6 +15,7 @@ from torch import Tensor
 
 from programs import vocabulary
 from programs.program import Program
+from unrolled.scan import fitting
 
 WORDS = {name: getattr(vocabulary, name) for name in vocabulary.__all__}
 
@@ -102,7 +103,7 @@ def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _tensor(path: str, tensor: Tensor) -> Iterator[tuple[str, Any]]:
-    if not _has_memory(tensor):
+    if not fitting.has_memory(tensor):
         yield path, "of a transform that has ended"  # as what a hook kept under is_grads_batched
         return
     try:
@@ -113,12 +114,3 @@ def _tensor(path: str, tensor: Tensor) -> Iterator[tuple[str, Any]]:
     yield path, tensor
     if has_gradient:
         yield from leaves(f"{path}.grad", tensor.grad)
-
-
-def _has_memory(tensor: Tensor) -> bool:
-    """Whether these are numbers in memory, and no stand-in for those of many."""
-    try:
-        tensor.data_ptr()
-    except RuntimeError:
-        return False
-    return True

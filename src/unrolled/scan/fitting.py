@@ -81,12 +81,12 @@ def are_plain(gradients: Sequence[Tensor | None]) -> bool:
     if forward_ad._current_level >= 0 or is_transformed():
         return False
     return all(
-        g is None or (type(g) in PLAIN and g.layout is torch.strided and _has_memory(g))
+        g is None or (type(g) in PLAIN and g.layout is torch.strided and has_memory(g))
         for g in gradients
     )
 
 
-def _has_memory(tensor: Tensor) -> bool:
+def has_memory(tensor: Tensor) -> bool:
     """Whether the tensor is numbers in memory, and not a stand-in for many."""
     try:
         tensor.data_ptr()
