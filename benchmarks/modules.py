@@ -45,7 +45,7 @@ from unrolled.scan import native
 
 def peak(dtype: torch.dtype) -> float:
     """Operations a second that this machine's multiply-adds do in registers, on one thread."""
-    core = native._core  # type: ignore[attr-defined]
+    core = native._core  # type: ignore[attr-defined]  # imported there, not exported
     busy = core.busy_f32 if dtype == torch.float32 else core.busy_f64
     rounds, best = 2_000_000, 0.0
     for _ in range(5):

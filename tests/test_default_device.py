@@ -25,7 +25,7 @@ def model() -> unrolled.LSTM:
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(model: unrolled.LSTM) -> object:  # noqa: ARG001 - made before
+def _elsewhere(model: unrolled.LSTM) -> object:  # noqa: ARG001 - on the CPU, before
     with torch.device("meta"):
         yield
 

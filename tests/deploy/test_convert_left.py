@@ -118,7 +118,7 @@ def test_a_subclass_with_slots():
 def test_a_forward_replaced_on_the_instance_is_left():
     """As libraries do that move weights between devices: what runs is no longer the class's."""
     module = nn.LSTM(INPUTS, HIDDEN)
-    module.forward = module.forward  # type: ignore[method-assign]
+    module.forward = module.forward  # type: ignore[method-assign]  # as hooks of libraries do
     found = unrolled.convert(module)
     assert "its forward was replaced on the instance" in found.left[""]
     assert type(module) is nn.LSTM

@@ -122,7 +122,7 @@ def test_all_weights(kind: Kind) -> None:
 @every_kind
 def test_flatten_parameters_changes_nothing(kind: Kind) -> None:
     ours, theirs = kind.pair()
-    assert ours.flatten_parameters() is None  # type: ignore[func-returns-value]
+    assert ours.flatten_parameters() is None  # type: ignore[func-returns-value]  # as torch's
     x = random_input(ours)
     assert_close(ours(x), theirs(x))
 
