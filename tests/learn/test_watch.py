@@ -80,7 +80,7 @@ def test_an_estimator_that_is_watched_predicts_the_same_from_ragged_rows(target)
     random = np.random.default_rng(0)
     X = [random.normal(size=(length, 2)) for length in (3, 7, 5, 4, 6, 7, 2, 5, 6, 3)]
     y = [row[:, 0] for row in X] if target == "step" else [row.sum() for row in X]
-    settings: dict[str, Any] = {"hidden_size": 3, "epochs": 3, "batch_size": 4, "random_state": 0}
+    settings: dict[str, Any] = {"hidden_size": 3, "epochs": 4, "batch_size": 4, "random_state": 0}
     alone = SequenceRegressor(**settings).fit(X, y)
     watched = SequenceRegressor(**settings, watch=True, watch_every=4).fit(X, y)
     for one, two in zip(alone.predict(X), watched.predict(X), strict=True):
