@@ -53,6 +53,12 @@ def number(text):
     return float(text.replace("−", "-"))
 
 
+def written(value):
+    """Three decimals, or two digits of what would be 0.000: the reverse of ``number``."""
+    text = f"{value:.3f}" if abs(value) >= 0.0005 else f"{value:.1e}".replace("e-0", "e-")
+    return text.replace("-", "−")
+
+
 def shown_numbers(page, where):
     """Each number by its role; those that stand twice have to be the same."""
     found: dict[str, str] = {}
@@ -171,7 +177,7 @@ def test_the_unrolled_network_hands_on_what_its_cells_left(visit):
         hidden = trace.get("hidden")[step, ROW].mean().item()
         before = trace.get("hidden")[step - 1, ROW].mean().item()
         for value in (hidden, before):
-            assert f"{value:.3f}".replace("-", "−") in text
+            assert written(value) in text
 
 
 # --- The heat maps.
