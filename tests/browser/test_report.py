@@ -216,9 +216,8 @@ def test_the_colours_rise_with_the_values(visit):
 def test_units_are_sorted_by_their_time_constants(visit):
     module = unrolled.LSTM(1, HIDDEN)
     with torch.no_grad():
-        module.get_parameter("bias_ih_l0")[HIDDEN : 2 * HIDDEN] = torch.tensor(
-            [0.0, 3.0, 1.0, 5.0, 2.0, 4.0]
-        )
+        forget = module.get_parameter("bias_ih_l0")[HIDDEN : 2 * HIDDEN]
+        forget.copy_(torch.tensor([0.0, 3.0, 1.0, 5.0, 2.0, 4.0]))
     trace = unrolled.record(module, torch.randn(T, B, 1))
     page = visit(unrolled.report(trace, row=ROW))
     by_number = pixels(page, "cell state")
