@@ -151,12 +151,24 @@ GIVEN: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def with_other_data(tensor: Tensor) -> None:
+    tensor.data = tensor.data * 0.5
+
+
+REPLACED = {"other data": with_other_data, "detached": torch.Tensor.detach_}
+
+
 @pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("replace", REPLACED.values(), ids=REPLACED)
 @pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
 @pytest.mark.parametrize("which", [0, 1, -1], ids=["input", "hidden", "last state"])
 @every_kind
-def test_what_was_given_has_other_data(
-    kind: Kind, which: int, given: Callable[[Tensor], Tensor], order: int
+def test_what_was_given_is_replaced(
+    kind: Kind,
+    which: int,
+    given: Callable[[Tensor], Tensor],
+    replace: Callable[[Tensor], Any],
+    order: int,
 ) -> None:
     """The pass was over what it was; that is what is differentiated."""
     pair = kind.pair(dtype=torch.float64)
@@ -166,12 +178,38 @@ def test_what_was_given_has_other_data(
     def gradients(module: nn.RNNBase) -> list[Tensor]:
         read = [given(t) for t in (x, *tensors(hx))]
         results = tensors(module(read[0], tuple(read[1:]) if len(read) > 2 else read[1]))
-        read[which].data = read[which].data * 0.5
         sources = [*module.parameters(), *[t for t in read if t.requires_grad]]
+        replace(read[which])
         found = [sum((r.square().sum() for r in results), start=x.new_zeros(()))]
         for _ in range(order):
             value = sum((f.square().sum() for f in found), start=x.new_zeros(()))
             found = list(torch.autograd.grad(value, sources, create_graph=order > 1))
+        return found
+
+    assert_same(*[outcome(gradients, m) for m in pair])
+
+
+@pytest.mark.parametrize("recompute_every", [None, 2])
+@pytest.mark.parametrize("frozen", [False, True], ids=["", "input_frozen"])
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l0", "bias_hh_l0", "weight_hh_l1"])
+@every_kind
+def test_a_weight_has_other_data(
+    kind: Kind, name: str, order: int, *, frozen: bool, recompute_every: int | None
+) -> None:
+    """As when an average of the weights is put in their place before the backward pass."""
+    pair = kind.pair(num_layers=2, dtype=torch.float64)
+    x = random_input(pair[0], dtype=torch.float64, requires_grad=not frozen)
+
+    def gradients(module: nn.RNNBase) -> list[Tensor]:
+        if module is pair[0]:
+            module.recompute_every = recompute_every
+        found = tensors(module(x))
+        with_other_data(module.get_parameter(name))
+        for _ in range(order):
+            value = sum((f.square().sum() for f in found), start=x.new_zeros(()))
+            weights = [*module.parameters()]
+            found = list(torch.autograd.grad(value, weights, create_graph=order > 1))
         return found
 
     assert_same(*[outcome(gradients, m) for m in pair])

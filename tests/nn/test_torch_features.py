@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import weight_norm
 
 from support_nn import (
     Kind,
@@ -84,43 +83,6 @@ def test_no_gradients_in(kind: Kind, mode: Any) -> None:
         assert not ours_out.requires_grad
 
 
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize(("steps", "batch"), [(1, 3), (4, 1), (4, 3)])
-@every_kind
-def test_training_on_what_an_inference_made(
-    kind: Kind, steps: int, batch: int, *, batch_first: bool
-) -> None:
-    """Autograd does not save it. Torch may have copied a batch-first input, which it does save."""
-    ours, theirs = kind.pair(batch_first=batch_first)
-    with torch.inference_mode():
-        x = torch.randn(*((batch, steps) if batch_first else (steps, batch)), ours.input_size)
-
-    def gradients(module: torch.nn.Module) -> list[torch.Tensor]:
-        loss = module(x)[0].square().sum()
-        return list(torch.autograd.grad(loss, list(module.parameters())))
-
-    if batch_first and steps > 1 and batch > 1:
-        assert_close(gradients(ours), gradients(theirs))
-    else:
-        assert_same_error(lambda: gradients(ours), lambda: gradients(theirs))
-
-
-@every_kind
-def test_what_an_inference_made_is_read_by_nothing_under_hooks(kind: Kind) -> None:
-    """The weights that it is multiplied by are frozen, and no gradient asks for it."""
-    ours, theirs = kind.pair(dtype=torch.float64)  # in float32 torch's LSTM is oneDNN's
-    with torch.inference_mode():
-        x = random_input(ours, dtype=torch.float64)
-
-    def gradients(module: torch.nn.Module) -> list[torch.Tensor]:
-        module.get_parameter("weight_ih_l0").requires_grad_(False)
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: t.detach(), lambda t: t):
-            loss = module(x)[0].square().sum()
-        return list(torch.autograd.grad(loss, [w for w in module.parameters() if w.requires_grad]))
-
-    assert_close(gradients(ours), gradients(theirs))
-
-
 @every_module
 def test_functional_call_runs_on_the_given_weights(kind: Kind) -> None:
     ours, theirs = kind.pair()
@@ -146,26 +108,6 @@ def test_per_sample_gradients_by_vmap(kind: Kind) -> None:
         expected = torch.func.grad(loss)(weights, sample)
         for name in weights:
             assert_close(found[name][index], expected[name])
-
-
-@every_module
-def test_weight_norm_learns(kind: Kind) -> None:
-    """A computed weight is computed anew in every call."""
-    ours, theirs = kind.pair()
-    results = []
-    x = random_input(ours)
-    for module in (ours, theirs):
-        name = input_weight(module)
-        weight_norm(module, name)
-        before = tensors(module(x))[0].detach()
-        magnitude = getattr(module.parametrizations, name).original0
-        tensors(module(x))[0].square().sum().backward()
-        assert magnitude.grad is not None
-        with torch.no_grad():
-            magnitude.mul_(2)
-        after = tensors(module(x))[0]
-        results.append([before, after, magnitude.grad])
-    assert_close(results[0], results[1])
 
 
 @every_module

@@ -58,6 +58,7 @@ WEIGHT_CHANGES: dict[str, str] = {
     "sgd": "torch.optim.SGD({m}.parameters(), 0.1).step()",
     "load_state_dict": "{m}.load_state_dict({{n: w * 0.9 for n, w in {m}.state_dict().items()}})",
     "assigned": "{m}.{weight} = torch.nn.Parameter({m}.{weight}.detach() * 0.9)",
+    "data_assigned": "{m}.{weight}.data = {m}.{weight}.data * 0.9",
     "frozen": "{m}.{weight}.requires_grad_(False)",
 }
 
@@ -71,7 +72,10 @@ MODULE_CHANGES: dict[str, Any] = {
     "tied_modules": Often(6, "{other}.{weight} = {m}.{weight}"),
     "weight_norm": Often(2, 'weight_norm({m}, "{weight}")'),
     "squashed": Often(1.5, 'register_parametrization({m}, "{weight}", Squashed())'),
+    "spectral_norm": 'spectral_norm({m}, "{weight}")',
+    "noisy": 'register_parametrization({m}, "{weight}", Noisy())',
     "deepcopy": "{new} = copy.deepcopy({m})",
+    "deepcopy_in_inference": "with torch.inference_mode():\n    {new} = copy.deepcopy({m})",
     "flatten_parameters": Often(0.5, "{m}.flatten_parameters()"),
 }
 
@@ -147,7 +151,7 @@ def mend(d: Drawing) -> None:
         if found is None:
             return
         names |= found
-    if entry == "deepcopy":
+    if entry in ("deepcopy", "deepcopy_in_inference"):
         names["new"] = d.new("m")
         d.modules.append(replace(m, name=names["new"]))
     if entry == "flatten_parameters" and m.is_cell:
@@ -155,7 +159,7 @@ def mend(d: Drawing) -> None:
     d.emit(template.format(**names), f"modules:{entry}")
     if entry in ("all_frozen", "only_one_trained"):
         d.replace(m, trained=entry != "all_frozen")
-    if entry in ("weight_norm", "squashed"):
+    if entry in ("weight_norm", "squashed", "spectral_norm", "noisy"):
         d.replace(m, parametrized=True)
 
 

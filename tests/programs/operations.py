@@ -44,6 +44,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[Shape], Shape]]] = {
     "detach": ("{v}.detach()", same),
     "detach_and_begin": ("{v}.detach().requires_grad_()", same),
     "clone": ("{v}.clone()", same),
+    "stopped": ("Stopped.apply({v})", same),
 }
 
 _TWO_DIMENSIONS = ("matmul", "last", "unbind", "max", "mean", "transpose")

@@ -217,6 +217,21 @@ MEANT: dict[str, list[tuple[str, str]]] = {
         ),
         ("g1 = grad(y2.square().sum(), [*m1.parameters()])", ""),
     ],
+    "a checkpoint that is run again on a weight given anew": [
+        ("m1 = nn.RNN(4, 4, dtype=torch.float64)", ""),
+        ("m1.requires_grad_(False)", ""),
+        ("x3 = x1[:1].requires_grad_()", ""),
+        ("y1, h1 = checkpoint(m1, x3, use_reentrant=False)", ""),
+        ("m1.weight_hh_l0 = torch.nn.Parameter(m1.weight_hh_l0.detach())", ""),
+        ("g1 = grad(y1.square().sum(), [x3])", ""),
+    ],
+    "a hook on a batch-first output that is then changed": [
+        ("m1 = nn.LSTM(4, 4, batch_first=True, dtype=torch.float64)", ""),
+        ("y1, h1 = m1(x1)", ""),
+        ("y1.register_hook(lambda gradient: gradient * 2)", ""),
+        ("y1.mul_(0.5)", "change:mul_"),
+        ("g1 = grad(y1.square().sum(), [*m1.parameters()])", ""),
+    ],
 }
 
 

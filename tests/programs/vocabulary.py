@@ -17,14 +17,16 @@ from torch.autograd import forward_ad
 from torch.autograd.graph import register_multi_grad_hook, save_on_cpu, saved_tensors_hooks
 from torch.func import functional_call
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.nn.utils.parametrize import register_parametrization
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
 
 __all__ = [
     "F",
+    "Noisy",
     "Squashed",
+    "Stopped",
     "backwards_hook",
     "by_sample",
     "checkpoint",
@@ -54,6 +56,7 @@ __all__ = [
     "save_on_cpu",
     "saved_tensors_hooks",
     "scaled",
+    "spectral_norm",
     "squared",
     "strided",
     "to_bytes",
@@ -166,6 +169,25 @@ class Squashed(torch.nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         return 0.5 * torch.tanh(weight)
+
+
+class Noisy(torch.nn.Module):
+    """A parametrization that is another whenever it is evaluated."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + 0.1 * noise(weight)
+
+
+class Stopped(torch.autograd.Function):
+    """A value as it is, which gives no gradient back, not even zeros."""
+
+    @staticmethod
+    def forward(_: Any, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(*_: Any) -> Any:
+        return None
 
 
 # --- Hooks.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolled import scan
-from unrolled.nn.checks import NOT_A_TENSOR, is_traced, is_well_formed_cell, no_tensor
+from unrolled.nn.checks import NOT_A_TENSOR, is_traced, is_well_formed_cell, meets, no_tensor
 from unrolled.nn.tools import ForTools
 from unrolled.scan import CELLS, State, Weights
 
@@ -18,7 +18,11 @@ class _RecurrentCell(ForTools, torch.nn.RNNCellBase):
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         cell = None if is_traced() else CELLS.get(self._mode())
-        if cell is None or not is_well_formed_cell(self, input, hx, len(cell.states)):
+        weights = None
+        if cell is not None and is_well_formed_cell(self, input, hx, len(cell.states)):
+            # Each once: a parametrization computes one whenever it is read.
+            weights = Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        if cell is None or weights is None or not meets(input, weights.ih):
             try:
                 return super().forward(input, hx)  # raises torch's own error
             except NOT_A_TENSOR as error:
@@ -30,7 +34,6 @@ class _RecurrentCell(ForTools, torch.nn.RNNCellBase):
             state: State = (zeros,) * len(cell.states)
         else:
             state = (hx,) if isinstance(hx, Tensor) else tuple(hx)
-        weights = Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         if input.dim() == 1:
             rows = tuple(s.unsqueeze(0) for s in state)
             last = scan.run_cell(cell, input.unsqueeze(0), rows, weights)

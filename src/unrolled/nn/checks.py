@@ -35,12 +35,15 @@ def is_traced_to_torch(input: Any) -> bool:
 
 
 def is_well_formed(module: torch.nn.RNNBase, input: Any, hx: Any) -> bool:
-    """Whether a recurrent module's forward may run as it is asked to."""
+    """Whether a recurrent module's forward may run as it is asked to.
+
+    Beside this the input has to meet its weights, see :func:`meets`.
+    """
     data = input.data if isinstance(input, PackedSequence) else input
     if not isinstance(data, Tensor) or data.shape[-1:] != (module.input_size,):
         return False
     batch = _batch_shape(input, batch_first=module.batch_first)
-    if batch is None or not _same_kind(data, getattr(module, module._flat_weights_names[0])):
+    if batch is None:
         return False
     if hx is None:
         return True
@@ -51,14 +54,19 @@ def is_well_formed(module: torch.nn.RNNBase, input: Any, hx: Any) -> bool:
 
 
 def is_well_formed_cell(module: torch.nn.RNNCellBase, input: Any, hx: Any, states: int) -> bool:
-    """Whether a cell's forward, with that many ``states``, may run as it is asked to."""
+    """The same of a cell, with that many ``states``."""
     if not isinstance(input, Tensor) or input.dim() not in (1, 2):
         return False
-    if input.shape[-1] != module.input_size or not _same_kind(input, module.weight_ih):
+    if input.shape[-1] != module.input_size:
         return False
     if hx is None:
         return True
     return _states_fit(hx, [(*input.shape[:-1], module.hidden_size)] * states, input)
+
+
+def meets(input: Tensor | PackedSequence, weight: Tensor) -> bool:
+    """Whether the input can be multiplied by the weight: one device, one dtype or autocast."""
+    return _same_kind(input.data if isinstance(input, PackedSequence) else input, weight)
 
 
 def refuse_what_crashes_torch(module: torch.nn.RNNBase, input: Any, hx: Any) -> None:
@@ -206,7 +214,6 @@ def _batch_shape(input: Tensor | PackedSequence, *, batch_first: bool) -> tuple[
 
 
 def _same_kind(tensor: Tensor, weight: Tensor) -> bool:
-    """Whether the tensor can meet the weight in a product: one device, one dtype or autocast."""
     same_dtype = tensor.dtype == weight.dtype or torch._C._is_any_autocast_enabled()
     return same_dtype and tensor.device == weight.device
 

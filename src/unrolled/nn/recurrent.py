@@ -18,6 +18,7 @@ from unrolled.nn.checks import (
     is_traced,
     is_traced_to_torch,
     is_well_formed,
+    meets,
     no_tensor,
     refuse_what_crashes_torch,
 )
@@ -54,7 +55,10 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
             )
         if lengths is not None and is_traced():
             return self._forward_traced(input, hx, lengths)
-        if is_traced_to_torch(input) or not is_well_formed(self, input, hx):
+        flat: list[Tensor] = []
+        if not is_traced_to_torch(input) and is_well_formed(self, input, hx):
+            flat = self._weights()
+        if not flat or not meets(input, flat[0]):
             refuse_what_crashes_torch(self, input, hx)
             try:
                 result = super().forward(input, hx)  # raises torch's own error
@@ -67,13 +71,13 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
             return result
         state = hx if hx is None or self.mode == "LSTM" else (hx,)
         if isinstance(input, PackedSequence):
-            return self._forward_packed(input, state)
+            return self._forward_packed(input, state, flat)
         if input.dim() == 3:
-            output, last = self._forward_padded(input, state, lengths)
+            output, last = self._forward_padded(input, state, flat, lengths)
         else:
             batch_dim = 0 if self.batch_first else 1
             state = state and tuple(s.unsqueeze(1) for s in state)
-            output, last = self._forward_padded(input.unsqueeze(batch_dim), state, lengths)
+            output, last = self._forward_padded(input.unsqueeze(batch_dim), state, flat, lengths)
             output, last = output.squeeze(batch_dim), tuple(s.squeeze(1) for s in last)
         return output, self._as_hx(last)
 
@@ -86,31 +90,49 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
         return pad_packed_sequence(output, self.batch_first, total_length=steps)[0], last
 
     def _forward_padded(
-        self, input: Tensor, state: State | None, lengths: Lengths | None
+        self, input: Tensor, state: State | None, flat: list[Tensor], lengths: Lengths | None
     ) -> tuple[Tensor, State]:
         """``input`` [T, B, I] (or [B, T, I]); the output likewise, and the last states."""
         batch, steps = input.shape[:2] if self.batch_first else reversed(input.shape[:2])
         if lengths is None:
-            output, last = self._run(scan.dense(input, batch_first=self.batch_first), state)
+            output, last = self._run(scan.dense(input, batch_first=self.batch_first), state, flat)
             return _batch_first(output) if self.batch_first else output, last
         if state is None:
             state = self._zeros(input, batch)
         lengths = checked_lengths(lengths, batch=batch, steps=steps)
         rows = scan.ragged(input, lengths, batch_first=self.batch_first)
-        output, last = self._run(rows.sequences, _reordered(state, rows.order))
+        output, last = self._run(rows.sequences, _reordered(state, rows.order), flat)
         return rows.pad(output), _reordered(last, rows.inverse)
 
-    def _forward_packed(self, input: PackedSequence, state: State | None) -> Any:
+    def _forward_packed(
+        self, input: PackedSequence, state: State | None, flat: list[Tensor]
+    ) -> Any:
         if state is not None and input.sorted_indices is not None:
             state = _reordered(state, input.sorted_indices)
         data, last = self._run(
-            Sequences(input.data, input.batch_sizes, input.sorted_indices), state
+            Sequences(input.data, input.batch_sizes, input.sorted_indices), state, flat
         )
         if input.unsorted_indices is not None:
             last = _reordered(last, input.unsorted_indices)
         return input._replace(data=data), self._as_hx(last)
 
-    def _run(self, sequences: Sequences, state: State | None) -> tuple[Tensor, State]:
+    def _weights(self) -> list[Tensor]:
+        """The weights in torch's order: by name, since they may be swapped or computed.
+
+        torch.func.functional_call swaps them. A parametrization computes them whenever they are
+        read, and may be another each time (spectral_norm in training, noise). So they are read as
+        often, and in the same order, as by torch's forward.
+        """
+        plain: Any = self._parameters
+        try:
+            return [plain[name] for name in self._flat_weights_names]  # __getattr__ is slow
+        except KeyError:
+            self._update_flat_weights()
+            return self._flat_weights  # type: ignore[return-value]
+
+    def _run(
+        self, sequences: Sequences, state: State | None, flat: list[Tensor]
+    ) -> tuple[Tensor, State]:
         # Dynamo would warn of the cache, and trace into it all the same.
         make = _make_spec if torch.compiler.is_compiling() else _spec
         spec = make(
@@ -123,10 +145,6 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
             self.training,
             self.recompute_every,
         )
-        # By name, so that weights which are computed (parametrizations) or swapped
-        # (torch.func.functional_call) are the ones that run. Module.__getattr__ is slow.
-        plain, names = self._parameters, self._flat_weights_names
-        flat: Any = [plain[n] if n in plain else getattr(self, n) for n in names]
         if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
             with torch.profiler.record_function(f"unrolled::{self.mode.lower()}"):
                 return scan.run(spec, sequences, state, flat)

@@ -16,7 +16,7 @@ from unrolled.scan import passes, reference
 from unrolled.scan.fitting import are_plain
 from unrolled.scan.native import Carried, dense
 from unrolled.scan.passes import Stage
-from unrolled.scan.saving import Given, Layout, reads_back
+from unrolled.scan.saving import Given, Layout, handed, reads_back
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Spec, State
 
@@ -49,7 +49,7 @@ def differentiable(
         # They are the caller's, who may change them before the backward pass.
         batch_sizes = batch_sizes.to("cpu", torch.int64, copy=True)
     results: tuple[Tensor, ...] = _Pass.apply(  # type: ignore[no-untyped-call]
-        spec, batch_sizes, states, stages, carried, *tensors
+        spec, batch_sizes, states, stages, carried, *handed(tensors)
     )
     # The backward pass reads the output, and the caller may change it in place, even where no
     # version is counted. A copy of each also has a node of its own: a hook on one is not called for
@@ -74,7 +74,8 @@ class _Pass(torch.autograd.Function):
         output, last = passes.forward(spec, sequences, initial, flat, stages)
         wanted = ctx.needs_input_grad[5:]
         is_long = (tensors[0].shape[0] if batch_sizes is None else batch_sizes.shape[0]) > 1
-        ctx.given = Given(tensors, reads_back(spec, states, wanted, is_long=is_long), states)
+        read = reads_back(spec, states, wanted, is_long=is_long)
+        ctx.given = Given(tensors, read, states, repeats=spec.recompute_every is not None)
         # All tensors by autograd's hands: it frees them when the graph is done with, and what works
         # on saved tensors, as checkpoints do, works on these. The input is not saved once more.
         left = [tensor for stage in stages for tensor in stage.tensors()]
@@ -89,8 +90,10 @@ class _Pass(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        if all(gradient is None for gradient in gradients):
+            return (None,) * len(ctx.needs_input_grad)
         saved = ctx.saved_tensors  # refuses what was changed in place and torch reads, too
-        given, states = ctx.given.count, ctx.states
+        given, states = len(ctx.given.shapes), ctx.states
         again = torch.is_grad_enabled() or not are_plain(gradients)
         tensors = ctx.given.restored(saved[:given])
         sequences, initial = Sequences(tensors[0], ctx.batch_sizes), tuple(tensors[1 : 1 + states])

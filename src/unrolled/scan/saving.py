@@ -30,8 +30,6 @@ def reads_back(
         wanted: for each of the input, the states and the weights whether it requires a gradient.
         is_long: whether there is more than one step.
     """
-    if spec.recompute_every is not None:
-        return (True,) * len(wanted)
     weights = spec.weights(wanted[1 + states :])
     hidden, cell = (*wanted[1 : 1 + states], False, False)[:2]
     reads_cell = False
@@ -55,48 +53,66 @@ def reads_back(
     return (reads_input, *(reads_hidden, reads_cell)[:states], *of_weights)
 
 
+def handed(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """What autograd is handed of the tensors that a pass was given, as torch's modules do it.
+
+    These read views of them: parts of the input and of the states, and matrices transposed.
+    Autograd does not follow a view of an inference tensor, so that it gets no gradient. Another
+    view leads to where the tensor was computed, and still does when that is detached in place.
+
+    Args:
+        tensors: the input [T, B, I] or ragged [N, I], the states and the weights.
+    """
+    return [_handed(tensor, is_input=i == 0) for i, tensor in enumerate(tensors)]
+
+
+def _handed(tensor: Tensor, *, is_input: bool) -> Tensor:
+    if not tensor.requires_grad:
+        return tensor
+    if tensor.is_inference():
+        is_read_itself = tensor.dim() == 1 or (is_input and tensor.dim() == 2)  # biases, rows
+        return tensor if is_read_itself else tensor.detach()
+    return tensor if tensor.is_leaf else tensor.view_as(tensor)
+
+
 class Given:
     """The tensors that a pass was given: what is saved of them, and how it comes back.
 
-    What torch would read again is saved, so that autograd refuses it once it has been changed. Of
-    the others we keep the tensor, since only a second derivative reads them; the states are small,
-    and copied, because the core does read them.
+    What torch would read again is saved, so that autograd refuses it once it has been changed, and
+    if the pass is to be repeated, so is the rest. Of the others we keep the tensor, since only a
+    second derivative reads them; the states are small, and copied, because the core does read them.
 
-    Torch's modules save parts of the input and of the states, which stay where they are when the
-    tensor's ``data`` is replaced. So an alias is saved, and beside it the tensor for its graph.
+    The numbers are those of an alias, as in torch's modules, whose views stay where they are when
+    the tensor's ``data`` is replaced. A leaf is kept beside it, since an alias leads nowhere; of
+    what was computed :func:`handed` gave an alias that leads there.
     """
 
-    def __init__(self, tensors: Sequence[Tensor], read: Sequence[bool], states: int) -> None:
+    def __init__(
+        self, tensors: Sequence[Tensor], read: Sequence[bool], states: int, *, repeats: bool
+    ) -> None:
         # What works on saved tensors by hooks, as checkpoints do, is to work on all of them.
         is_hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
         self.shapes = [tensor.shape for tensor in tensors]
         self.dtype = tensors[0].dtype
-        self._saved: list[Tensor | None] = list(tensors)
+        self._saved: list[Tensor | None] = []
+        self._leaves: dict[int, Tensor] = {}
         self._kept: dict[int, tuple[Tensor, int | None]] = {}
-        self._aliases: dict[int, int] = {}
-        keeps = not (is_hooked or all(read))
+        keeps = not (is_hooked or repeats or all(read))
         for i, (tensor, is_read) in enumerate(zip(tensors, read, strict=True)):
+            is_computed = tensor.requires_grad and not tensor.is_leaf
+            alias = tensor if is_computed else tensor.detach()
+            if tensor.requires_grad and tensor.is_leaf:
+                self._leaves[i] = tensor
+            saved: Tensor | None = alias
             if keeps and not is_read:
-                self._kept[i] = tensor, _version(tensor)
-                self._saved[i] = tensor.clone() if 0 < i <= states else None
-            elif i <= states:
-                if tensor.is_inference() and not (is_read and _is_multiplied(tensor, i)):
-                    tensor = tensor.clone()
-                self._save_alias(i, tensor, is_hooked=is_hooked)
-        self.count = len(self._saved)
-
-    def _save_alias(self, i: int, tensor: Tensor, *, is_hooked: bool) -> None:
-        if not tensor.requires_grad:
-            self._saved[i] = tensor.detach()
-        elif tensor.is_leaf:
-            self._kept[i] = tensor, None
-            self._saved[i] = tensor.detach()
-        elif not is_hooked:
-            self._aliases[i] = len(self._saved)
-            self._saved.append(tensor.detach())
+                self._kept[i] = alias, _version(tensor)
+                saved = tensor.clone() if 0 < i <= states else None
+            elif tensor.is_inference() and not (is_read and _is_multiplied(tensor, i)):
+                saved = tensor.clone()
+            self._saved.append(saved)
 
     def release(self) -> list[Tensor | None]:
-        """What autograd is to save, and hold from then on; it gives back ``count`` tensors."""
+        """What autograd is to save, and hold from then on: one for each tensor."""
         saved, self._saved = self._saved, []
         return saved
 
@@ -107,8 +123,7 @@ class Given:
             RuntimeError: one has another shape or dtype.
         """
         found = []
-        for i, shape in enumerate(self.shapes):
-            tensor = saved[self._aliases.get(i, i)]
+        for i, (tensor, shape) in enumerate(zip(saved, self.shapes, strict=True)):
             found.append(self._checked(self._kept[i][0] if tensor is None else tensor, shape))
         return found
 
@@ -126,12 +141,13 @@ class Given:
         found = []
         for i, (value, is_wanted) in enumerate(zip(values, wanted, strict=True)):
             tensor, version = self._kept.get(i, (saved[i], None))
-            assert tensor is not None
-            if version is not None and tensor._version != version:
+            if version is not None and tensor is not None and tensor._version != version:
                 raise RuntimeError(_changed_in_place(tensor, version))
             if not is_wanted:
                 found.append(value.detach())
                 continue
+            tensor = self._leaves.get(i, tensor)
+            assert tensor is not None
             stand_in = _differentiated(self._checked(tensor, self.shapes[i]))
             if stand_in.data_ptr() != value.data_ptr():
                 stand_in.data = value

@@ -37,7 +37,8 @@ class Run:
 class Left:
     """What a strand leaves for its backward pass: a run of all steps, or the states before each.
 
-    ``bounds`` are the steps at which the stretches meet, in the order of the scan.
+    ``bounds`` are the steps at which the stretches meet, in the order of the scan. Before the first
+    stretch the states are those that the pass was given, and None here.
     """
 
     bounds: list[int]
@@ -105,8 +106,8 @@ class Strand:
             left.run = self._run(begin, end, data, initial, output, last, keep=True)
             return left
         before = initial
-        for begin, end in pairwise(left.bounds):
-            left.states.append(before)
+        for number, (begin, end) in enumerate(pairwise(left.bounds)):
+            left.states.append(before if number else None)  # the first ones are given back
             after = last if end == left.bounds[-1] else tuple(map(torch.empty_like, last))
             self._run(begin, end, data, before, output, after, keep=False)
             before = after
