@@ -116,13 +116,15 @@ def test_a_graph_that_is_retained_can_be_gone_through_again(options, twice):
 
 
 @pytest.mark.parametrize("convert", ["half", "double", "bfloat16"])
-def test_a_module_converted_before_the_backward_pass_is_refused(convert):
-    """Its numbers would be read as what they no longer are, and past their end."""
-    module = unrolled.LSTM(2, 3)
-    loss = module(torch.randn(4, 5, 2))[0].sum()
+def test_a_module_converted_before_the_backward_pass(convert):
+    """The pass was over what it was, and so is its derivative."""
+    module, x = unrolled.LSTM(2, 3), torch.randn(4, 5, 2, requires_grad=True)
+    loss = module(x)[0].sum()
+    (expected,) = torch.autograd.grad(loss, [x], retain_graph=True)
     getattr(module, convert)()
+    assert torch.equal(torch.autograd.grad(loss, [x], retain_graph=True)[0], expected)
     with pytest.raises(RuntimeError, match="another dtype or device than in the forward pass"):
-        loss.backward()
+        torch.autograd.grad(loss, [x], create_graph=True)
 
 
 def test_an_input_replaced_by_one_in_another_layout_is_read_as_it_lies():
