@@ -26,6 +26,7 @@ from support_nn import (
     run_lengths,
     run_packed,
     tensors,
+    total,
 )
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -50,10 +51,10 @@ def given_to(module: Any) -> tuple[Tensor, Any]:
     )
 
 
-def derivatives(results: list[Tensor], leaves: list[Tensor]) -> tuple[Tensor, ...]:
-    loss = sum((result * result.detach().cos()).sum() for result in results)
-    assert isinstance(loss, Tensor)
-    return torch.autograd.grad(loss, leaves)
+def with_derivatives(results: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
+    """The results, and the derivatives of a number that is made of them."""
+    loss = total((result * result.detach().cos()).sum() for result in results)
+    return [*results, *torch.autograd.grad(loss, leaves)]
 
 
 @every_device
@@ -81,7 +82,7 @@ def test_values_and_gradients_are_torchs(
         torch.manual_seed(1)
         with unrolled.backend(backend if module is ours else "auto"):
             results = [r for r in tensors(run(module, x, hx, lengths)) if r.is_floating_point()]
-        found.append([*results, *derivatives(results, [x, *tensors(hx), *module.parameters()])])
+        found.append(with_derivatives(results, [x, *tensors(hx), *module.parameters()]))
     assert_close(found[0], found[1], TOLERANCE[dtype])
 
 
@@ -110,7 +111,7 @@ def test_a_single_layer_trains_as_torchs(
 
     def trained(module: Any) -> list[Tensor]:
         results = tensors(module.train(training)(x, hx))
-        return [*results, *derivatives(results, [x, *tensors(hx), *module.parameters()])]
+        return with_derivatives(results, [x, *tensors(hx), *module.parameters()])
 
     with unrolled.backend(backend):
         assert_same_outcome(lambda: trained(ours), lambda: trained(theirs))
@@ -136,7 +137,7 @@ def test_a_cells_step_is_torchs(device: str, kind: Kind) -> None:
     found: list[list[Tensor]] = []
     for module in (ours, theirs):
         results = tensors(module(x, hx))
-        found.append([*results, *derivatives(results, [x, *tensors(hx), *module.parameters()])])
+        found.append(with_derivatives(results, [x, *tensors(hx), *module.parameters()]))
     assert_close(found[0], found[1], 1e-12)
 
 
@@ -150,7 +151,7 @@ def test_an_output_may_be_changed_in_place_where_torchs_may(device: str, kind: K
     def trained(module: Any) -> list[Tensor]:
         output = module(x, hx)[0]
         output *= 0.5
-        return [output, *derivatives([output], [x, *module.parameters()])]
+        return with_derivatives([output], [x, *module.parameters()])
 
     assert_same_outcome(lambda: trained(ours), lambda: trained(theirs), 1e-12)
 
@@ -166,7 +167,7 @@ def test_second_derivatives_of_a_carried_state_are_torchs(device: str, kind: Kin
             _, last = module(x, hx)
             output, _ = module(x, last)
             (first,) = torch.autograd.grad(output.square().sum(), x, create_graph=True)
-            found.append([first, *derivatives([first], [x, *module.parameters()])])
+            found.append(with_derivatives([first], [x, *module.parameters()]))
     assert_close(found[0], found[1], 1e-11)
 
 
