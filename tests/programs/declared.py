@@ -129,11 +129,12 @@ def _of_other_nodes(case: Case) -> bool:
 
 
 def _unhooked(step: Step) -> str:
-    """What stands under hooks on saved tensors, without these."""
+    """Without hooks on saved tensors, which checkpoints set, too."""
+    source = re.sub(r"checkpoint\((\w+), (.*), use_reentrant=\w+\)", r"\1(\2)", step.source)
     if not any(feature.startswith("context:saved_") for feature in step.features):
-        return step.source
-    (block,) = step.tree.body
-    return "\n".join(map(ast.unparse, block.body)) if isinstance(block, ast.With) else step.source
+        return source
+    (block,) = ast.parse(source).body
+    return "\n".join(map(ast.unparse, block.body)) if isinstance(block, ast.With) else source
 
 
 def _unwritten(step: Step) -> str | None:
@@ -148,28 +149,27 @@ def _seen(step: Step) -> str | None:
     return None if is_unseen else step.source
 
 
-WRITES = ("change:", "weights:")
+PARAMETRIZED = ("weight_norm", "spectral_norm", "squashed", "noisy")
+WRITES = ("change:", "weights:", *[f"modules:{name}" for name in PARAMETRIZED])
 UNSEEN = ("data_mul_", "numpy")
 
 
 def _behind_hooks(case: Case) -> bool:
     """It takes both, the hooks and the changes."""
-    return case.kind == "value" and case.is_gone(_unhooked) and case.is_gone(_unwritten)
+    return (
+        case.kind in ("value", "missing") and case.is_gone(_unhooked) and case.is_gone(_unwritten)
+    )
 
 
 def _behind_autograd(case: Case) -> bool:
     return case.kind == "value" and case.is_gone(_seen)
 
 
-def _without_checkpoint(step: Step) -> str:
-    return re.sub(r"checkpoint\((\w+), (.*), use_reentrant=\w+\)", r"\1(\2)", step.source)
-
-
 def _mixed_up(case: Case) -> bool:
     """Ours has what torch's modules have without the checkpoints, which change no number."""
     if case.kind != "value" or "checkpoint(" not in case.program.source:
         return False
-    return case.is_as(torch.nn, _without_checkpoint)
+    return case.is_as(torch.nn, _unhooked)
 
 
 # --- Others.
@@ -228,7 +228,8 @@ DECLARED = (
     ),
     Declared(
         "where hooks on saved tensors are set autograd counts no versions: what was changed in "
-        "place is read as it is by then, by torch's nodes and by ours, each where it reads it",
+        "place is read as it is by then, by torch's nodes and by ours, each where it reads it. A "
+        "parametrization sets its weight in place, which leads torch's second derivative nowhere",
         _behind_hooks,
     ),
     Declared(

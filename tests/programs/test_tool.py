@@ -217,6 +217,14 @@ MEANT: dict[str, list[tuple[str, str]]] = {
         ),
         ("g1 = grad(y2.square().sum(), [*m1.parameters()])", ""),
     ],
+    "a weight parametrized after a step under hooks on saved tensors": [
+        ("m1 = nn.GRU(4, 4, dtype=torch.float64)", ""),
+        ("x3 = x1.clone().requires_grad_()", ""),
+        (f"{HOOKED}y1, h1 = m1(x3)", "context:saved_transposed"),
+        ('register_parametrization(m1, "weight_ih_l0", Squashed())', "modules:squashed"),
+        ("g1 = grad(y1.sum(), [x3], create_graph=True)", ""),
+        ("g1_2 = grad(squared(g1), [*m1.parameters()], allow_unused=True)", ""),
+    ],
     "a checkpoint that is run again on a weight given anew": [
         ("m1 = nn.RNN(4, 4, dtype=torch.float64)", ""),
         ("m1.requires_grad_(False)", ""),

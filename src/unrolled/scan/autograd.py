@@ -90,9 +90,9 @@ class _Pass(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        saved = ctx.saved_tensors  # refuses what was changed in place and torch reads, too
         if all(gradient is None for gradient in gradients):
             return (None,) * len(ctx.needs_input_grad)
-        saved = ctx.saved_tensors  # refuses what was changed in place and torch reads, too
         given, states = len(ctx.given.shapes), ctx.states
         again = torch.is_grad_enabled() or not are_plain(gradients)
         tensors = ctx.given.restored(saved[:given])
