@@ -259,11 +259,15 @@ def stream(
     save_every: Annotated[
         int, typer.Option(min=1, help="Rows from one saving to the next; also saved at the end.")
     ] = 1000,
+    header: Annotated[
+        bool | None,
+        typer.Option(help="Whether the first line of CSV is a header [told by its names]."),
+    ] = None,
 ) -> None:
     """Predict row by row: CSV or JSON lines on stdin, the predictions on stdout as they come."""
     from unrolled.cli.stream import run_stream
 
-    run_stream(run, state=state, save_every=save_every)
+    run_stream(run, state=state, save_every=save_every, has_header=header)
 
 
 @app.command()
