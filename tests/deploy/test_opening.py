@@ -142,7 +142,9 @@ def test_a_missing_number_in_the_first_row_is_no_name(missing):
 
 @each("first", ["a,c", "1,2", "[1, 2]", '{"a": 1, "b": 2}', '"a'])
 def test_a_header_that_is_asked_for_and_is_none_ends_it(first):
-    with pytest.raises(unrolled.InputError, match=r"^line 1: a header with a, b was expected, got "):
+    with pytest.raises(
+        unrolled.InputError, match=r"^line 1: a header with a, b was expected, got "
+    ):
         answer("\n".join([first, *CSV]), has_header=True)
 
 

@@ -213,6 +213,12 @@ def export(
     stateful: Annotated[
         bool, typer.Option(help="Take the states before the first step, give those after the last.")
     ] = True,
+    double: Annotated[
+        bool,
+        typer.Option(
+            "--double", help="Take and give float64: for large numbers that differ by little."
+        ),
+    ] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Store weights in 8 bits, a quarter of the size.")
     ] = False,
@@ -242,6 +248,7 @@ def export(
         run,
         out,
         stateful=stateful,
+        double=double,
         storage="int8" if int8 else "bfloat16" if bf16 else "float32",
         data=data,
         missing=missing,

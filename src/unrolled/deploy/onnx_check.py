@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
 from unrolled.deploy.onnx_nodes import OPERATORS
 from unrolled.deploy.parts import ACTIVATIONS, Parts, called
 from unrolled.errors import InputError
+
+COARSEST = 1e-3
+"""Of a column's standard deviation: by how much rounding to float32 may move a number."""
 
 
 def check(parts: Parts) -> None:
@@ -24,6 +28,32 @@ def check(parts: Parts) -> None:
             raise InputError(
                 f"module {name!r} has batch_first={recurrent.batch_first}, module {first_name!r} "
                 f"{first.batch_first}. Make all of them alike"
+            )
+
+
+def check_rounding(parts: Parts) -> None:
+    """That float32 tells the numbers of each column apart, where they stand in the table.
+
+    Of a column that enters or leaves as its change the scalers know no level: not so of those.
+
+    Raises:
+        InputError: it does not.
+    """
+    table = parts.table
+    for kind, scaler in (("inputs", parts.input_scaler), ("targets", parts.target_scaler)):
+        if scaler is None:
+            continue
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 there is no step
+            steps = np.spacing(np.abs(scaler.mean).astype(np.float32))
+        moved = steps.astype(np.float64) / 2
+        for place in np.flatnonzero(~(moved <= COARSEST * np.abs(scaler.scale))):
+            name = f"number {place} of the {kind}"
+            if table is not None:
+                name = f"column {getattr(table, kind)[place]!r}"
+            raise InputError(
+                f"{name}: around its mean, {scaler.mean[place]:.6g}, float32 rounds by up to "
+                f"{moved[place]:.2g}, and its standard deviation is {scaler.scale[place]:.2g}. "
+                "Take and give float64: --double, or double=True"
             )
 
 
