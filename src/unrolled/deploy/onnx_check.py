@@ -13,6 +13,8 @@ from unrolled.errors import InputError
 COARSEST = 1e-3
 """Of a column's standard deviation: by how much rounding to float32 may move a number."""
 
+SMALLEST = float(np.finfo(np.float32).tiny)
+
 
 def check(parts: Parts) -> None:
     """That every part has a node, and that all take their steps along the same axis.
@@ -31,13 +33,17 @@ def check(parts: Parts) -> None:
             )
 
 
-def check_rounding(parts: Parts) -> None:
-    """That float32 tells the numbers of each column apart, where they stand in the table.
+def check_rounding(parts: Parts, *, double: bool) -> None:
+    """That the numbers of each column are told apart in the file, where they stand in the table.
 
     Of a column that enters or leaves as its change the scalers know no level: not so of those.
 
+    Args:
+        parts: the model's.
+        double: whether the file takes float64, and not float32.
+
     Raises:
-        InputError: it does not.
+        InputError: they are not.
     """
     table = parts.table
     for kind, scaler in (("inputs", parts.input_scaler), ("targets", parts.target_scaler)):
@@ -50,6 +56,14 @@ def check_rounding(parts: Parts) -> None:
             name = f"number {place} of the {kind}"
             if table is not None:
                 name = f"column {getattr(table, kind)[place]!r}"
+            # Of those that are zero in float32 ONNX Runtime makes zero in float64, too.
+            if abs(scaler.scale[place]) < SMALLEST:
+                raise InputError(
+                    f"{name}: its standard deviation is {scaler.scale[place]:.2g}, and float32 ends "
+                    f"at {SMALLEST:.2g}. Change its unit and train again"
+                )
+            if double:
+                continue
             raise InputError(
                 f"{name}: around its mean, {scaler.mean[place]:.6g}, float32 rounds by up to "
                 f"{moved[place]:.2g}, and its standard deviation is {scaler.scale[place]:.2g}. "

@@ -104,8 +104,7 @@ def build(
             the package onnx is not installed.
     """
     check(parts)
-    if not double:
-        check_rounding(parts)
+    check_rounding(parts, double=double)
     _check_size(parts, storage)
     helper = need("onnx.helper")
     model = helper.make_model(
