@@ -204,6 +204,11 @@ class NumpyStepper:
     def step(self, x: Any, out: Any) -> Any:
         """Y of one step, or None where ``x`` or ``out`` is not what the stepper takes as it is."""
         self._insist_finished()
+        # Whatever has to be made an array first may hold what is masked, or no number.
+        if not isinstance(x, np.ndarray | float) or isinstance(x, np.ma.MaskedArray):
+            return None
+        if isinstance(out, np.ma.MaskedArray):
+            return None
         x = np.asarray(x)
         if x.dtype.kind != "f":
             return None

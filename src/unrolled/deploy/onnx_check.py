@@ -59,8 +59,8 @@ def check_rounding(parts: Parts, *, double: bool) -> None:
             # Of those that are zero in float32 ONNX Runtime makes zero in float64, too.
             if abs(scaler.scale[place]) < SMALLEST:
                 raise InputError(
-                    f"{name}: its standard deviation is {scaler.scale[place]:.2g}, and float32 ends "
-                    f"at {SMALLEST:.2g}. Change its unit and train again"
+                    f"{name}: its standard deviation is {scaler.scale[place]:.2g}, and float32 "
+                    f"ends at {SMALLEST:.2g}. Change its unit and train again"
                 )
             if double:
                 continue

@@ -13,6 +13,7 @@ from unrolled.deploy import stepping
 from unrolled.deploy.plan import Array, Plan, same
 from unrolled.errors import InputError, clip
 from unrolled.files import short
+from unrolled.masked import count_masked
 from unrolled.resources import LARGEST_SIZE
 
 MOST_STEPS = 2**53
@@ -127,6 +128,7 @@ class Stream:
         Raises:
             InputError: there is no such row.
         """
+        _refuse_masked(rows, "rows")
         chosen = range(self.batch_size) if rows is None else np.atleast_1d(np.asarray(rows))
         for row in chosen:
             if not isinstance(row, int | np.integer) or not 0 <= row < self.batch_size:
@@ -300,14 +302,16 @@ class Stream:
 
     def _refuse(self, out: Any) -> None:
         shape = [self.batch_size, self.output_size]
+        kind = "masked " if isinstance(out, np.ma.MaskedArray) else ""
         raise InputError(
             f"out should be a dense {self.dtype} array {shape}, or {shape[1:]} where x has no "
-            f"batch dimension, got {getattr(out, 'dtype', type(out).__name__)} "
+            f"batch dimension, got {kind}{getattr(out, 'dtype', type(out).__name__)} "
             f"{list(getattr(out, 'shape', []))}"
         )
 
 
 def _numbers(values: Any, name: str) -> Array:
+    _refuse_masked(values, name)
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -315,6 +319,14 @@ def _numbers(values: Any, name: str) -> Array:
     if array.dtype.kind not in "fiu":
         raise InputError(f"{name}: real numbers were expected, got {array.dtype}")
     return array
+
+
+def _refuse_masked(values: Any, name: str) -> None:
+    if count := count_masked(values):
+        raise InputError(
+            f"{name}: numbers were expected, got {count} that are masked. Fill them in "
+            f"({name}.filled(value)), or leave the row out"
+        )
 
 
 def _plan_of(model: Any) -> Plan:
