@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from unrolled.deploy.onnx_nodes import OPERATORS
-from unrolled.deploy.parts import ACTIVATIONS, Parts, called
+from unrolled.deploy.parts import ACTIVATIONS, Parts, called, check_numbers
 from unrolled.errors import InputError
 
 COARSEST = 1e-3
@@ -22,6 +22,7 @@ def check(parts: Parts) -> None:
     Raises:
         InputError: one has none, or the layouts are mixed.
     """
+    check_numbers(parts)
     for name, part in parts.modules:
         _check_part(name, part)
     first_name, first = parts.recurrent[0]
@@ -73,11 +74,6 @@ def check_rounding(parts: Parts, *, double: bool) -> None:
 
 def _check_part(name: str, part: nn.Module) -> None:
     for weight, values in part.named_parameters():
-        if values.is_meta:
-            raise InputError(
-                f"{called(name, part)}: {weight} is on the device meta and has no numbers. Give it "
-                "some: load weights, or model.to_empty(device='cpu')"
-            )
         if values.dtype != torch.float32:
             raise InputError(
                 f"{called(name, part)}: {weight} is {values.dtype}, and float32 was expected, "
