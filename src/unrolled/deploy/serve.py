@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from unrolled import signals
 from unrolled.deploy.lines import Csv, Format, HeaderError, LineError
 from unrolled.deploy.opening import format_of
 from unrolled.deploy.stream import Stream
@@ -25,7 +26,7 @@ class _Stopped(BaseException):
 
 
 class Waiting:
-    """Turns SIGTERM and SIGINT into an orderly end: between two rows, never within one."""
+    """Turns the signals that end a command into an orderly end: between two rows, never in one."""
 
     def __init__(self) -> None:
         self.is_stopped = False
@@ -40,7 +41,7 @@ class Waiting:
     @contextmanager
     def signals(self) -> Iterator[None]:
         """Takes the signals within the block."""
-        numbers = (signal.SIGTERM, signal.SIGINT)
+        numbers = signals.ending()
         before = [signal.signal(number, self._on_signal) for number in numbers]
         try:
             yield
