@@ -221,7 +221,6 @@ class Stepper {
         y_ = y;
         copy_ = std::move(copy);
         copy_of_row_ = std::move(copy_of_row);
-        masked_ = nb::module_::import_("numpy.ma").attr("MaskedArray");
         is_finished_ = true;
     }
 
@@ -344,9 +343,14 @@ class Stepper {
                 "another thread is stepping this stream. Give each thread a stream of its own");
     }
 
-    // Whether it is one of NumPy's masked arrays, whose memory shows what the mask hides.
-    bool is_masked(nb::handle object) const {
-        return PyObject_TypeCheck(object.ptr(), reinterpret_cast<PyTypeObject*>(masked_.ptr()));
+    // Whether it may be one of NumPy's masked arrays, whose memory shows what the mask hides. Told
+    // by an attribute of theirs, so that numpy.ma need not be imported.
+    bool is_masked(nb::handle object) {
+        const nb::handle kind = object.type();
+        if (kind.is(plain_)) return false;
+        if (nb::hasattr(kind, "mask")) return true;
+        plain_ = nb::borrow(kind);
+        return false;
     }
 
     template <class X>
@@ -397,7 +401,8 @@ class Stepper {
     const StepTable<T>& table_;
     Chain<T, Y> chain_;
     Array<Y, -1, -1> y_;
-    nb::object copy_, copy_of_row_, masked_;
+    nb::object copy_, copy_of_row_;
+    nb::object plain_;  // a class of arrays without a mask
     bool is_finished_ = false;
     bool is_busy_ = false;  // read and written with the interpreter's lock held
 };

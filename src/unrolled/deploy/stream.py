@@ -13,7 +13,7 @@ from unrolled.deploy import stepping
 from unrolled.deploy.plan import Array, Plan, same
 from unrolled.errors import InputError, clip
 from unrolled.files import short
-from unrolled.masked import count_masked
+from unrolled.masked import count_masked, is_masked_array
 from unrolled.resources import LARGEST_SIZE
 
 MOST_STEPS = 2**53
@@ -321,7 +321,7 @@ class Stream:
 
     def _refuse(self, out: Any) -> None:
         shape = [self.batch_size, self.output_size]
-        kind = "masked " if isinstance(out, np.ma.MaskedArray) else ""
+        kind = "masked " if is_masked_array(out) else ""
         raise InputError(
             f"out should be a dense {self.dtype} array {shape}, or {shape[1:]} where x has no "
             f"batch dimension, got {kind}{getattr(out, 'dtype', type(out).__name__)} "

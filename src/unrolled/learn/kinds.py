@@ -11,7 +11,7 @@ import numpy as np
 
 from unrolled.learn.cells import LARGEST
 from unrolled.learn.columns import Array, shown
-from unrolled.masked import count_masked
+from unrolled.masked import count_masked, is_masked_array
 
 
 def check_kind(values: Any, name: str) -> None:
@@ -28,7 +28,7 @@ def check_kind(values: Any, name: str) -> None:
         ValueError: there is one.
     """
     if count := count_masked(values):
-        what = "is a masked array" if isinstance(values, np.ma.MaskedArray) else "has masked arrays"
+        what = "is a masked array" if is_masked_array(values) else "has masked arrays"
         raise ValueError(
             f"{name} {what}, and {count} of its values are masked. Fill them in, or "
             "leave these sequences out"
