@@ -225,14 +225,15 @@ class Stepper {
     }
 
     // y of x, a float or an array [I] of a stream of one row, or [B, I]: a new array, or `out`,
-    // filled. None where x or `out` is anything else: the caller makes it one of these or says what
-    // is wrong.
+    // filled. None where x or `out` is anything else, or has a mask: the caller makes it one of
+    // these or says what is wrong.
     nb::object step(nb::handle x, nb::handle out) {
         check_free();
         if (PyFloat_Check(x.ptr())) {
             const double value = PyFloat_AS_DOUBLE(x.ptr());
             return chain_.batch * chain_.inputs == 1 ? step_on(&value, out, true) : nb::none();
         }
+        if (is_masked(x)) return nb::none();
         const View view(x, 0);
         const char type = view.type();
         if (!type) return nb::none();
@@ -342,6 +343,16 @@ class Stepper {
                 "another thread is stepping this stream. Give each thread a stream of its own");
     }
 
+    // Whether it may be one of NumPy's masked arrays, whose memory shows what the mask hides. Told
+    // by an attribute of theirs, so that numpy.ma need not be imported.
+    bool is_masked(nb::handle object) {
+        const nb::handle kind = object.type();
+        if (kind.is(plain_)) return false;
+        if (nb::hasattr(kind, "mask")) return true;
+        plain_ = nb::borrow(kind);
+        return false;
+    }
+
     template <class X>
     nb::object step_on(const X* x, nb::handle out, bool is_row) {
         if (!chain_.takes(x)) return nb::none();
@@ -349,6 +360,7 @@ class Stepper {
             chain_.step(x, y_.data());
             return is_row ? copy_of_row_() : copy_();
         }
+        if (is_masked(out)) return nb::none();
         const View view(out, PyBUF_WRITABLE);
         const Index outputs = chain_.outputs();
         if (view.type() != letter<Y> ||
@@ -390,6 +402,7 @@ class Stepper {
     Chain<T, Y> chain_;
     Array<Y, -1, -1> y_;
     nb::object copy_, copy_of_row_;
+    nb::object plain_;  // a class of arrays without a mask
     bool is_finished_ = false;
     bool is_busy_ = false;  // read and written with the interpreter's lock held
 };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 import unrolled
+from unrolled.deploy.serve import serve
 from unrolled.model import Network, NetworkConfig, Run, Scaler, TableConfig, save_run
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -39,6 +41,18 @@ def write_run(folder: Path, run: Run) -> Path:
     folder.mkdir(exist_ok=True)
     save_run(run, folder)
     return folder
+
+
+def answer(
+    text: str | bytes, run: Run | None = None, *, has_header: bool | None = None
+) -> tuple[list[str], list[str]]:
+    """What stands on stdout and stderr after these lines."""
+    out = io.BytesIO()
+    complaints: list[str] = []
+    source = io.BytesIO(text.encode() if isinstance(text, str) else text)
+    stream = unrolled.Stream(run or make_run())
+    serve(stream, source, out, complaints.append, has_header=has_header)
+    return out.getvalue().decode().splitlines(), complaints
 
 
 def rows(count: int, *shape: int, dtype: DTypeLike = np.float64) -> np.ndarray:

@@ -177,3 +177,26 @@ def test_rows_with_holes_are_dealt_with_as_told(unrolled, trained, tmp_path):
     assert unrolled("export", run, tmp_path / "model.onnx", *flags).code == 2
     outcome = unrolled("export", run, tmp_path / "model.onnx", *flags, "--missing", "drop")
     assert "on 49 windows" in outcome.out
+
+
+@pytest.mark.parametrize("flags", [[], ["--int8", "--tolerance", 1e9], ["--no-stateful"]])
+@pytest.mark.parametrize("difference", [False, True])
+def test_numbers_that_float32_would_drop_are_refused_and_exact_with_double(
+    unrolled, tmp_path, flags, difference
+):
+    """Seconds since 1970, which a run reads as they are or as their changes."""
+    time = wave_frame().with_columns(sin=pl.col("sin") + 1.7e9)
+    time.write_csv(tmp_path / "time.csv")
+    columns = ["--input", "sin", "--target", "sin", "--ahead", 1]
+    columns += ["--difference"] if difference else []
+    run, out = tmp_path / "run", tmp_path / "model.onnx"
+    trained = unrolled("train", tmp_path / "time.csv", *columns, "--out", run, *QUICK)
+    assert trained.code == 0, trained.err
+    flags = [*flags, "--data", tmp_path / "time.csv"]
+    refused = unrolled("export", run, out, *flags)
+    assert refused.code == 2
+    assert "Take and give float64: --double, or double=True" in the_error(refused.err)
+    assert not out.exists()
+    outcome = unrolled("export", run, out, *flags, "--double")
+    assert outcome.code == 0, outcome.err
+    assert out.is_file()

@@ -15,6 +15,7 @@ from support_cli import program, run
 from support_learn import wave_frame, write_wave
 from unrolled.learn.predict import predict_table
 from unrolled.model import load_run
+from unrolled.signals import ending
 
 
 def modules_after(code: str) -> set[str]:
@@ -26,6 +27,7 @@ def modules_after(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+ENDING = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
 HEAVY = {"torch", "sklearn", "matplotlib", "polars", "numpy", "rich.progress"}
 
 
@@ -115,7 +117,7 @@ def wait_for_an_epoch(process):
         seen += process.stderr.read(1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_leaves_the_best_model_so_far_loadable(training, number):
     process, out = training
     wait_for_an_epoch(process)
@@ -129,7 +131,43 @@ def test_a_signal_leaves_the_best_model_so_far_loadable(training, number):
     assert len(predict_table(load_run(out), wave_frame()).frame) == 195
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="terminals of POSIX")
+def test_a_terminal_that_is_closed_leaves_the_best_model_so_far(tmp_path):
+    """The progress bar can't be drawn any more by then, nor what came of it be printed."""
+    data, out = write_wave(tmp_path / "wave.csv", rows=400), tmp_path / "run"
+    ours, theirs = os.openpty()
+    command = program(
+        "train", data, "--input", "sin", "--target", "cos", "--out", out, "--window", 6,
+        "--hidden-size", 4, "--threads", 1, "--epochs", 1_000_000, "--patience", 1_000_000,
+    )  # fmt: skip
+    terminal = os.ttyname(theirs)
+    shell = f"exec {shlex.join(command)} < {terminal} > {terminal} 2>&1"
+    with subprocess.Popen(["sh", "-c", shell], start_new_session=True) as process:
+        seen, deadline = b"", time.monotonic() + 240
+        while b"validation" not in seen:
+            assert time.monotonic() < deadline, seen
+            assert process.poll() is None, seen
+            seen += os.read(ours, 1024)
+        os.close(theirs)
+        os.close(ours)
+        assert process.wait(120) == 128 + signal.SIGHUP
+    assert json.loads((out / "metrics.json").read_text())["interrupted"] is True
+    assert len(predict_table(load_run(out), wave_frame()).frame) == 195
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "wave.csv"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+@pytest.mark.parametrize("is_ignored", [True, False])
+def test_a_hang_up_that_is_ignored_from_the_start_stays_so(is_ignored):
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
+    try:
+        assert (signal.SIGHUP in ending()) is not is_ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_before_the_first_epoch_keeps_nothing_and_says_so(tmp_path, number):
     data = write_wave(tmp_path / "wave.csv", rows=50_000)
     command = program(

@@ -76,7 +76,7 @@ def test_each_row_is_answered_as_it_arrives(folder, start, expected):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_signal_saves_the_state_and_the_next_process_goes_on(
     number, folder, start, expected, tmp_path
 ):
@@ -84,15 +84,31 @@ def test_a_signal_saves_the_state_and_the_next_process_goes_on(
     process = start(folder, "--state", state)
     for row in X[:7]:
         ask(process, row)
-    process.send_signal(number)
+    process.send_signal(getattr(signal, number))
     assert process.wait(60) == 0
     assert process.stderr.read() == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "s"]
 
     further = start(folder, "--state", state)
     np.testing.assert_array_equal(ask(further, X[7]), expected[7])
     further.stdin.close()
     assert further.wait(60) == 0
     assert further.stderr.read() == f"unrolled: goes on from {state}, after 7 rows\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nohup is POSIX's")
+def test_under_nohup_a_hang_up_ends_nothing(folder, tmp_path, expected):
+    command = program("stream", folder, "--state", tmp_path / "s")
+    with subprocess.Popen(
+        ["nohup", *map(str, command)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        np.testing.assert_array_equal(ask(process, X[0]), expected[0])
+        process.send_signal(signal.SIGHUP)
+        np.testing.assert_array_equal(ask(process, X[1]), expected[1])
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert package.Stream.load(tmp_path / "s").state["steps"] == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
@@ -105,6 +121,7 @@ def test_kill_9_leaves_the_last_saved_state(folder, start, expected, tmp_path):
             np.testing.assert_array_equal(ask(process, row), y)
         process.kill()
         process.wait(60)
+        assert (tmp_path / ".s.unrolled-lock").exists()  # and does not keep the next one out
         reached = int(package.Stream.load(state).state["steps"][0])
         assert at + 2 <= reached <= at + 5
         at = reached

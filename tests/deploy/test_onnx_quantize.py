@@ -68,7 +68,10 @@ def test_a_row_of_zeros_stays_zero(tmp_path):
 @both_storages
 def test_the_loss_is_that_of_the_file_on_the_windows(tmp_path, wave_run, sample, storage):
     path = tmp_path / "m.onnx"
-    told = export_quantized(wave_run, path, storage, sample.windows, sample.truth, tolerance=1)
+    told = export_quantized(
+        wave_run, path, storage, sample.windows, sample.truth,
+        predicted=sample.predicted, tolerance=1,
+    )  # fmt: skip
     assert told.bytes_after == path.stat().st_size < told.bytes_before
     found = predict_windows(Exported.at(path).model, sample.windows)
     error = np.sqrt(((found - sample.truth) ** 2).mean(axis=0))
@@ -86,7 +89,10 @@ def test_a_loss_over_the_tolerance_is_refused_before_a_file_appears(
     """Measured against the float32 network's own predictions any change is a loss."""
     truth = sample.predicted + 1e-3
     with pytest.raises(InputError, match=rf"with {storage} weights the error.*'cos' grows from"):
-        export_quantized(wave_run, tmp_path / "m.onnx", storage, sample.windows, truth)
+        export_quantized(
+            wave_run, tmp_path / "m.onnx", storage, sample.windows, truth,
+            predicted=sample.predicted,
+        )  # fmt: skip
     assert not list(tmp_path.iterdir())
 
 

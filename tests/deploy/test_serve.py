@@ -12,18 +12,8 @@ import pytest
 import torch
 
 import unrolled
-from support_stream import make_run, rows, write_run
+from support_stream import answer, make_run, rows, write_run
 from unrolled.deploy.serve import Waiting, open_stream, serve
-
-
-def answer(text: str | bytes, run=None) -> tuple[list[str], list[str]]:
-    """What stands on stdout and stderr after these lines."""
-    out = io.BytesIO()
-    complaints: list[str] = []
-    source = io.BytesIO(text.encode() if isinstance(text, str) else text)
-    serve(unrolled.Stream(run or make_run()), source, out, complaints.append)
-    return out.getvalue().decode().splitlines(), complaints
-
 
 X = rows(4, 2)
 Y = [[float(v) for v in row] for row in unrolled.Stream(make_run()).step_many(X)]

@@ -35,6 +35,7 @@ RUNS: Sequence[Run] = (
     make_run(),
     make_run("gru", difference=True, group="who"),
     make_run("rnn", inputs=["1", "[b] "], targets=["b", 'y"', "z,"], group="1"),
+    make_run("gru", inputs=["1", "2"]),
 )
 
 

@@ -213,6 +213,12 @@ def export(
     stateful: Annotated[
         bool, typer.Option(help="Take the states before the first step, give those after the last.")
     ] = True,
+    double: Annotated[
+        bool,
+        typer.Option(
+            "--double", help="Take and give float64: for large numbers that differ by little."
+        ),
+    ] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Store weights in 8 bits, a quarter of the size.")
     ] = False,
@@ -242,6 +248,7 @@ def export(
         run,
         out,
         stateful=stateful,
+        double=double,
         storage="int8" if int8 else "bfloat16" if bf16 else "float32",
         data=data,
         missing=missing,
@@ -259,11 +266,15 @@ def stream(
     save_every: Annotated[
         int, typer.Option(min=1, help="Rows from one saving to the next; also saved at the end.")
     ] = 1000,
+    header: Annotated[
+        bool | None,
+        typer.Option(help="Whether the first line of CSV is a header [told by its names]."),
+    ] = None,
 ) -> None:
     """Predict row by row: CSV or JSON lines on stdin, the predictions on stdout as they come."""
     from unrolled.cli.stream import run_stream
 
-    run_stream(run, state=state, save_every=save_every)
+    run_stream(run, state=state, save_every=save_every, has_header=header)
 
 
 @app.command()

@@ -11,7 +11,13 @@ from rich.table import Table
 from unrolled.cli.display import notes, screen
 from unrolled.deploy.onnx_export import build, write
 from unrolled.deploy.onnx_graph import Storage
-from unrolled.deploy.onnx_quantize import TOLERANCE, Measured, export_quantized, predict_windows
+from unrolled.deploy.onnx_quantize import (
+    TOLERANCE,
+    Measured,
+    check_faithful,
+    export_quantized,
+    predict_windows,
+)
 from unrolled.deploy.parts import parts_of
 from unrolled.errors import InputError
 from unrolled.learn.samples import Sample, sample_of
@@ -28,6 +34,7 @@ def run_export(
     out: Path,
     *,
     stateful: bool,
+    double: bool,
     storage: Storage,
     data: Path | None,
     missing: str | None,
@@ -45,11 +52,18 @@ def run_export(
         run = load_run(folder)
         sample, reason = _sample(run, folder, data, cast("Missing | None", missing))
         if storage == "float32":
-            found = _export_whole(run, draft, sample, reason, stateful=stateful)
+            found = _export_whole(run, draft, sample, reason, stateful=stateful, double=double)
         else:
             allowed = TOLERANCE if tolerance is None else tolerance
             found = _export_small(
-                run, draft, storage, sample, reason, stateful=stateful, tolerance=allowed
+                run,
+                draft,
+                storage,
+                sample,
+                reason,
+                stateful=stateful,
+                double=double,
+                tolerance=allowed,
             )
     for line in found.told:
         screen.print(line, soft_wrap=True)
@@ -79,10 +93,12 @@ def _sample(
 
 
 def _export_whole(
-    run: Run, draft: Path, sample: Sample | None, reason: str, *, stateful: bool
+    run: Run, draft: Path, sample: Sample | None, reason: str, *, stateful: bool, double: bool
 ) -> _Found:
-    model = build(parts_of(run), stateful=stateful)
+    model = build(parts_of(run), stateful=stateful, double=double)
     predicted = None if sample is None else predict_windows(model, sample.windows)
+    if sample is not None and predicted is not None:
+        check_faithful(run, predicted, sample.predicted, double=double)
     write(model, draft)
     told: list[str | Table] = []
     if sample is None or predicted is None:
@@ -106,6 +122,7 @@ def _export_small(
     reason: str,
     *,
     stateful: bool,
+    double: bool,
     tolerance: float,
 ) -> _Found:
     if sample is None:
@@ -115,7 +132,15 @@ def _export_small(
             f"--data, a table with the columns {columns}"
         )
     measured = export_quantized(
-        run, draft, storage, sample.windows, sample.truth, stateful=stateful, tolerance=tolerance
+        run,
+        draft,
+        storage,
+        sample.windows,
+        sample.truth,
+        predicted=sample.predicted,
+        stateful=stateful,
+        double=double,
+        tolerance=tolerance,
     )
     return _Found(
         [_table(measured, run.table.targets, sample)],

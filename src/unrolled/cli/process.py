@@ -13,8 +13,7 @@ from typing import Any, NoReturn
 import typer.core
 
 from unrolled.errors import DivergedError, InputError
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from unrolled.signals import ending
 
 NOTHING_KEPT = "interrupted: nothing was kept"
 """What is said where half of the work is none."""
@@ -134,20 +133,39 @@ def _forget_output() -> None:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Makes SIGTERM what Ctrl-C is, and remembers which it was."""
+    """Makes SIGTERM and SIGHUP what Ctrl-C is, and remembers which it was."""
     received.clear()
+    numbers = ending()
     try:
-        before = [signal.signal(number, _on_signal) for number in SIGNALS]
+        before = [signal.signal(number, _on_signal) for number in numbers]
     except ValueError:  # not the main thread's to say
         yield
         return
     try:
         yield
     finally:
-        for number, handler in zip(SIGNALS, before, strict=True):
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 
 
 def _on_signal(number: int, _: FrameType | None) -> None:
     received.append(number)
+    if number not in (signal.SIGINT, signal.SIGTERM):
+        _forget_terminal()
     raise KeyboardInterrupt
+
+
+def _forget_terminal() -> None:
+    """Where the terminal is gone, what is printed goes nowhere.
+
+    It would be an error, and the progress bar's would end the command before its work is saved.
+    """
+    for pipe in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or no file behind it
+            descriptor = pipe.fileno()
+            try:
+                os.write(descriptor, b"")
+            except OSError:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)

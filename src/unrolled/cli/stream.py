@@ -12,7 +12,7 @@ from unrolled.deploy.serve import open_stream, serve
 from unrolled.errors import InputError
 
 
-def run_stream(run: Path, *, state: Path | None, save_every: int) -> None:
+def run_stream(run: Path, *, state: Path | None, save_every: int, has_header: bool | None) -> None:
     """Answers the lines of stdin on stdout until they end."""
     for name, pipe in (("stdin", sys.stdin), ("stdout", sys.stdout)):
         if pipe is None:
@@ -21,7 +21,7 @@ def run_stream(run: Path, *, state: Path | None, save_every: int) -> None:
 
     try:
         with nullcontext() if state is None else claimed(state):
-            _serve(run, state, save_every)
+            _serve(run, state, save_every, has_header)
     except BrokenPipeError:  # nobody reads any more
         _let_go_of_stdout()
         sys.exit(1)
@@ -30,13 +30,13 @@ def run_stream(run: Path, *, state: Path | None, save_every: int) -> None:
         raise
 
 
-def _serve(run: Path, state: Path | None, save_every: int) -> None:
+def _serve(run: Path, state: Path | None, save_every: int, has_header: bool | None) -> None:
     stream, goes_on = open_stream(run, state)
     if goes_on:
         steps = int(stream.state["steps"][0])
         say(f"goes on from {state}, after {steps} rows")
     source, out = sys.stdin.buffer, sys.stdout.buffer
-    serve(stream, source, out, say, state=state, save_every=save_every)
+    serve(stream, source, out, say, state=state, save_every=save_every, has_header=has_header)
 
 
 def _let_go_of_stdout() -> None:

@@ -4,6 +4,8 @@ CSV: fields by position, in the order of the run's inputs, or, where the first l
 by name; then the outputs have a header too. JSON: objects by name, or arrays by position; NaN,
 which JSON does not have, is ``null``.
 
+Which of them a stream has is told by its first line: :func:`unrolled.deploy.opening.format_of`.
+
 A line may hold anything: it is a row, or a :class:`LineError` says why not, or, where every line
 after it would be misread, a :class:`HeaderError`.
 """
@@ -86,6 +88,8 @@ class Csv:
     ):
         self.inputs, self.targets, self.fields = inputs, targets, header
         self.group = _Group(group if header and group in header else None)
+        # Names that are numbers are read as such: only a further column can tell a header.
+        self.may_hide_a_header = header is not None and is_numbered(inputs)
 
     def header(self) -> str:
         """The names of the targets."""
@@ -93,7 +97,9 @@ class Csv:
 
     def read(self, line: str) -> list[float]:
         """The numbers of the inputs' fields."""
-        fields = _fields(line)
+        fields = fields_of(line)
+        if self.may_hide_a_header:
+            self._check_header(fields)
         try:
             return self._row(fields)
         except LineError:
@@ -116,12 +122,17 @@ class Csv:
         """Where files follow one another, so do their headers: the same again does no harm."""
         names = [field.strip() for field in fields]
         before = [field.strip() for field in self.fields or self.inputs]
+        if is_numbered(names):  # a row's, whatever the names are
+            return
         if names == before:
-            raise LineError("the header stands here once more")
-        if _is_of_names(names) and not {name.strip() for name in self.inputs}.isdisjoint(names):
+            again = "the header stands here once more" if self.fields else "a header stands here"
+            raise LineError(again)
+        inputs = {name.strip() for name in self.inputs}
+        has_all = inputs <= set(names) and not is_numbered(self.inputs)
+        has_some = is_of_names(names) and not inputs.isdisjoint(names)
+        if has_all or has_some or sorted(names) == sorted(before):
             raise HeaderError(
-                f"another header, {_listed(names)}, after {_listed(before)}. Start a stream for "
-                "each"
+                f"another header, {listed(names)}, after {listed(before)}. Start a stream for each"
             )
 
     def write(self, values: Sequence[float], like: str) -> str:  # noqa: ARG002
@@ -146,7 +157,7 @@ class Json:
 
     def read(self, line: str) -> list[float]:
         """The numbers of an object by the inputs' names, or of an array in their order."""
-        content = _json(line)
+        content = json_of(line)
         if isinstance(content, list):
             if len(content) != len(self.inputs):
                 raise LineError(f"{len(self.inputs)} numbers were expected, got {len(content)}")
@@ -178,62 +189,27 @@ class Json:
         return json.dumps(said, ensure_ascii=False), None
 
 
-def format_of(
-    first: str, inputs: Sequence[str], targets: Sequence[str], group: str | None
-) -> tuple[Format, bool]:
-    """The format of a stream whose first line is this, and whether that line is a header.
+def is_of_names(fields: Sequence[str]) -> bool:
+    """Whether no field is a number, or empty: then it is a header's rather than a row's."""
+    return bool(fields) and not any(map(may_be_a_value, fields))
 
-    Args:
-        first: the line.
-        inputs: the columns that a row has.
-        targets: the columns that an output has.
-        group: the column that tells series apart, if there is one.
+
+def is_numbered(names: Sequence[str]) -> bool:
+    """Whether each of the names could as well be a value, so that a header could be a row."""
+    return all(map(may_be_a_value, names))
+
+
+def may_be_a_value(field: str) -> bool:
+    """Whether it is a number to anyone, or a word for a missing one."""
+    return field.strip().lower() in GAPS or _is_number(field)
+
+
+def fields_of(line: str) -> list[str]:
+    """The fields of a line of CSV, without their quotes.
 
     Raises:
-        HeaderError: it is no row, and a header of other columns.
+        LineError: it is none.
     """
-    try:
-        fields = _fields(first)
-    except LineError:
-        fields = []
-    if (header := _header_of(fields, inputs)) is not None:
-        counted = Counter(header)
-        for name in [*inputs, *([] if group is None else [group])]:
-            if counted[name] > 1:
-                raise HeaderError(f"the header has {name} twice. Leave one of them out")
-        return Csv(inputs, targets, group, header), True
-    if first.lstrip().startswith(("{", "[")):
-        return Json(inputs, targets, group), False
-    names = [field.strip() for field in fields]
-    there = {name for name in names if not _is_number(name)}
-    missing = [name for name in inputs if name.strip() not in there]
-    if fields and (len(missing) < len(inputs) or _is_of_names(names)):
-        hint = " (fields are told apart by commas)" if len(fields) == 1 < len(inputs) else ""
-        raise HeaderError(
-            f"a row of numbers or a header with {_listed(inputs)} was expected, got "
-            f"{_listed(names)}{hint}. Name {_listed(missing)} in the header, or give numbers "
-            "alone, in this order"
-        )
-    return Csv(inputs, targets, group, None), False
-
-
-def _header_of(fields: list[str], inputs: Sequence[str]) -> list[str] | None:
-    """The fields as names, if all inputs are among them; blanks around a name may be missing."""
-    if set(inputs) <= set(fields):
-        return fields
-    short = {name.strip(): name for name in inputs}
-    names = [field.strip() for field in fields]
-    if len(short) == len(set(inputs)) and short.keys() <= set(names):
-        return [short.get(name, name) for name in names]
-    return None
-
-
-def _is_of_names(fields: Sequence[str]) -> bool:
-    """Whether no field is a number, or empty: then it is a header's rather than a row's."""
-    return bool(fields) and not any(field.lower() in GAPS or _is_number(field) for field in fields)
-
-
-def _fields(line: str) -> list[str]:
     try:
         rows = list(csv.reader([line], strict=True))
     except csv.Error as error:
@@ -262,7 +238,12 @@ def _number(text: str, name: str) -> float:
     return _finite(value, name)
 
 
-def _json(line: str) -> Any:
+def json_of(line: str) -> Any:
+    """What a line of JSON says.
+
+    Raises:
+        LineError: it is none.
+    """
     try:
         return json.loads(line, object_pairs_hook=_once, parse_int=_whole)
     except LineError:
@@ -307,7 +288,8 @@ def _called(value: Any) -> str:
     return clip(json.dumps(value), 60)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in an error's words."""
     return clip(", ".join(names), 120)
 
 

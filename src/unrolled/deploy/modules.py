@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from unrolled.deploy.parts import Parts, called, parts_of
+from unrolled.deploy.parts import Parts, called, check_numbers, parts_of
 from unrolled.deploy.plain import REVERSE, scales_of
 from unrolled.deploy.plan import (
     Activation,
@@ -34,6 +34,7 @@ def plan_of(model: Any) -> Plan:
         InputError: it is none that can stream, for the reason that is given.
     """
     parts = parts_of(model)
+    check_numbers(parts)
     dtype = _dtype(parts)
     layers = list(_layers(parts))
     if len(parts.recurrent) == 1:  # its states need no place

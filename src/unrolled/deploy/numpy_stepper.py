@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from unrolled.deploy.plan import ACTIVATIONS, CELLS, Array
+from unrolled.masked import is_masked_array
 
 States = tuple[Array, ...]
 
@@ -204,6 +205,9 @@ class NumpyStepper:
     def step(self, x: Any, out: Any) -> Any:
         """Y of one step, or None where ``x`` or ``out`` is not what the stepper takes as it is."""
         self._insist_finished()
+        # Whatever has to be made an array first may hold what is masked, or no number.
+        if not isinstance(x, np.ndarray | float) or is_masked_array(x) or is_masked_array(out):
+            return None
         x = np.asarray(x)
         if x.dtype.kind != "f":
             return None

@@ -38,8 +38,11 @@ class GraphBuilder:
     The parts are ones that :func:`unrolled.deploy.onnx_check.check` lets pass.
     """
 
-    def __init__(self, parts: Parts, *, stateful: bool, storage: Storage) -> None:
-        self.parts, self.stateful = parts, stateful
+    def __init__(self, parts: Parts, *, stateful: bool, storage: Storage, double: bool) -> None:
+        self.parts, self.stateful, self.double = parts, stateful, double
+        # What stands around the network, in the table's units.
+        self._kind = "DOUBLE" if double else "FLOAT"
+        self._number: Any = np.float64 if double else np.float32
         self.batch_first = parts.recurrent[0][1].batch_first
         self.graph = Graph(storage)
         self.inputs: list[Port] = []
@@ -80,22 +83,22 @@ class GraphBuilder:
         time = "rows" if self._changes and not self.stateful else "time"
         doc = self._columns("inputs")
         if not self.batch_first:
-            self.inputs.append(Port("input", "FLOAT", [time, "batch", width], doc))
+            self.inputs.append(Port("input", self._kind, [time, "batch", width], doc))
             return "input"
-        self.inputs.append(Port("input", "FLOAT", ["batch", time, width], doc))
+        self.inputs.append(Port("input", self._kind, ["batch", time, width], doc))
         return self.graph.node("Transpose", ["input"], "by_time", perm=(1, 0, 2))
 
     def _add_output(self, read: str) -> None:
         width, doc = self.parts.outputs, self._columns("targets")
         if self.parts.at_end:
             self.graph.node("Identity", [read], "output")
-            port = Port("output", "FLOAT", ["batch", width], doc)
+            port = Port("output", self._kind, ["batch", width], doc)
         elif self.batch_first:
             self.graph.node("Transpose", [read], "output", perm=(1, 0, 2))
-            port = Port("output", "FLOAT", ["batch", "time", width], doc)
+            port = Port("output", self._kind, ["batch", "time", width], doc)
         else:
             self.graph.node("Identity", [read], "output")
-            port = Port("output", "FLOAT", ["time", "batch", width], doc)
+            port = Port("output", self._kind, ["time", "batch", width], doc)
         self.outputs.insert(0, port)
 
     def _columns(self, which: str) -> str:
@@ -131,10 +134,10 @@ class GraphBuilder:
         if not self.stateful:
             return read, graph.slice(read, "rows_after_the_first", 1, LAST)
         shape: list[str | int] = ["batch", self.parts.inputs]
-        self.inputs.append(Port("row_0", "FLOAT", shape, "the row before the first"))
+        self.inputs.append(Port("row_0", self._kind, shape, "the row before the first"))
         graph.node("Unsqueeze", ["row_0", graph.indices("zero", [0])], "row_0.step")
         rows = graph.node("Concat", ["row_0.step", read], "all_rows", axis=0)
-        self.outputs.append(Port("row_n", "FLOAT", shape, "each row's last real one"))
+        self.outputs.append(Port("row_n", self._kind, shape, "each row's last real one"))
         return rows, read
 
     def _add_changes(self, rows: str, steps: str) -> str:
@@ -142,7 +145,7 @@ class GraphBuilder:
         graph = self.graph
         before = graph.slice(rows, "rows_before", 0, -1)
         is_change = graph.constant("is_change", self._changes, np.bool_)
-        nothing = graph.constant("nothing", 0.0)
+        nothing = graph.constant("nothing", 0.0, self._number)
         taken = graph.node("Where", [is_change, before, nothing], "taken_off")
         graph.node("Transpose", [rows], "rows_by_batch", perm=(1, 0, 2))
         graph.node("Cast", [LENGTHS], "lengths64", to=need("onnx").TensorProto.INT64)
@@ -159,26 +162,35 @@ class GraphBuilder:
         assert table is not None
         same = [[name == target for target in table.targets] for name in table.inputs]
         start = "last_row" if self.parts.at_end else steps
-        base = self.graph.node("MatMul", [start, self.graph.constant("same", same)], "base")
+        base = self.graph.node(
+            "MatMul", [start, self.graph.constant("same", same, self._number)], "base"
+        )
         return self.graph.node("Add", [read, base], "level")
 
     def _scaled(self, read: str) -> str:
-        if (scaler := self.parts.input_scaler) is None:
-            return read
-        mean, scale = self._constants("input", scaler)
-        centred = self.graph.node("Sub", [read, mean], "input.centred")
-        return self.graph.node("Div", [centred, scale], "input.scaled")
+        if (scaler := self.parts.input_scaler) is not None:
+            mean, scale = self._constants("input", scaler)
+            centred = self.graph.node("Sub", [read, mean], "input.centred")
+            read = self.graph.node("Div", [centred, scale], "input.scaled")
+        return self._cast(read, "input.float", "FLOAT")
 
     def _in_units(self, read: str) -> str:
+        read = self._cast(read, "target.double", "DOUBLE")
         if (scaler := self.parts.target_scaler) is None:
             return read
         mean, scale = self._constants("target", scaler)
         spread = self.graph.node("Mul", [read, scale], "target.spread")
         return self.graph.node("Add", [spread, mean], "target.units")
 
+    def _cast(self, read: str, name: str, kind: str) -> str:
+        """Between the table's numbers and the network's, where they are not the same."""
+        if not self.double:
+            return read
+        return self.graph.node("Cast", [read], name, to=getattr(need("onnx").TensorProto, kind))
+
     def _constants(self, name: str, scaler: Scaler) -> tuple[str, str]:
-        mean = self.graph.constant(f"{name}.mean", scaler.mean)
-        return mean, self.graph.constant(f"{name}.scale", scaler.scale)
+        mean = self.graph.constant(f"{name}.mean", scaler.mean, self._number)
+        return mean, self.graph.constant(f"{name}.scale", scaler.scale, self._number)
 
     def _add_recurrent(self, prefix: str, part: nn.RNNBase, read: str) -> Ran:
         """A recurrent module, with its states as inputs and outputs if the graph has any.

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
 from unrolled.deploy.onnx_nodes import OPERATORS
-from unrolled.deploy.parts import ACTIVATIONS, Parts, called
+from unrolled.deploy.parts import ACTIVATIONS, Parts, called, check_numbers
 from unrolled.errors import InputError
+
+COARSEST = 1e-3
+"""Of a column's standard deviation: by how much rounding to float32 may move a number."""
+
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def check(parts: Parts) -> None:
@@ -16,6 +22,7 @@ def check(parts: Parts) -> None:
     Raises:
         InputError: one has none, or the layouts are mixed.
     """
+    check_numbers(parts)
     for name, part in parts.modules:
         _check_part(name, part)
     first_name, first = parts.recurrent[0]
@@ -27,13 +34,46 @@ def check(parts: Parts) -> None:
             )
 
 
+def check_rounding(parts: Parts, *, double: bool) -> None:
+    """That the numbers of each column are told apart in the file, where they stand in the table.
+
+    Of a column that enters or leaves as its change the scalers know no level: not so of those.
+
+    Args:
+        parts: the model's.
+        double: whether the file takes float64, and not float32.
+
+    Raises:
+        InputError: they are not.
+    """
+    table = parts.table
+    for kind, scaler in (("inputs", parts.input_scaler), ("targets", parts.target_scaler)):
+        if scaler is None:
+            continue
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 there is no step
+            steps = np.spacing(np.abs(scaler.mean).astype(np.float32))
+        moved = steps.astype(np.float64) / 2
+        for place in np.flatnonzero(~(moved <= COARSEST * np.abs(scaler.scale))):
+            name = f"number {place} of the {kind}"
+            if table is not None:
+                name = f"column {getattr(table, kind)[place]!r}"
+            # Of those that are zero in float32 ONNX Runtime makes zero in float64, too.
+            if abs(scaler.scale[place]) < SMALLEST:
+                raise InputError(
+                    f"{name}: its standard deviation is {scaler.scale[place]:.2g}, and float32 "
+                    f"ends at {SMALLEST:.2g}. Change its unit and train again"
+                )
+            if double:
+                continue
+            raise InputError(
+                f"{name}: around its mean, {scaler.mean[place]:.6g}, float32 rounds by up to "
+                f"{moved[place]:.2g}, and its standard deviation is {scaler.scale[place]:.2g}. "
+                "Take and give float64: --double, or double=True"
+            )
+
+
 def _check_part(name: str, part: nn.Module) -> None:
     for weight, values in part.named_parameters():
-        if values.is_meta:
-            raise InputError(
-                f"{called(name, part)}: {weight} is on the device meta and has no numbers. Give it "
-                "some: load weights, or model.to_empty(device='cpu')"
-            )
         if values.dtype != torch.float32:
             raise InputError(
                 f"{called(name, part)}: {weight} is {values.dtype}, and float32 was expected, "

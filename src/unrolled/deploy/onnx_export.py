@@ -11,7 +11,7 @@ from typing import Any
 
 import unrolled
 from unrolled.deploy.onnx_build import GraphBuilder
-from unrolled.deploy.onnx_check import check
+from unrolled.deploy.onnx_check import check, check_rounding
 from unrolled.deploy.onnx_extra import need
 from unrolled.deploy.onnx_file import DIGEST, LARGEST, UNSEALED, seal
 from unrolled.deploy.onnx_graph import Storage
@@ -27,11 +27,12 @@ SLACK = 2**24
 """Bytes left in a file for what is not weights."""
 
 
-def export_onnx(model: Any, path: str | Path, stateful: bool = True) -> None:
+def export_onnx(model: Any, path: str | Path, stateful: bool = True, double: bool = False) -> None:
     """Writes a model as an ONNX file that computes the same, for any batch and number of steps.
 
     The graph takes ``input``, [B, T, I] (or [T, B, I] for a model that is not batch-first), in
-    float32 and, of a trained run or estimator, in the table's own units; and ``lengths``, int32
+    float32 (with ``double`` float64) and, of a trained run or estimator, in the table's own units;
+    and ``lengths``, int32
     [B], each row's number of real steps, or [1], one for every row, where −1 stands for all T. It
     gives ``output`` [B, T, O]; of a bidirectional run, and of an estimator of whole sequences,
     [B, O]: what is read out at the row's end.
@@ -51,15 +52,20 @@ def export_onnx(model: Any, path: str | Path, stateful: bool = True) -> None:
             activations; what is written is what it computes in ``eval()``.
         path: the file to write; one that exists is replaced.
         stateful: whether the states are inputs and outputs.
+        double: whether ``input``, ``output`` and ``row_0`` are float64, and are scaled in it, as
+            the run itself scales; the network between computes in float32, as it does there.
 
     Raises:
         InputError: ONNX can't say what the model does (a projection, a forward of one's own), it
             is too large for a file, the file can't be written, or the package onnx is not
-            installed. No file is written then.
+            installed. Or without ``double`` a column's numbers are so large beside their spread
+            (times in seconds since 1970) that float32 would drop what tells them apart; the levels
+            of columns that are read as changes are not known to it. No file is written then.
     """
-    if not isinstance(stateful, bool):
-        raise InputError(f"stateful: True or False was expected, got {stateful!r}")
-    write(build(parts_of(model), stateful=stateful), Path(path))
+    for name, value in (("stateful", stateful), ("double", double)):
+        if not isinstance(value, bool):
+            raise InputError(f"{name}: True or False was expected, got {value!r}")
+    write(build(parts_of(model), stateful=stateful, double=double), Path(path))
 
 
 def write(model: Any, path: Path) -> None:
@@ -88,17 +94,21 @@ def _write(data: bytes, path: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def build(parts: Parts, *, stateful: bool, storage: Storage = "float32") -> Any:
+def build(
+    parts: Parts, *, stateful: bool, storage: Storage = "float32", double: bool = False
+) -> Any:
     """The model as an ``onnx.ModelProto``; see :func:`export_onnx` and :class:`Graph`.
 
     Raises:
-        InputError: ONNX can't say what a part does, or the package onnx is not installed.
+        InputError: ONNX can't say what a part does, float32 can't tell a column's numbers apart, or
+            the package onnx is not installed.
     """
     check(parts)
+    check_rounding(parts, double=double)
     _check_size(parts, storage)
     helper = need("onnx.helper")
     model = helper.make_model(
-        GraphBuilder(parts, stateful=stateful, storage=storage).build(),
+        GraphBuilder(parts, stateful=stateful, storage=storage, double=double).build(),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=FORMAT,
         producer_name="unrolled",

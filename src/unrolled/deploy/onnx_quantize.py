@@ -23,6 +23,9 @@ AT_ONCE = 1024
 """Windows in one call."""
 TOLERANCE = 0.1
 """By what share of itself the error may grow, unless told otherwise."""
+FARTHEST = 0.01
+"""Of the standard deviation of what is predicted: how far a file's predictions may be from its
+run's, root mean square. Rounding alone comes to a thousandth of that, or less."""
 ROUNDING = 1e-6
 """Of a target's spread: an error below it is float32's own, and grows by chance."""
 
@@ -65,7 +68,9 @@ def export_quantized(
     windows: Array,
     truth: Array,
     *,
+    predicted: Array,
     stateful: bool = True,
+    double: bool = False,
     tolerance: float = TOLERANCE,
 ) -> Measured:
     """Writes a run as :func:`~unrolled.export_onnx` does, with smaller weights, and measures both.
@@ -81,30 +86,62 @@ def export_quantized(
         windows: inputs [n, W, I] in the table's units, as
             :class:`~unrolled.learn.samples.Sample` has them.
         truth: the targets [n, O].
+        predicted: what the run itself makes of the windows [n, O].
         stateful: as in :func:`~unrolled.export_onnx`.
+        double: as there.
         tolerance: by what share of itself the root mean square error of any target may grow.
 
     Raises:
-        InputError: the error grows by more; or what :func:`~unrolled.export_onnx` says. No file is
-            written then.
+        InputError: the error grows by more; or what :func:`~unrolled.export_onnx` and
+            :func:`check_faithful` say. No file is written then.
     """
     parts = parts_of(run)
-    before = build(parts, stateful=stateful)
-    after = build(parts, stateful=stateful, storage=storage)
-    predicted = [predict_windows(model, windows) for model in (before, after)]
-    rmse = [np.sqrt(((values - truth) ** 2).mean(axis=0)) for values in predicted]
+    before = build(parts, stateful=stateful, double=double)
+    after = build(parts, stateful=stateful, storage=storage, double=double)
+    found = [predict_windows(model, windows) for model in (before, after)]
+    check_faithful(run, found[0], predicted, double=double)
+    rmse = [np.sqrt(((values - truth) ** 2).mean(axis=0)) for values in found]
     measured = Measured(
         storage=storage,
         bytes_before=before.ByteSize(),
         bytes_after=after.ByteSize(),
         rmse_before=rmse[0],
         rmse_after=rmse[1],
-        deviation=np.abs(predicted[1] - predicted[0]).max(axis=0),
+        deviation=np.abs(found[1] - found[0]).max(axis=0),
         spread=truth.std(axis=0),
     )
     _refuse_loss(measured, run.table.targets, tolerance)
     write(after, Path(path))
     return measured
+
+
+def check_faithful(run: Run, found: Array, predicted: Array, *, double: bool) -> None:
+    """That a file with float32 weights predicts as its run does.
+
+    Args:
+        run: the run.
+        found: what the file makes of some windows [n, O].
+        predicted: what the run makes of them [n, O].
+        double: whether the file takes float64.
+
+    Raises:
+        InputError: of a target they are further apart than :data:`FARTHEST`.
+    """
+    apart = np.sqrt(((found - predicted) ** 2).mean(axis=0))
+    for name, far, scale in zip(
+        run.table.targets, apart, np.abs(run.target_scaler.scale), strict=True
+    ):
+        if not far <= FARTHEST * scale:  # so that NaN is refused as well
+            repair = (
+                "The network makes much of rounding: predict with unrolled predict or stream"
+                if double
+                else "Take and give float64: --double, or double=True"
+            )
+            raise InputError(
+                f"{name!r}: in ONNX Runtime the predictions are {far:.2g} (root mean square) from "
+                f"the run's own, and {FARTHEST * scale:.2g} is allowed, {FARTHEST:.0%} of what it "
+                f"predicts varies by. {repair}"
+            )
 
 
 def _refuse_loss(measured: Measured, targets: list[str], tolerance: float) -> None:
@@ -130,8 +167,10 @@ def predict_windows(model: Any, windows: Array) -> Array:
     session = runtime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
+    taken = next(port.type for port in session.get_inputs() if port.name == "input")
+    number = np.float64 if taken == "tensor(double)" else np.float32
     outputs = [
-        session.run(["output"], _feed(session, chunk.astype(np.float32)))[0]
+        session.run(["output"], _feed(session, chunk.astype(number)))[0]
         for chunk in _chunks(windows)
     ]
     made: Array = np.concatenate([o if o.ndim == 2 else o[:, -1] for o in outputs])
@@ -143,7 +182,7 @@ def _chunks(windows: Array) -> Iterator[Array]:
         yield windows[start : start + AT_ONCE]
 
 
-def _feed(session: Any, windows: NDArray[np.float32]) -> dict[str, Any]:
+def _feed(session: Any, windows: NDArray[np.floating]) -> dict[str, Any]:
     """All inputs of the graph: whole rows, zero states, and the row before if it is one."""
     feed: dict[str, Any] = {"input": windows, "lengths": np.array([-1], dtype=np.int32)}
     for port in session.get_inputs():

@@ -120,6 +120,21 @@ def parts_of(model: Any) -> Parts:
     )
 
 
+def check_numbers(parts: Parts) -> None:
+    """That all weights have numbers.
+
+    Raises:
+        InputError: one is on torch's device meta.
+    """
+    for name, part in parts.modules:
+        for weight, values in part.named_parameters():
+            if values.is_meta:
+                raise InputError(
+                    f"{called(name, part)}: {weight} is on the device meta and has no numbers. "
+                    "Give it some: load weights, or model.to_empty(device='cpu')"
+                )
+
+
 def called(name: str, module: nn.Module) -> str:
     """A part in an error's words."""
     kind = type_before_parametrizations(module).__name__

@@ -11,7 +11,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from unrolled.deploy.lines import Csv, Format, HeaderError, LineError, format_of
+from unrolled import signals
+from unrolled.deploy.lines import Csv, Format, HeaderError, LineError
+from unrolled.deploy.opening import format_of
 from unrolled.deploy.stream import Stream
 from unrolled.errors import InputError, clip
 
@@ -24,7 +26,7 @@ class _Stopped(BaseException):
 
 
 class Waiting:
-    """Turns SIGTERM and SIGINT into an orderly end: between two rows, never within one."""
+    """Turns the signals that end a command into an orderly end: between two rows, never in one."""
 
     def __init__(self) -> None:
         self.is_stopped = False
@@ -39,7 +41,7 @@ class Waiting:
     @contextmanager
     def signals(self) -> Iterator[None]:
         """Takes the signals within the block."""
-        numbers = (signal.SIGTERM, signal.SIGINT)
+        numbers = signals.ending()
         before = [signal.signal(number, self._on_signal) for number in numbers]
         try:
             yield
@@ -100,6 +102,7 @@ def serve(
     *,
     state: Path | None = None,
     save_every: int = 1000,
+    has_header: bool | None = None,
 ) -> None:
     """Reads rows until there are no more or a signal comes; writes each output as it is there.
 
@@ -109,9 +112,12 @@ def serve(
         stream: of one row, from a run.
         source: lines, as bytes.
         out: where the outputs go, flushed after each.
-        complain: told of bad lines where the format has no room for an error.
+        complain: told of bad lines where the format has no room for an error, and of a first line
+            that may have been meant otherwise.
         state: the file that the state is saved to: every ``save_every`` rows, and at the end.
         save_every: rows from one saving to the next.
+        has_header: whether the first line of CSV is a header; None where it has to tell by itself,
+            as in :func:`~unrolled.deploy.opening.format_of`.
 
     Raises:
         InputError: the lines can't be read any further, and why, or none of them was a row; what
@@ -120,7 +126,7 @@ def serve(
         BrokenPipeError: nobody reads the output any more.
     """
     waiting = Waiting()
-    lines = _Lines(stream)
+    lines = _Lines(stream, has_header)
     saved = 0
     with waiting.signals():
         try:
@@ -166,8 +172,8 @@ def _write(out: BinaryIO, line: str) -> None:
 class _Lines:
     """What each line is answered with."""
 
-    def __init__(self, stream: Stream):
-        self.stream = stream
+    def __init__(self, stream: Stream, has_header: bool | None):
+        self.stream, self.has_header = stream, has_header
         self.number = self.rows = 0
         self.format: Format | None = None
         self.result = np.empty(stream.output_size, stream.dtype)
@@ -181,8 +187,11 @@ class _Lines:
         try:
             text = self._text(line)
             if self.format is None:
-                self.format, is_header = format_of(text, s.inputs, s.targets, s.group)
-                if is_header:
+                begun = format_of(text, s.inputs, s.targets, s.group, self.has_header)
+                self.format = begun.format
+                if begun.remark:
+                    complain(f"line {self.number}: {begun.remark}")
+                if begun.is_header:
                     return self.format.header()
             s.step(np.asarray(self.format.read(text)), self.result)
         except HeaderError as error:

@@ -13,6 +13,7 @@ from unrolled.deploy import stepping
 from unrolled.deploy.plan import Array, Plan, same
 from unrolled.errors import InputError, clip
 from unrolled.files import short
+from unrolled.masked import count_masked, is_masked_array
 from unrolled.resources import LARGEST_SIZE
 
 MOST_STEPS = 2**53
@@ -25,6 +26,8 @@ class Stream:
     A step gives the same bits as the model's own pass over the whole sequence, for its recurrent
     part; a Linear sums in another order than torch and differs in the last places. Weights are
     copied: later changes of the model are not seen. A stream belongs to one thread at a time.
+    A copy of a stream, by the module ``copy`` or by ``pickle``, goes on by itself from where the
+    stream was, to the same bits.
 
     Args:
         model: a run folder (its path, or what :func:`unrolled.load_run` gives), a fitted
@@ -127,6 +130,7 @@ class Stream:
         Raises:
             InputError: there is no such row.
         """
+        _refuse_masked(rows, "rows")
         chosen = range(self.batch_size) if rows is None else np.atleast_1d(np.asarray(rows))
         for row in chosen:
             if not isinstance(row, int | np.integer) or not 0 <= row < self.batch_size:
@@ -161,6 +165,11 @@ class Stream:
     @state.setter
     def state(self, state: Mapping[str, Any]) -> None:
         now = self.state
+        if not isinstance(state, Mapping):
+            raise InputError(
+                f"a state should be a dict with {', '.join(now)}, got {type(state).__name__}. To "
+                "begin anew, call reset()"
+            )
         if now.keys() != state.keys():
             raise InputError(
                 f"a state with {', '.join(now)} was expected, got "
@@ -179,10 +188,14 @@ class Stream:
                 name: np.ascontiguousarray(given[name], before.dtype)
                 for name, before in now.items()
             }
+        self._write(new)
+
+    def _write(self, state: Mapping[str, Array]) -> None:
+        """The state as it is, without asking whether a stream may go on from it."""
         for name, places in self._places.items():
-            for layer, place in zip(new[name], places, strict=True):
+            for layer, place in zip(state[name], places, strict=True):
                 self._stepper.write(place, layer)
-        self._stepper.write_rows(new.get("last", self._rows()[0]), new["steps"])
+        self._stepper.write_rows(state.get("last", self._rows()[0]), state["steps"])
 
     def _insist_on_state(self, name: str, values: Array) -> None:
         """That a stream may go on from these."""
@@ -235,6 +248,14 @@ class Stream:
         except InputError as error:
             raise InputError(f"{path}: damaged ({clip(error)}). Restore the file") from error
         return stream
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For ``copy`` and ``pickle``: what a saved file has, the model and the state."""
+        return {"plan": self._plan, "batch_size": self.batch_size, "state": self.state}
+
+    def __setstate__(self, copied: Mapping[str, Any]) -> None:
+        self._set_up(copied["plan"], copied["batch_size"])
+        self._write(copied["state"])
 
     def is_of_same_model(self, other: Stream) -> bool:
         """Whether both run the same model: layers, weights, scalers and columns."""
@@ -300,14 +321,16 @@ class Stream:
 
     def _refuse(self, out: Any) -> None:
         shape = [self.batch_size, self.output_size]
+        kind = "masked " if is_masked_array(out) else ""
         raise InputError(
             f"out should be a dense {self.dtype} array {shape}, or {shape[1:]} where x has no "
-            f"batch dimension, got {getattr(out, 'dtype', type(out).__name__)} "
+            f"batch dimension, got {kind}{getattr(out, 'dtype', type(out).__name__)} "
             f"{list(getattr(out, 'shape', []))}"
         )
 
 
 def _numbers(values: Any, name: str) -> Array:
+    _refuse_masked(values, name)
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -315,6 +338,14 @@ def _numbers(values: Any, name: str) -> Array:
     if array.dtype.kind not in "fiu":
         raise InputError(f"{name}: real numbers were expected, got {array.dtype}")
     return array
+
+
+def _refuse_masked(values: Any, name: str) -> None:
+    if count := count_masked(values):
+        raise InputError(
+            f"{name}: numbers were expected, got {count} that are masked. Fill them in "
+            f"({name}.filled(value)), or leave the row out"
+        )
 
 
 def _plan_of(model: Any) -> Plan:

@@ -22,6 +22,7 @@ from unrolled.learn.columns import Array
 from unrolled.learn.duration import AUTO, Limit, resolve
 from unrolled.learn.features import BATCH_AT_ONCE
 from unrolled.learn.footprint import check_fit
+from unrolled.learn.kinds import check_kind
 from unrolled.learn.loop import LARGEST_RATE, FitSettings, fit
 from unrolled.learn.parameters import (
     above_zero,
@@ -212,6 +213,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         known = np.isfinite(truth).all(axis=-1)
         weights = None
         if sample_weight is not None:
+            check_kind(sample_weight, "sample_weight")
             weight = check_array(
                 sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
             )

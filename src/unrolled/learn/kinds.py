@@ -11,6 +11,7 @@ import numpy as np
 
 from unrolled.learn.cells import LARGEST
 from unrolled.learn.columns import Array, shown
+from unrolled.masked import count_masked, is_masked_array
 
 
 def check_kind(values: Any, name: str) -> None:
@@ -26,10 +27,10 @@ def check_kind(values: Any, name: str) -> None:
     Raises:
         ValueError: there is one.
     """
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        count = int(np.ma.getmaskarray(values).sum())
+    if count := count_masked(values):
+        what = "is a masked array" if is_masked_array(values) else "has masked arrays"
         raise ValueError(
-            f"{name} is a masked array, and {count} of its values are masked. Fill them in, or "
+            f"{name} {what}, and {count} of its values are masked. Fill them in, or "
             "leave these sequences out"
         )
     if isinstance(values, np.ndarray):

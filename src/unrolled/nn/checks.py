@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled import scan
+from unrolled.masked import count_masked
 
 Lengths = Tensor | Sequence[int]
 
@@ -147,6 +148,11 @@ def _repair(value: Any, module: torch.nn.Module) -> str:
     if not isinstance(value, list) and not hasattr(value, "__array__"):
         return ""
     dtype = next(module.parameters()).dtype
+    if count := count_masked(value):
+        return (
+            f", of which {count} are masked. Fill them in, with 0.0 for example, and make it a "
+            f"tensor: torch.as_tensor(x.filled(0.0), dtype={dtype})"
+        )
     return f". Make it a tensor: torch.as_tensor(numpy.asarray(x), dtype={dtype})"
 
 
@@ -155,8 +161,12 @@ def checked_lengths(lengths: Lengths, *, batch: int, steps: int) -> Tensor:
 
     Raises:
         TypeError: they are not integers, or no list or tensor of them.
-        ValueError: there is not one for each row, or one is below 0 or above the steps.
+        ValueError: there is not one for each row, or one is masked, below 0 or above the steps.
     """
+    if count := count_masked(lengths):
+        raise ValueError(
+            f"lengths: {count} of them are masked. Give a number of steps for every row"
+        )
     try:
         # Not on torch's default device, if one is set: they are read here.
         given = lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths, device="cpu")
