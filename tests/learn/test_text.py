@@ -258,7 +258,7 @@ def test_truth_values_and_numbers_are_not_mixed(tmp_path: Path, words: list[str]
 
 @pytest.mark.parametrize(
     ("labels", "expected"),
-    [(["2", "10"], (2, 10)), (["01", "1"], ("01", "1")), ([" x", "x "], ("x",))],
+    [(["2", "10"], (2, 10)), (["01", "1"], ("01", "1")), ([" x", "x "], (" x", "x "))],
 )
 def test_labels_are_whole_numbers_only_where_written_so(
     tmp_path: Path, labels: list[str], expected: tuple[object, ...]

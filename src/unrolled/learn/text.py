@@ -205,7 +205,7 @@ class _Reader:
         for column, at in places.items():
             words = [fields[at] for fields in chunk]
             if column == self.wanted.group:
-                self.labels.extend(map(str.strip, words))
+                self.labels.extend(words)
             if column not in self.numbers:
                 continue
             try:
@@ -219,10 +219,8 @@ class _Reader:
 
 
 def _labels(texts: list[str]) -> list[Any]:
-    """Labels of a group: as whole numbers where all are written so, None where one is empty."""
-    if all(map(INTEGER.fullmatch, texts)):
-        return list(map(int, texts))
-    return [text or None for text in texts]
+    """Labels of a group as they stand: as whole numbers where all are written so."""
+    return list(map(int, texts)) if all(map(INTEGER.fullmatch, texts)) else texts
 
 
 def _width(fields: list[str], header: list[str]) -> str:
