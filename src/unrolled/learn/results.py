@@ -29,6 +29,11 @@ SAMPLE_ROWS, SAMPLE_SERIES = 400, 8
 """At most so many last rows, of each of at most so many series."""
 
 
+def files_of(folder: Path) -> dict[str, Path]:
+    """The files of a run, by what each is; they need not be there."""
+    return {f"the run's {name}": folder / name for name in RUN_FILES}
+
+
 def save_wave(results: Sequence[WaveResult], folder: Path) -> None:
     """The demo's files, into a folder that is there: the LSTM's run, the metrics of all three."""
     by_cell = {result.cell: result for result in results}

@@ -140,11 +140,6 @@ def load_run(folder: Path | str) -> Run:
     return consistent(Path(folder), _load)
 
 
-def files_of(folder: Path) -> dict[str, Path]:
-    """The files of a run that are read, by what each is; they need not be there."""
-    return {f"the run's {name}": folder / name for name in (CONFIG, WEIGHTS, SAMPLE)}
-
-
 def read_sample(folder: Path) -> Path:
     """The run's ``sample.csv``, if it is the one that the run was written with.
 
