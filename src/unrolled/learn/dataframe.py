@@ -85,7 +85,9 @@ def _numbers(column: str, series: nw.Series[Any]) -> Array:
 
 def _cast(series: nw.Series[Any]) -> Array:
     try:
-        floats = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
+        # Null becomes NaN here. A fill_null would wait for polars' threads, which a forked process
+        # has not.
+        floats = series.cast(nw.Float64).to_numpy()
     except pa.ArrowInvalid:  # whole numbers of more digits than a float has, which are rounded
         floats = series.to_arrow().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return np.asarray(floats, dtype=np.float64)

@@ -32,7 +32,7 @@ from unrolled.learn.parameters import (
     whole,
     yes_or_no,
 )
-from unrolled.learn.runtime import reproducible
+from unrolled.learn.runtime import alone_where_forked, reproducible
 from unrolled.learn.train import masked_mse
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.model import Network, NetworkConfig, Scaler
@@ -274,6 +274,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             output = self._read(network, data[chosen], lengths[chosen])
             yield masked_mse(output, goals[chosen])
 
+    @alone_where_forked()
     def _predicted(self, batch: Batch) -> Array:
         """[n, O] or [n, T, O], in the target's units."""
         with torch.no_grad():

@@ -105,6 +105,8 @@ def predictions_frame(
         predicted: [n, O].
         truth: [n, O], if it is known.
     """
+    order = np.argsort(table.rows[ends])
+    ends, predicted = ends[order], predicted[order]
     columns: dict[str, Any] = {"row": table.rows[ends]}
     if config.ahead:
         columns["for_row"] = _rows_ahead(table, ends, config.ahead)
@@ -114,9 +116,17 @@ def predictions_frame(
         columns[config.group] = [table.groups[place] for place in places]
     for column, name in enumerate(config.targets):
         if truth is not None:
-            columns[name] = truth[:, column]
+            columns[name] = truth[order, column]
         columns[f"{name}_predicted"] = predicted[:, column]
-    return pl.DataFrame(columns).fill_nan(None).sort("row")
+    return _frame(columns)
+
+
+def _frame(columns: dict[str, Any]) -> pl.DataFrame:
+    """Null where there is NaN, by a way that needs no thread of polars.
+
+    In a forked process, such as a server's worker, polars has none, and waits for them for ever.
+    """
+    return pl.DataFrame(columns, nan_to_null=True)
 
 
 def sample_frame(table: Table, config: TableConfig, spans: Sequence[Span]) -> pl.DataFrame:
@@ -138,7 +148,7 @@ def sample_frame(table: Table, config: TableConfig, spans: Sequence[Span]) -> pl
         ]
     columns |= dict(zip(config.inputs, table.inputs[rows].T, strict=True))
     columns |= dict(zip(config.targets, table.targets[rows].T, strict=True))
-    return pl.DataFrame(columns).fill_nan(None)
+    return _frame(columns)
 
 
 def _rows_ahead(table: Table, ends: Rows, ahead: int) -> list[int | None]:
