@@ -63,8 +63,9 @@ def save_wave(results: Sequence[WaveResult], folder: Path) -> None:
     )
 
 
-def save_training(training: Training, folder: Path) -> None:
+def save_training(training: Training, folder: Path | str) -> None:
     """The files of ``unrolled train``, into a folder that is there."""
+    folder = Path(folder)
     config = training.run.table
     write_json(folder / METRICS, _train_metrics(training))
     frame = predictions_frame(
