@@ -16,8 +16,9 @@ import tables
 
 import unrolled
 from unrolled.learn.wave import train_wave
+from unrolled.model.network import CellName
 
-CELLS = ("rnn", "lstm", "gru")
+CELLS: tuple[CellName, ...] = ("rnn", "lstm", "gru")
 SUNSPOTS = {"ahead": 1, "window": 24, "difference": True}
 CO2 = {"ahead": 1, "window": 52, "difference": True, "missing": "interpolate"}
 GLUCOSE = {"window": 24, "missing": "drop", "epochs": 30, "patience": 6, "batch_size": 256}

@@ -14,5 +14,13 @@ def clip(value: object, most: int = 160) -> str:
     return words if len(words) <= most else f"{words[:most]}…"
 
 
+def abridged(text: str, most: int = 40) -> str:
+    """A name that is drawn: of a long one the beginning and the end, which tell it from others."""
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[-end:]}"
+
+
 class DivergedError(RuntimeError):
     """Training met a number that is not finite; the message says where, why, and the repair."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +14,12 @@ import polars as pl
 import pytest
 
 from support_cli import Command
-from support_learn import wave_frame, write_wave
+from support_learn import quick, wave_frame, write_wave
 from unrolled.cli import train as train_command
-from unrolled.learn.results import save_training
+from unrolled.deploy.serve import open_stream
+from unrolled.errors import InputError
+from unrolled.learn.results import RUN_FILES, save_training
+from unrolled.learn.train import train_table
 from unrolled.output import replacing, writing
 
 COLUMNS = ["--input", "sin", "--target", "cos"]
@@ -26,11 +32,16 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    save_training(train_table(wave_frame(), quick(hidden_size=2, epochs=1)), folder)
+    return folder
+
+
 @pytest.fixture
-def trained(unrolled: Command, place: Path) -> Path:
-    outcome = unrolled("train", place / "wave.csv", *QUICK, "--out", place / "run")
-    assert outcome.code == 0, outcome.err
-    return place / "run"
+def trained(once: Path, place: Path) -> Path:
+    return Path(shutil.copytree(once, place / "run"))
 
 
 Refused = Callable[..., str]
@@ -104,6 +115,82 @@ def test_the_table_is_not_overwritten_by_the_run_that_it_trains(
     data = trained / "sample.csv"
     line = refused("train", data, *QUICK, "--out", trained, "--overwrite")
     assert line.startswith(f"{data}: is the table, which would be lost")
+
+
+def linked(path: Path, suffix: str) -> list[Path]:
+    """The file by its own name and by links of a name that a command writes to."""
+    soft, hard = path.with_name(f"soft{suffix}"), path.with_name(f"hard{suffix}")
+    soft.symlink_to(path)
+    hard.hardlink_to(path)
+    return [path, soft, hard]
+
+
+@pytest.mark.usefixtures("nothing_is_trained")
+@pytest.mark.parametrize("name", RUN_FILES)
+def test_the_config_is_not_overwritten_by_the_run_that_it_asks_for(
+    refused: Refused, place: Path, name: str
+) -> None:
+    settings = {"input": "sin", "target": "cos", "data": str(place / "wave.csv")}
+    (place / "mine.json").write_text(json.dumps(settings))
+    for way, out in (("symlink_to", place / "soft"), ("hardlink_to", place / "hard")):
+        (out / name).parent.mkdir(parents=True)
+        getattr(out / name, way)(place / "mine.json")
+        for config in (place / "mine.json", out / name):
+            if config.suffix == ".json":
+                line = refused("train", "--config", config, "--out", out, "--overwrite")
+                assert line.startswith(f"{out / name}: is the config")
+                assert line.endswith("which would be lost. Name another with --out")
+
+
+def test_a_config_of_another_name_may_lie_in_the_folder(unrolled: Command, place: Path) -> None:
+    config = place / "run" / "settings.json"
+    config.parent.mkdir()
+    settings = {"input": "sin", "target": "cos", "data": str(place / "wave.csv"), "window": 6}
+    config.write_text(json.dumps(settings))
+    command = ["train", "--config", config, "--out", place / "run", "--overwrite"]
+    assert unrolled(*command, "--epochs", 1).code == 0
+    assert json.loads(config.read_text()) == settings
+
+
+WRITERS = {
+    "predict": (".csv", lambda run, out: ["predict", run, run / "sample.csv", "--out", out]),
+    "inspect": (".html", lambda run, out: ["inspect", run, "--out", out]),
+    "export": (".onnx", lambda run, out: ["export", run, out]),
+}
+
+
+@pytest.mark.parametrize("command", WRITERS)
+@pytest.mark.parametrize("name", RUN_FILES)
+def test_no_file_of_a_run_is_replaced_by_what_is_made_of_it(
+    refused: Refused, trained: Path, name: str, command: str
+) -> None:
+    suffix, line_of = WRITERS[command]
+    (trained / name).parent.mkdir(exist_ok=True)
+    (trained / name).touch()
+    for out in linked(trained / name, suffix):
+        line = refused(*line_of(trained, out), "--overwrite")
+        assert line.startswith(f"{out}: ")
+        if out.suffix == suffix:
+            assert f"is the run's {name}" in line or "is the table" in line
+
+
+@pytest.mark.parametrize("name", RUN_FILES)
+def test_no_file_of_a_run_is_replaced_by_a_streams_state(trained: Path, name: str) -> None:
+    (trained / name).parent.mkdir(exist_ok=True)
+    (trained / name).touch()
+    before = (trained / name).read_bytes()
+    for state in linked(trained / name, ".state"):
+        with pytest.raises(InputError, match=re.escape(f"{state}: ")):
+            open_stream(trained, state)
+    assert (trained / name).read_bytes() == before
+
+
+def test_pictures_stand_beside_a_runs_own_files(unrolled: Command, trained: Path) -> None:
+    before = {path: path.read_bytes() for path in trained.iterdir()}
+    outcome = unrolled("inspect", trained, "--out", trained / "r.html", "--png", trained,
+                       "--steps", 5, "--overwrite")  # fmt: skip
+    assert outcome.code == 0
+    assert {path: path.read_bytes() for path in before} == before
 
 
 @pytest.mark.parametrize(

@@ -376,6 +376,12 @@ def test_a_group_is_a_name():
     assert ["error" in json.loads(line) for line in out] == [False, True, True, False, True, False]
 
 
+def test_a_group_of_csv_is_taken_as_it_stands():
+    lines = ["a,b,who", "1,2,x", "1,2,x ", "1,2, x", "1,2,x"]
+    _, said = answer("\r\n".join(lines), make_run(group="who"))
+    assert ["after 'x'" in line for line in said] == [True, True]
+
+
 def test_an_unwritable_place_for_the_state_is_told_before_any_row(tmp_path):
     run = write_run(tmp_path / "run", make_run())
     (tmp_path / "file").write_text("")

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from support_learn import quick, wave_frame
+from support_learn import quick, r2_of, wave_frame
 from unrolled.errors import InputError
 from unrolled.learn.dataset import read_dataset
 from unrolled.learn.train import train_table
@@ -164,3 +164,49 @@ def test_an_unknown_value_stops_unless_the_user_chooses(column, value):
     assert "--missing interpolate" in message
     for missing in ("drop", "interpolate"):
         read_dataset(frame, quick(missing=missing))
+
+
+SPREADS = {
+    "tiny": (0.0, 1e-300),
+    "squares that underflow": (0.0, 1e-162),
+    "subnormal in double precision": (0.0, 1e-315),
+    "the least": (0.0, 5e-324),
+    "tiny with an offset": (3e-200, 1e-200),
+    "below single precision": (0.0, 1e-39),
+}
+
+
+@pytest.mark.parametrize("column", ["sin", "cos"])
+@pytest.mark.parametrize(("offset", "size"), SPREADS.values(), ids=SPREADS)
+def test_a_spread_that_single_precision_does_not_hold_is_refused(column, offset, size):
+    """Whatever is made of the column, an ONNX file or a score, would hold nothing of it."""
+    values = offset + size * np.round(np.arange(200) % 7 - 3.0)
+    frame = wave_frame().with_columns(pl.Series(column, values))
+    with pytest.raises(InputError, match=f"column '{column}' varies by .* too little for single"):
+        train_table(frame, quick())
+
+
+@pytest.mark.parametrize(("offset", "size"), SPREADS.values(), ids=SPREADS)
+def test_changes_that_single_precision_does_not_hold_are_refused(offset, size):
+    values = offset + size * np.round(np.arange(200) % 7 - 3.0)
+    frame = pl.DataFrame({"sin": values})
+    with pytest.raises(InputError, match="column 'sin' varies by"):
+        train_table(frame, quick(target=["sin"], ahead=1, difference=True))
+
+
+@pytest.mark.parametrize("column", ["sin", "cos"])
+@pytest.mark.parametrize(("offset", "size"), [(1e16, 2.0), (1.0, 2e-16), (-1e30, 2e14)])
+def test_a_spread_at_the_level_of_rounding_is_refused(column, offset, size):
+    values = offset + size * (np.arange(200) % 2)
+    assert len(set(values)) == 2
+    frame = wave_frame().with_columns(pl.Series(column, values))
+    with pytest.raises(InputError, match=f"column '{column}' varies in the last digits"):
+        train_table(frame, quick())
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0.0, 1e-35), (0.0, 1e38), (1e9, 1.0), (1e12, 1e2)])
+def test_a_column_of_any_size_that_single_precision_holds_is_learned_alike(offset, size):
+    plain = wave_frame().select(sin=pl.col("cos") / 512, cos=pl.col("sin") / 32)
+    far = plain.with_columns(sin=offset + size * pl.col("sin"), cos=offset + size * pl.col("cos"))
+    r2 = [r2_of(train_table(frame, quick()).scores["cos"]) for frame in (plain, far)]
+    assert r2[1] == pytest.approx(r2[0], abs=2e-3)

@@ -157,7 +157,7 @@ def test_a_fit_that_failed_leaves_nothing_to_predict_with(rng):
     """The old network would not belong to the new scaling."""
     x, y = rng.normal(size=(N, T)), rng.normal(size=N)
     model = quick().fit(x, y).set_params(learning_rate=1e29)
-    with pytest.raises(DivergedError):
+    with pytest.raises(DivergedError, match=r"Try a smaller learning_rate, or a smaller clip$"):
         model.fit(1e3 * x, y)
     with pytest.raises(NotFittedError):
         model.predict(x)
@@ -169,3 +169,32 @@ def test_other_inputs_than_in_fit_are_refused(rng, form):
     wrong = [np.zeros((2, 3)), np.zeros((4, 3))] if form == "ragged" else np.zeros((2, T, 3))
     with pytest.raises(ValueError, match="X has 3 features, but SequenceRegressor is expecting 2"):
         model.predict(wrong)
+
+
+@pytest.mark.parametrize("size", [1e-39, 1e-162, 1e-300, 1e-315, 5e-324])
+@pytest.mark.parametrize("place", ["X", "y"])
+def test_a_spread_that_single_precision_does_not_hold_is_refused(rng, place, size):
+    x, y = rng.normal(size=(N, T)).round(2), rng.normal(size=(N, 2)).round(2)
+    tiny = size * np.round(9 * (x if place == "X" else y[:, 1]))
+    if place == "X":
+        x = tiny
+    else:
+        y[:, 1] = tiny
+    with pytest.raises(ValueError, match=f"^{place} has a column that varies by .* too little"):
+        quick().fit(x, y)
+
+
+@pytest.mark.parametrize("value", [0.0, 5e-324, 1e-300, 1e-39, 3e38])
+def test_a_constant_of_any_size_is_predicted(rng, value):
+    x = np.dstack([rng.normal(size=(N, T)), np.full((N, T), value)])
+    model = quick().fit(x, np.full(N, value))
+    np.testing.assert_allclose(model.predict(x), value, atol=1.0, rtol=1e-7)
+
+
+@pytest.mark.parametrize("size", [1e-35, 1e36])
+def test_the_size_of_the_numbers_changes_nothing(rng, size):
+    x, y = rng.normal(size=(N, T)), rng.normal(size=N)
+    plain = quick().fit(x, y).predict(x)
+    np.testing.assert_allclose(
+        quick().fit(size * x, size * y).predict(size * x) / size, plain, rtol=1e-4
+    )

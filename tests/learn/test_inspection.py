@@ -8,12 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from matplotlib.image import imread
 
 from support_learn import quick, wave_frame
 from unrolled.errors import InputError
+from unrolled.inspect.pictures import save_pictures
 from unrolled.inspect.scene import Recorded, Scene
 from unrolled.learn.features import predict_ends
 from unrolled.learn.inspection import inspect_run
+from unrolled.learn.results import save_training
 from unrolled.learn.train import train_table
 from unrolled.model import Run
 
@@ -265,3 +268,14 @@ def test_a_missing_column_is_refused():
 def test_a_run_without_its_folder_needs_a_table():
     with pytest.raises(InputError, match="give a table"):
         inspect_run(trained())
+
+
+def test_names_of_any_length_are_drawn_at_once(tmp_path):
+    """matplotlib took half a minute over 5,000 letters, and warned that nothing else had room."""
+    names = {"sin": "s" * 5000, "cos": "c" * 5000}
+    settings = quick(input=[names["sin"]], target=[names["cos"]])
+    training = train_table(wave_frame().rename(names), settings)
+    save_training(training, str(tmp_path))
+    shown = inspect_run(tmp_path, steps=9)
+    widths = {len(imread(path)[0]) for path in save_pictures(shown, tmp_path, formats=["png"])}
+    assert max(widths) < 2000

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from unrolled.errors import InputError
+from unrolled.learn.comparison import CompareSettings, read_compare_settings
 from unrolled.learn.settings import TrainSettings, read_settings
 
 GIVEN = {"data": "t.csv", "out": "run", "input": ["a"], "target": ["b"]}
@@ -169,3 +172,81 @@ def test_a_column_may_have_the_name_of_one_that_is_not_written():
 
 def test_a_target_that_is_an_input_is_fine_some_rows_ahead():
     assert TrainSettings(input=["a"], target=["a"], ahead=1).table().ahead == 1
+
+
+KINDS = {
+    "whole": ("window", "ahead", "hidden_size", "num_layers", "epochs", "patience", "batch_size",
+              "seed", "threads", "watch_every"),
+    "number": ("validation", "test", "dropout", "learning_rate", "clip"),
+    "truth": ("difference", "bidirectional", "watch"),
+    "text": ("group", "missing", "cell"),
+    "texts": ("input", "target"),
+}  # fmt: skip
+COMPARED = {
+    "whole": ("steps", "batch_size", "hidden_size", "test_size", "seed", "threads"),
+    "number": ("learning_rate", "clip", "forget_bias"),
+}
+WRONG = {
+    "whole": [True, False, "4", 4.5, [4], "4.0", " 4"],
+    "number": [True, False, "0.25", [0.25], "1e-3"],
+    "truth": [0, 1, 1.0, "yes", "true", "false", [True]],
+    "text": [True, 1, 0.5, ["error"]],
+    "texts": [True, 1, [True], [1], [["sin"]]],
+}
+
+
+def cases(kinds, values):
+    return [(name, value) for kind, names in kinds.items() for name in names
+            for value in values[kind]]  # fmt: skip
+
+
+def test_every_setting_is_of_one_kind_here():
+    """The lists above leave none out, so that what is asked of them is asked of all."""
+    assert sorted(sum(KINDS.values(), ())) == sorted(TrainSettings.model_fields)
+    assert sorted(sum(COMPARED.values(), ())) == sorted(CompareSettings.model_fields)
+
+
+@pytest.mark.parametrize("kind", ["settings.toml", "settings.json"])
+@pytest.mark.parametrize(("name", "value"), cases(KINDS, WRONG))
+def test_a_value_of_another_kind_is_refused(tmp_path, kind, name, value):
+    config = write(tmp_path / kind, {**GIVEN, name: value})
+    with pytest.raises(InputError) as caught:
+        read_settings({}, config)
+    flag = f"--{name.replace('_', '-')}"
+    assert str(caught.value).startswith(f"{config}: {flag}: Input should be ")
+
+
+@pytest.mark.parametrize(("name", "value"), cases(COMPARED, WRONG))
+def test_a_comparisons_value_of_another_kind_is_refused(name, value):
+    with pytest.raises(InputError, match=f"^--{name.replace('_', '-')}: Input should be a valid"):
+        read_compare_settings({name: value})
+
+
+RIGHT = {
+    "whole": [np.int64(1), np.uint8(1), np.float64(1.0), 1.0, 1],
+    "number": [np.float32(0.5), np.float64(0.5), 0.5],
+    "truth": [np.True_, np.False_, False],
+    "text": [],
+    "texts": [("x", "y"), ["x", "y"], "x", np.str_("x")],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), cases(KINDS, RIGHT))
+def test_numbers_of_numpy_become_pythons(name, value):
+    given = {"input": ["a"], "target": ["b"], "num_layers": 2, "validation": 0.25, "test": 0.25}
+    if name == "difference" and value:
+        given |= {"input": ["b"], "ahead": 1}
+    found = getattr(TrainSettings(**{**given, name: value}), name)
+    assert type(found) in (int, float, bool, list)
+    if name not in KINDS["texts"]:
+        assert found == value
+
+
+@pytest.mark.parametrize("name", KINDS["number"])
+def test_a_whole_number_is_a_number(name):
+    values: dict[str, Any] = {"input": ["a"], "target": ["b"], name: 0}
+    if name in ("dropout", "clip"):
+        assert type(getattr(TrainSettings(**values), name)) is float
+    else:
+        with pytest.raises(ValidationError, match="greater than 0"):
+            TrainSettings(**values)

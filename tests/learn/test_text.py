@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from support_tables import LINES, TEXT, refusal, with_line
 from unrolled import resources
+from unrolled.learn import text
 from unrolled.learn.table import read_table
 from unrolled.learn.text import CHUNK
 
@@ -166,6 +167,9 @@ def test_a_column_may_be_named_like_a_format(tmp_path: Path) -> None:
     assert read_table(path, inputs=["PAR1"], targets=["ORC"]).targets[0, 0] == 3
 
 
+DIGITS = np.random.default_rng(0).integers(48, 58, 2**12, np.uint8).tobytes()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -177,7 +181,7 @@ def test_a_column_may_be_named_like_a_format(tmp_path: Path) -> None:
             lambda: b'a,b\n1,2,"' + (b"\n" + b" " * 999 + b'","') * 20_000,
             "has more than 16,777,216 characters",
         ),
-        (lambda: gzip.compress(bytes([49]) * 100_000_000), "has more than 16,777,216 characters"),
+        (lambda: gzip.compress(DIGITS * 8 * 2**10), "has more than 16,777,216 characters"),
     ],
     ids=["a cell", "a quoted cell", "fields", "header", "lines in quotes", "compressed"],
 )
@@ -258,7 +262,7 @@ def test_truth_values_and_numbers_are_not_mixed(tmp_path: Path, words: list[str]
 
 @pytest.mark.parametrize(
     ("labels", "expected"),
-    [(["2", "10"], (2, 10)), (["01", "1"], ("01", "1")), ([" x", "x "], ("x",))],
+    [(["2", "10"], (2, 10)), (["01", "1"], ("01", "1")), ([" x", "x "], (" x", "x "))],
 )
 def test_labels_are_whole_numbers_only_where_written_so(
     tmp_path: Path, labels: list[str], expected: tuple[object, ...]
@@ -289,3 +293,38 @@ def test_numbers_are_those_of_python(
     table = read_table(path, inputs=["a"], targets=["b"])
     expected = [[float("nan" if cell in ("", "NA") else cell) for cell in row] for row in rows]
     np.testing.assert_array_equal(np.column_stack([table.inputs, table.targets]), expected)
+
+
+FLOODS = {
+    "empty lines": b"\n",
+    "empty lines of Windows": b"\r\n",
+    "one row": b"1,2\n",
+    "rows without values": b",\n",
+    "one field": b"0",
+    "spaces": b" ",
+    "a cell of line ends": b'"\n\n\n\n"\n',
+}
+
+
+@pytest.mark.parametrize("members", [1, 40])
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+def test_a_compressed_flood_is_refused_before_a_row_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flood: bytes, members: int
+) -> None:
+    """However many parts it is packed in: 60 million empty lines took 39 s."""
+
+    def read(*_: object) -> None:
+        raise AssertionError("rows are read")
+
+    monkeypatch.setattr(text._Reader, "read", read)
+    packed = gzip.compress(flood * (60_000_000 // members // len(flood)))
+    path = written(tmp_path, gzip.compress(TEXT.encode()) + packed * members)
+    line = refusal(path)
+    assert line.startswith("is compressed with gzip, and holds more than 500 times its own ")
+    assert line.endswith("Unpack it if it is meant so")
+
+
+@pytest.mark.parametrize("lines", ["\n" * 100_000, "1,2\n" * 100_000])
+def test_a_little_that_is_compressed_well_is_read(tmp_path: Path, lines: str) -> None:
+    path = written(tmp_path, gzip.compress(f"a,b\n1,2\n{lines}3,4\n".encode()))
+    assert read_table(path, inputs=["a"], targets=["b"]).rows[-1] == 100_002

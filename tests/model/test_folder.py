@@ -3,6 +3,7 @@
 import io
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -255,3 +256,9 @@ def test_what_is_not_a_folder_is_refused(tmp_path):
 
 def test_a_path_may_be_a_string(folder):
     assert load_run(str(folder)).table.window == 4
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_folder_is_named_by_a_text_or_a_path(tmp_path, kind):
+    save_run(make_run(), kind(tmp_path))
+    assert load_run(kind(tmp_path)).table == make_run().table

@@ -64,3 +64,26 @@ def test_identity_leaves_values_as_they_are(rng):
     values = rng.normal(size=(5, 2))
     np.testing.assert_array_equal(Scaler.identity(2).transform(values), values)
     np.testing.assert_array_equal(Scaler.identity(2).inverse(values), values)
+
+
+@pytest.mark.parametrize("exponent", [-1070, -1000, -600, -510, -499, 0, 499, 510, 900, 1020])
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+def test_it_is_right_at_the_ends_of_double_precision(rng, exponent, offset):
+    """Squares of such numbers underflow or overflow; a power of two changes no digit."""
+    values = np.round(8 * (rng.uniform(-1.0, 1.0, size=(200, 2)) + offset)) / 8
+    plain, far = Scaler.fit(values), Scaler.fit(np.ldexp(values, exponent))
+    # What is left of the digits of a subnormal number.
+    digits = max(1e-12, 2.0 ** (-1074 - exponent))
+    np.testing.assert_allclose(np.ldexp(far.mean, -exponent), plain.mean, atol=digits)
+    np.testing.assert_allclose(np.ldexp(far.scale, -exponent), plain.scale, atol=digits)
+
+
+def test_columns_of_all_sizes_stand_side_by_side(rng):
+    values = rng.normal(size=(100, 1)) * [1e-300, 1.0, 1e300, 0.0]
+    expected = [*(np.std(values[:, 1]) * np.array([1e-300, 1.0, 1e300])), 1.0]
+    np.testing.assert_allclose(Scaler.fit(values).scale, expected)
+
+
+def test_the_least_spread_that_there_is_is_no_zero():
+    least = np.finfo(np.float64).smallest_subnormal
+    assert Scaler.fit(np.array([[0.0], [least]])).scale == least

@@ -11,9 +11,10 @@ import polars as pl
 from unrolled.cli.display import notes, screen
 from unrolled.errors import InputError
 from unrolled.learn.predict import predict_table
+from unrolled.learn.results import files_of
 from unrolled.learn.source import PARQUET, TEXT
 from unrolled.model import load_run
-from unrolled.model.folder import Missing, files_of
+from unrolled.model.folder import Missing
 from unrolled.output import check_apart, check_suffix, writing
 
 

@@ -14,7 +14,7 @@ from unrolled.errors import DivergedError
 from unrolled.learn.baselines import Score, beaten_by
 from unrolled.learn.dataset import read_dataset
 from unrolled.learn.loop import History
-from unrolled.learn.results import PICTURE, RUN_FILES, save_training
+from unrolled.learn.results import PICTURE, RUN_FILES, files_of, save_training
 from unrolled.learn.settings import read_settings
 from unrolled.learn.train import Training, check_fits, network_config, train_dataset
 from unrolled.learn.watch import Explosion, Record
@@ -28,8 +28,9 @@ NAMES = {"mean": "the mean", "last value": "the last value", "ridge": "ridge reg
 def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) -> None:
     """Trains, prints the network beside its baselines, and writes the run folder."""
     data, out, settings = read_settings(flags, config)
-    for name in RUN_FILES:
-        check_apart(out / name, {"the table": data})
+    sources = {"the table": data, **({} if config is None else {"the config": config})}
+    for path in files_of(out).values():
+        check_apart(path, sources)
     watched: list[Record] = []
     with replacing(out, overwrite=overwrite, stale=RUN_FILES) as draft:
         dataset = read_dataset(data, settings)

@@ -115,7 +115,7 @@ class Csv:
         by_name = dict(zip(self.fields, fields, strict=True))
         row = [_number(by_name[name], name) for name in self.inputs]
         if self.group.column is not None:
-            self.group.check(by_name[self.group.column].strip())
+            self.group.check(by_name[self.group.column])
         return row
 
     def _check_header(self, fields: list[str]) -> None:

@@ -187,7 +187,7 @@ class _Lines:
         try:
             text = self._text(line)
             if self.format is None:
-                begun = format_of(text, s.inputs, s.targets, s.group, self.has_header)
+                begun = format_of(text.strip(), s.inputs, s.targets, s.group, self.has_header)
                 self.format = begun.format
                 if begun.remark:
                     complain(f"line {self.number}: {begun.remark}")
@@ -233,9 +233,10 @@ class _Lines:
         if len(line) > self.limit:
             raise LineError(f"the line has more than {self.limit} bytes")
         try:
-            text = line.decode("utf-8").lstrip("\ufeff").strip()
+            text = line.decode("utf-8").lstrip("\ufeff")
         except UnicodeDecodeError as error:
             raise LineError(f"no UTF-8 ({clip(error)})") from error
-        if not text:
+        if not text.strip():
             raise LineError("the line is empty")
-        return text
+        # White space is part of a series' name.
+        return text.strip() if self.stream.group is None else text.strip("\r\n")

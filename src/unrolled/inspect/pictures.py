@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from unrolled.errors import InputError
+from unrolled.errors import InputError, abridged
 from unrolled.inspect.drawing import DRAWINGS
 from unrolled.inspect.memory_picture import memory_picture
 from unrolled.inspect.network_picture import network_picture, stack_picture
@@ -60,15 +60,16 @@ def save_pictures(
         if name not in UNDATED:
             raise InputError(f"formats: of {', '.join(UNDATED)} was expected, got {name!r}")
     figures: dict[str, Callable[[], Figure]] = {}
+    title = abridged(scene.title, 110)
     if scene.recorded is not None:
         view = View.of(scene.recorded, step=step, unit=unit, layer=layer)
         drawing = DRAWINGS[view.recorded.mode]
         figures["cell"] = lambda: cell_picture(drawing, view.values(), view.heading)
-        figures["steps"] = lambda: steps_picture(view, scene.title)
+        figures["steps"] = lambda: steps_picture(view, title)
         figures["network"] = lambda: network_picture(view)
         figures["stack"] = lambda: stack_picture(view)
     if (diagnosis := scene.diagnosis) is not None:
-        figures["memory"] = lambda: memory_picture(diagnosis, scene.title)
+        figures["memory"] = lambda: memory_picture(diagnosis, title)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return [

@@ -11,6 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from unrolled.errors import abridged
 from unrolled.inspect.gates import SIGMOID
 from unrolled.inspect.scene import Array, Layer, Series
 from unrolled.inspect.view import View
@@ -86,7 +87,7 @@ def _draw_series(ax: Axes, steps: NDArray[np.int64], lines: Sequence[Series]) ->
             lw=1.3,
             ls="--" if predicted else "-",
             marker="." if len(steps) <= 60 else "",
-            label=f"{line.name} ({line.kind})",
+            label=f"{abridged(line.name)} ({line.kind})",
         )
     legend = ax.legend(
         loc="lower left",

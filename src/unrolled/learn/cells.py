@@ -18,6 +18,7 @@ TRUTHS = {"true": 1.0, "false": 0.0}
 INFINITE = ("inf", "infinity")
 
 LARGEST = float(np.finfo(np.float32).max)
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 CURRENCY = r"(?:[$€£¥₹₽₩₿]|USD|EUR|GBP|CHF|JPY|CNY)"
@@ -119,6 +120,14 @@ def too_large(number: str) -> str:
     return (
         f"{number if len(number) <= 40 else number[:40] + '…'} is too large for single precision, "
         f"which ends at {LARGEST:.1e}. Correct it, or change the column's unit"
+    )
+
+
+def too_small(spread: float) -> str:
+    """What is said of a column whose standard deviation single precision can't hold."""
+    return (
+        f"varies by {spread:.2g} alone (standard deviation), too little for single precision, "
+        f"which begins at {SMALLEST:.1e}. Change its unit"
     )
 
 

@@ -109,7 +109,7 @@ def _hint(column: str, names: Sequence[Any]) -> str:
     texts = [name for name in names[:COMPARED] if isinstance(name, str) and len(name) < 100]
     if near := get_close_matches(column[:100], texts, n=1):
         return f"Did you mean {near[0]!r}?"
-    if len(texts) == len(names) and all(map(_is_number, texts)):
+    if len(texts) == len(names) and all(map(is_number, texts)):
         return "Its first line holds numbers: put a header with the columns' names above it"
     listed = ", ".join(_plain(name) for name in names[:SHOWN])
     return f"It has: {listed}" + (f" and {len(names) - SHOWN:,} more" if names[SHOWN:] else "")
@@ -122,7 +122,8 @@ def _plain(name: Any) -> str:
     )
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether Python reads a text as a number, NaN and infinity included."""
     try:
         float(text)
     except ValueError:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor
 
 from unrolled.errors import InputError
@@ -17,7 +17,7 @@ from unrolled.files import short
 from unrolled.learn.footprint import check_comparison
 from unrolled.learn.loop import LARGEST_RATE, FitSettings, History, fit
 from unrolled.learn.runtime import reproducible
-from unrolled.learn.settings import LARGEST_SEED, MOST_THREADS
+from unrolled.learn.settings import LARGEST_SEED, MOST_THREADS, Settings, Whole
 from unrolled.model import Network, NetworkConfig
 from unrolled.model.network import CellName
 from unrolled.resources import LARGEST_SIZE
@@ -35,7 +35,7 @@ TRAIN, CHECK, TEST = range(3)
 Measure = Callable[[Network, Tensor], Any]
 
 
-class CompareSettings(BaseModel):
+class CompareSettings(Settings):
     """What ``unrolled tasks`` takes, beside the task and the cells.
 
     ``forget_bias`` is the bias of the LSTM's forget gate at the start, the sum of its two: with
@@ -44,17 +44,15 @@ class CompareSettings(BaseModel):
     other cells, start as torch's do.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    steps: int = Field(default=3000, gt=0, le=LARGEST_SIZE)
-    batch_size: int = Field(default=32, gt=0, le=LARGEST_SIZE)
-    hidden_size: int = Field(default=32, gt=0, le=LARGEST_SIZE)
+    steps: Whole = Field(default=3000, gt=0, le=LARGEST_SIZE)
+    batch_size: Whole = Field(default=32, gt=0, le=LARGEST_SIZE)
+    hidden_size: Whole = Field(default=32, gt=0, le=LARGEST_SIZE)
     learning_rate: float = Field(default=0.01, gt=0.0, le=LARGEST_RATE)
     clip: float = Field(default=1.0, ge=0.0)
     forget_bias: float = Field(default=1.0)
-    test_size: int = Field(default=1000, gt=0, le=LARGEST_SIZE)
-    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
-    threads: int = Field(default=1, gt=0, le=MOST_THREADS)
+    test_size: Whole = Field(default=1000, gt=0, le=LARGEST_SIZE)
+    seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
+    threads: Whole = Field(default=1, gt=0, le=MOST_THREADS)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
+import pyarrow as pa
 from narwhals.typing import IntoDataFrame
 
 from unrolled.errors import InputError
@@ -64,8 +65,7 @@ def _numbers(column: str, series: nw.Series[Any]) -> Array:
     kind = series.dtype
     # Casts of decimals are off by a last bit: these are read from their digits.
     if (kind.is_numeric() and kind != nw.Decimal) or kind == nw.Boolean:
-        floats = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
-        return np.asarray(floats, dtype=np.float64)
+        return _cast(series)
     if kind not in (nw.String, nw.Object, nw.Unknown, nw.Decimal):
         raise _wrong_type(column, kind)
     try:
@@ -81,6 +81,16 @@ def _numbers(column: str, series: nw.Series[Any]) -> Array:
         ) from None
     except UnicodeDecodeError as error:
         raise InputError(f"{NAME}: column {shown(column)} holds text that is not UTF-8") from error
+
+
+def _cast(series: nw.Series[Any]) -> Array:
+    try:
+        # Null becomes NaN here. A fill_null would wait for polars' threads, which a forked process
+        # has not.
+        floats = series.cast(nw.Float64).to_numpy()
+    except pa.ArrowInvalid:  # whole numbers of more digits than a float has, which are rounded
+        floats = series.to_arrow().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return np.asarray(floats, dtype=np.float64)
 
 
 def _wrong_type(column: str, kind: Any) -> InputError:

@@ -13,6 +13,7 @@ from unrolled.learn.columns import Array
 from unrolled.learn.settings import TrainSettings
 from unrolled.learn.table import Span, Table, read_table
 from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare, split
+from unrolled.model.scaler import is_rounding, moments
 
 PARTS = ("training", "validation", "test")
 
@@ -123,4 +124,10 @@ def _check_varied(table: Table, names: list[str], values: Array) -> None:
             raise InputError(
                 f"{table.name}: column {name!r} is constant in the training part "
                 f"(always {known[0]:g}): there is nothing to learn from it. Leave it out"
+            )
+        if is_rounding(*moments(known[:, np.newaxis])).any():
+            raise InputError(
+                f"{table.name}: column {name!r} varies in the last digits of double precision "
+                f"alone in the training part ({known.min():.17g} to {known.max():.17g}). Subtract "
+                "what all its values have in common, or leave it out"
             )

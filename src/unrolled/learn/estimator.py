@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from torch import Tensor
 
 from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
+from unrolled.learn.cells import SMALLEST, too_small
 from unrolled.learn.columns import Array
 from unrolled.learn.duration import AUTO, Limit, resolve
 from unrolled.learn.features import BATCH_AT_ONCE
@@ -32,7 +33,7 @@ from unrolled.learn.parameters import (
     whole,
     yes_or_no,
 )
-from unrolled.learn.runtime import reproducible
+from unrolled.learn.runtime import alone_where_forked, reproducible
 from unrolled.learn.train import masked_mse
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.model import Network, NetworkConfig, Scaler
@@ -161,6 +162,9 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         self._columns, self._form = goals.columns, batch.form
         self.input_scaler_ = Scaler.fit(_real_steps(batch.data[train], batch.lengths[train]))
         self.target_scaler_ = Scaler.fit(goals.data[train].reshape(-1, goals.data.shape[-1]))
+        for name, scaler in (("X", self.input_scaler_), ("y", self.target_scaler_)):
+            if (least := scaler.scale.min()) < SMALLEST:
+                raise ValueError(f"{name} has a column that {too_small(least)}")
         with reproducible(int(random.randint(2**31))) as generator:
             data, lengths = self._tensors(batch)
             scaled = torch.from_numpy(self.target_scaler_.transform(goals.data)).float()
@@ -174,7 +178,9 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
                     validate=lambda: masked_mse(
                         self._outputs(network, data[held_out], lengths[held_out]), scaled[held_out]
                     ).item(),
-                    settings=FitSettings(epochs, self.learning_rate, self.clip, patience),
+                    settings=FitSettings(
+                        epochs, self.learning_rate, self.clip, patience, ("learning_rate", "clip")
+                    ),
                     on_gradients=see,
                 )
         self.network_ = network
@@ -270,6 +276,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             output = self._read(network, data[chosen], lengths[chosen])
             yield masked_mse(output, goals[chosen])
 
+    @alone_where_forked()
     def _predicted(self, batch: Batch) -> Array:
         """[n, O] or [n, T, O], in the target's units."""
         with torch.no_grad():

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from unrolled.learn.columns import Array
+from unrolled.learn.runtime import alone_where_forked
 from unrolled.learn.windows import Rows, gather
 from unrolled.model import Run, TableConfig
 
@@ -37,6 +38,7 @@ def base(inputs: Array, config: TableConfig) -> Array:
     return start
 
 
+@alone_where_forked()
 def predict_ends(run: Run, inputs: Array, ends: Rows) -> Array:
     """The predictions made at the rows ``ends`` [n], [n, O], in the table's units.
 

@@ -22,6 +22,7 @@ from unrolled.inspect.words import Language
 from unrolled.learn.columns import Array
 from unrolled.learn.features import base, features
 from unrolled.learn.inspection_words import Shown, note_of, title_of
+from unrolled.learn.runtime import alone_where_forked
 from unrolled.learn.table import Span, Table, read_table
 from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare
 from unrolled.model import Run, TableConfig, load_run
@@ -33,6 +34,7 @@ STRETCHES = 16
 """The memory is measured over so many stretches of the table at most."""
 
 
+@alone_where_forked()
 def inspect_run(
     run: Run | str | Path,
     source: str | Path | IntoDataFrame | None = None,

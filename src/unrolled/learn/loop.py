@@ -21,13 +21,15 @@ class FitSettings:
 
     ``clip`` bounds the gradient's norm over all weights (Pascanu et al. 2013, arXiv 1211.5063);
     None leaves it free. After ``patience`` epochs without a better validation error training
-    stops, and after half of them the learning rate is halved; None trains through.
+    stops, and after half of them the learning rate is halved; None trains through. ``names`` are
+    what the user knows the rate and the bound by.
     """
 
     epochs: int
     learning_rate: float
     clip: float | None = 1.0
     patience: int | None = None
+    names: tuple[str, str] = ("--learning-rate", "--clip")
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,14 @@ def fit(
     best = _copied(network)
     try:
         for epoch in range(settings.epochs):
-            _run_epoch(network, optimizer, losses(), settings.clip, history, on_gradients)
+            _run_epoch(network, optimizer, losses(), settings, history, on_gradients)
             network.eval()
             with torch.no_grad():
                 error = validate()
             if not math.isfinite(error):
                 raise DivergedError(
                     f"the validation error became {error} after epoch {epoch + 1}: "
-                    f"{_cause(network, history.gradient_norm[-1])}"
+                    f"{_cause(network, history.gradient_norm[-1], settings)}"
                 )
             if epoch == 0 or error < history.validation[history.best_epoch]:
                 # A signal may come at any call: none stands between what belongs together.
@@ -131,7 +133,7 @@ def _run_epoch(
     network: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     losses: Iterable[Tensor],
-    clip: float | None,
+    settings: FitSettings,
     history: History,
     on_gradients: Callable[[Update], None],
 ) -> None:
@@ -144,22 +146,26 @@ def _run_epoch(
         update = Update(len(history.train) + 1, step, value)
         where = f"in epoch {update.epoch}, step {update.step}"
         if not math.isfinite(value):
-            raise DivergedError(f"the loss became {value} {where}: {_cause(network, largest)}")
+            raise DivergedError(
+                f"the loss became {value} {where}: {_cause(network, largest, settings)}"
+            )
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         on_gradients(update)
-        norm = torch.nn.utils.clip_grad_norm_(weights, clip or math.inf).item()
+        norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip or math.inf).item()
         if not math.isfinite(norm):
-            raise DivergedError(f"the gradient became {norm} {where}: {_cause(network, largest)}")
+            raise DivergedError(
+                f"the gradient became {norm} {where}: {_cause(network, largest, settings)}"
+            )
         optimizer.step()
         total, largest = total + value, max(largest, norm)
     history.train.append(total / max(step, 1))
     history.gradient_norm.append(largest)
 
 
-def _cause(network: torch.nn.Module, largest: float) -> str:
+def _cause(network: torch.nn.Module, largest: float, settings: FitSettings) -> str:
     """The first weight or gradient that is not finite, and the repair."""
-    repair = "Try a smaller --learning-rate, or a smaller --clip"
+    repair = "Try a smaller {}, or a smaller {}".format(*settings.names)
     for name, weight in network.named_parameters():
         if not weight.isfinite().all():
             return f"weight {name} is not finite (largest gradient norm {largest:.3g}). {repair}"

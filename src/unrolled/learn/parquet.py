@@ -145,7 +145,7 @@ class _Reader:
             labels: list[Any] = column.to_pylist()
             return labels
         words, _, places = self._texts(self.wanted.group, column, before)
-        return [words[place] or None for place in places]
+        return [words[place] for place in places]
 
     def _texts(
         self, name: str, column: pa.Array, before: int

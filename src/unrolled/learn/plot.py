@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from unrolled.errors import abridged
 from unrolled.learn.columns import Array
 
 # Okabe & Ito's palette: told apart with any colour vision.
@@ -55,7 +56,7 @@ def draw_result(
     heights = [3.0, 1.2] * len(panels) + [2.0]
     figure = Figure(figsize=(9.0, 0.8 + 1.15 * sum(heights)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=13, fontweight="bold", parse_math=False)
+    figure.suptitle(abridged(title, 80), fontsize=13, fontweight="bold", parse_math=False)
     axes: list[Axes] = list(figure.subplots(len(heights), 1, height_ratios=heights))
     for index, panel in enumerate(panels):
         _draw_panel(axes[2 * index], axes[2 * index + 1], panel)
@@ -81,7 +82,7 @@ def _draw_panel(above: Axes, beneath: Axes, panel: Panel) -> None:
         marker=marker,
         label="prediction",
     )
-    above.set_ylabel(panel.name, parse_math=False)  # a column's name may hold dollars
+    above.set_ylabel(abridged(panel.name), parse_math=False)  # a column's name may hold dollars
     above.tick_params(labelbottom=False)
     above.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False)
     error = (panel.predicted - panel.truth)[panel.settling :]

@@ -29,6 +29,11 @@ SAMPLE_ROWS, SAMPLE_SERIES = 400, 8
 """At most so many last rows, of each of at most so many series."""
 
 
+def files_of(folder: Path) -> dict[str, Path]:
+    """The files of a run, by what each is; they need not be there."""
+    return {f"the run's {name}": folder / name for name in RUN_FILES}
+
+
 def save_wave(results: Sequence[WaveResult], folder: Path) -> None:
     """The demo's files, into a folder that is there: the LSTM's run, the metrics of all three."""
     by_cell = {result.cell: result for result in results}
@@ -58,8 +63,9 @@ def save_wave(results: Sequence[WaveResult], folder: Path) -> None:
     )
 
 
-def save_training(training: Training, folder: Path) -> None:
+def save_training(training: Training, folder: Path | str) -> None:
     """The files of ``unrolled train``, into a folder that is there."""
+    folder = Path(folder)
     config = training.run.table
     write_json(folder / METRICS, _train_metrics(training))
     frame = predictions_frame(
@@ -100,6 +106,8 @@ def predictions_frame(
         predicted: [n, O].
         truth: [n, O], if it is known.
     """
+    order = np.argsort(table.rows[ends])
+    ends, predicted = ends[order], predicted[order]
     columns: dict[str, Any] = {"row": table.rows[ends]}
     if config.ahead:
         columns["for_row"] = _rows_ahead(table, ends, config.ahead)
@@ -109,9 +117,17 @@ def predictions_frame(
         columns[config.group] = [table.groups[place] for place in places]
     for column, name in enumerate(config.targets):
         if truth is not None:
-            columns[name] = truth[:, column]
+            columns[name] = truth[order, column]
         columns[f"{name}_predicted"] = predicted[:, column]
-    return pl.DataFrame(columns).fill_nan(None).sort("row")
+    return _frame(columns)
+
+
+def _frame(columns: dict[str, Any]) -> pl.DataFrame:
+    """Null where there is NaN, by a way that needs no thread of polars.
+
+    In a forked process, such as a server's worker, polars has none, and waits for them for ever.
+    """
+    return pl.DataFrame(columns, nan_to_null=True)
 
 
 def sample_frame(table: Table, config: TableConfig, spans: Sequence[Span]) -> pl.DataFrame:
@@ -133,7 +149,7 @@ def sample_frame(table: Table, config: TableConfig, spans: Sequence[Span]) -> pl
         ]
     columns |= dict(zip(config.inputs, table.inputs[rows].T, strict=True))
     columns |= dict(zip(config.targets, table.targets[rows].T, strict=True))
-    return pl.DataFrame(columns).fill_nan(None)
+    return _frame(columns)
 
 
 def _rows_ahead(table: Table, ends: Rows, ahead: int) -> list[int | None]:

@@ -7,12 +7,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -28,48 +30,64 @@ from unrolled.runfile import LARGEST_CONFIG
 
 
 def _as_list(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
     return [value] if isinstance(value, str) else value
 
 
+def _as_whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Columns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
-
-
-Epochs = Annotated[int, Field(gt=0, le=LARGEST_SIZE)] | Literal["auto"]
+Whole = Annotated[int, BeforeValidator(_as_whole)]
+"""A whole number, which JSON may also write as 4.0."""
+Epochs = Annotated[int, Field(gt=0, le=LARGEST_SIZE), BeforeValidator(_as_whole)] | Literal["auto"]
 
 LARGEST_SEED = 2**63 - 1
 MOST_THREADS = 1024
 
 
-class TrainSettings(BaseModel):
-    """What ``unrolled train`` takes; the names are those of its flags."""
+class Settings(BaseModel):
+    """Numbers, truth values and texts as they are: a text or ``true`` is no number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _of_numpy(cls, value: Any) -> Any:
+        """What NumPy counts with, as Python's own."""
+        return value.item() if isinstance(value, np.generic) else value
+
+
+class TrainSettings(Settings):
+    """What ``unrolled train`` takes; the names are those of its flags."""
 
     input: Columns
     target: Columns
     group: str | None = None
-    window: int = Field(default=32, gt=0, le=LARGEST_SIZE)
-    ahead: int = Field(default=0, ge=0, le=LARGEST_SIZE)
+    window: Whole = Field(default=32, gt=0, le=LARGEST_SIZE)
+    ahead: Whole = Field(default=0, ge=0, le=LARGEST_SIZE)
     difference: bool = False
     missing: Missing = "error"
     validation: float = Field(default=0.15, gt=0.0, lt=1.0)
     test: float = Field(default=0.15, gt=0.0, lt=1.0)
 
     cell: CellName = "lstm"
-    hidden_size: int = Field(default=32, gt=0, le=LARGEST_SIZE)
-    num_layers: int = Field(default=1, gt=0, le=MOST_LAYERS)
+    hidden_size: Whole = Field(default=32, gt=0, le=LARGEST_SIZE)
+    num_layers: Whole = Field(default=1, gt=0, le=MOST_LAYERS)
     bidirectional: bool = False
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     epochs: Epochs = AUTO
     patience: Epochs = AUTO
-    batch_size: int = Field(default=64, gt=0, le=LARGEST_SIZE)
+    batch_size: Whole = Field(default=64, gt=0, le=LARGEST_SIZE)
     learning_rate: float = Field(default=3e-3, gt=0.0, le=LARGEST_RATE)
     clip: float = Field(default=1.0, ge=0.0)
-    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
-    threads: int | None = Field(default=None, gt=0, le=MOST_THREADS)
+    seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
+    threads: Whole | None = Field(default=None, gt=0, le=MOST_THREADS)
     watch: bool = False
-    watch_every: int = Field(default=50, gt=0, le=LARGEST_SIZE)
+    watch_every: Whole = Field(default=50, gt=0, le=LARGEST_SIZE)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> TrainSettings:

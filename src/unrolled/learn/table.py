@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, time, timedelta
+from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from unrolled.errors import InputError
 from unrolled.learn.cells import LARGEST, is_missing, too_large
-from unrolled.learn.columns import Array, Columns, Wanted, shown
+from unrolled.learn.columns import Array, Columns, Wanted, is_number, shown
 from unrolled.learn.source import read_columns
 
 Span = tuple[int, int]
 """Rows start … stop − 1 of a table, consecutive in time."""
 
-LABELS = (str, bool, int, float, np.generic, Decimal, date, time, timedelta)
-"""What may tell apart the series of a table: it is written into tables of predictions, too."""
+LABELS = (str, bool, int, float, Decimal, date, time)
+"""What may tell apart the series of a table: it is written into CSV files of predictions, too."""
+NUMPY = (np.bool_, np.integer, np.floating)
+"""What a column of objects may hold, and Python has as well."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,10 @@ def _series(
 def _checked(where: str, labels: list[Any]) -> list[Any]:
     """Labels that a table can be written with: none empty, and all of one kind."""
     kinds: dict[type, int] = {}
+    labels = [label.item() if isinstance(label, NUMPY) else label for label in labels]
+    gaps = _gaps(labels)
     for row, label in enumerate(labels, start=1):
-        if is_missing(label):
+        if is_missing(label) or (isinstance(label, str) and label in gaps):
             raise InputError(f"{where}, row {row}: empty. Name the series that the row belongs to")
         kinds.setdefault(type(label), row)
     for kind, row in kinds.items():
@@ -105,6 +109,14 @@ def _checked(where: str, labels: list[Any]) -> list[Any]:
     if int in kinds and not all(-(2**63) <= label < 2**63 for label in labels):
         raise InputError(f"{where} holds whole numbers beyond 64 bits. Make them text")
     return labels
+
+
+def _gaps(labels: list[Any]) -> set[str]:
+    """The texts that name no series: the empty one, and among numbers NaN, as floats write it."""
+    texts = {label for label in labels if isinstance(label, str)}
+    not_numbers = {text for text in texts if text.lower().lstrip("+-") == "nan"}
+    numbers = texts - not_numbers - {""}
+    return {"", *(not_numbers if numbers and all(map(is_number, numbers)) else ())}
 
 
 def _check_range(name: str, column: str, numbers: Array) -> None:

@@ -22,6 +22,7 @@ from unrolled.errors import InputError
 from unrolled.learn.cells import CellError, Words
 from unrolled.learn.columns import LONGEST_CELL, Columns, Wanted, separator_hint, shown
 from unrolled.learn.signature import GZIP, HEAD, what_it_is
+from unrolled.resources import in_words
 
 LONGEST = 2**24
 """Characters in a row: beyond it, a file is not a table that could be trained on."""
@@ -29,6 +30,9 @@ CHUNK = 4096
 """Rows whose cells become numbers at once."""
 CHECKED = 16
 """Chunks from one look at the memory to the next."""
+GROWTH, ALWAYS = 500, 4 * 2**20
+"""A compressed text may hold so many times its own bytes, and so many bytes in any case. Numbers
+that vary shrink to a tenth or a fiftieth; what shrinks further is one line again and again."""
 ESCAPED = re.compile("[\udc80-\udcff]")
 """Bytes that are not UTF-8, as Python keeps them in a text."""
 INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")
@@ -46,6 +50,8 @@ def read_text(path: Path, wanted: Wanted) -> Columns:
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
         with path.open("rb") as raw, _unpacked(raw) as file:
+            if file is not raw:
+                _check_growth(path)
             if meaning := what_it_is(file.peek(HEAD)[:HEAD]):
                 raise InputError(f"{path}: {meaning}")
             text = io.TextIOWrapper(
@@ -65,6 +71,21 @@ def _unpacked(raw: io.BufferedReader) -> io.BufferedReader:
         # GzipFile reads as raw files do, only its class is another one.
         return io.BufferedReader(cast("io.RawIOBase", gzip.GzipFile(fileobj=raw)))
     return raw
+
+
+def _check_growth(path: Path) -> None:
+    """That a compressed file is not made to last: unpacking is far quicker than reading rows."""
+    most = max(GROWTH * path.stat().st_size, ALWAYS)
+    size = 0
+    with gzip.open(path) as file:
+        while part := file.read(2**20):
+            size += len(part)
+            if size > most:
+                raise InputError(
+                    f"{path}: is compressed with gzip, and holds more than {GROWTH} times its own "
+                    f"{in_words(path.stat().st_size)}, as an endless repetition does. Unpack it if "
+                    "it is meant so"
+                )
 
 
 class _Lines:
@@ -205,7 +226,7 @@ class _Reader:
         for column, at in places.items():
             words = [fields[at] for fields in chunk]
             if column == self.wanted.group:
-                self.labels.extend(map(str.strip, words))
+                self.labels.extend(words)
             if column not in self.numbers:
                 continue
             try:
@@ -219,10 +240,8 @@ class _Reader:
 
 
 def _labels(texts: list[str]) -> list[Any]:
-    """Labels of a group: as whole numbers where all are written so, None where one is empty."""
-    if all(map(INTEGER.fullmatch, texts)):
-        return list(map(int, texts))
-    return [text or None for text in texts]
+    """Labels of a group as they stand: as whole numbers where all are written so."""
+    return list(map(int, texts)) if all(map(INTEGER.fullmatch, texts)) else texts
 
 
 def _width(fields: list[str], header: list[str]) -> str:

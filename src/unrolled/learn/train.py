@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,10 @@ import torch
 from narwhals.typing import IntoDataFrame
 from torch import Tensor
 
+from unrolled.errors import InputError
 from unrolled.learn.baselines import RIDGE_ROWS, Score, score_baselines
-from unrolled.learn.columns import Array
+from unrolled.learn.cells import SMALLEST, too_small
+from unrolled.learn.columns import Array, shown
 from unrolled.learn.dataset import PARTS, Dataset, read_dataset
 from unrolled.learn.features import BATCH_AT_ONCE, base, features, predict_ends
 from unrolled.learn.footprint import check_ridge, check_training
@@ -118,6 +120,8 @@ def _train(
     change = dataset.goals - base(dataset.table.inputs, config)
     input_scaler = Scaler.fit(read[dataset.learned])
     target_scaler = Scaler.fit(change[dataset.learned])
+    for names, scaler in ((config.inputs, input_scaler), (config.targets, target_scaler)):
+        _check_spread(dataset.table.name, names, scaler)
     data = torch.from_numpy(input_scaler.transform(read)).float()
     goals = torch.from_numpy(target_scaler.transform(change)).float()
     train, validation, _ = dataset.ends
@@ -147,6 +151,12 @@ def check_fits(dataset: Dataset, settings: TrainSettings) -> None:
     )
     ridge = max(min(windows[0], RIDGE_ROWS), *windows[1:])
     check_ridge(len(settings.input), ridge, settings.table().history)
+
+
+def _check_spread(table: str, names: Sequence[str], scaler: Scaler) -> None:
+    for name, spread in zip(names, scaler.scale, strict=True):
+        if spread < SMALLEST:
+            raise InputError(f"{table}: column {shown(name)} {too_small(spread)}")
 
 
 def _probe(data: Tensor, goals: Tensor, ends: Rows, window: int) -> Probe:

@@ -104,7 +104,7 @@ class Run:
     target_scaler: Scaler
 
 
-def save_run(run: Run, folder: Path, beside: Sequence[str] = ()) -> None:
+def save_run(run: Run, folder: Path | str, beside: Sequence[str] = ()) -> None:
     """Writes ``config.json`` and ``model.safetensors`` into ``folder``, which exists.
 
     Args:
@@ -113,6 +113,7 @@ def save_run(run: Run, folder: Path, beside: Sequence[str] = ()) -> None:
         beside: names of files that stand there already and that belong to it: they are refused
             if they are changed.
     """
+    folder = Path(folder)
     tensors = {f"network.{name}": t for name, t in run.network.state_dict().items()}
     for name, scaler in zip(SCALERS, (run.input_scaler, run.target_scaler), strict=True):
         tensors[f"scaler.{name}.mean"] = torch.tensor(scaler.mean)
@@ -138,11 +139,6 @@ def load_run(folder: Path | str) -> Run:
             written, or of another version.
     """
     return consistent(Path(folder), _load)
-
-
-def files_of(folder: Path) -> dict[str, Path]:
-    """The files of a run that are read, by what each is; they need not be there."""
-    return {f"the run's {name}": folder / name for name in (CONFIG, WEIGHTS, SAMPLE)}
 
 
 def read_sample(folder: Path) -> Path:

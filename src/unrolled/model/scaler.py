@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+ROUNDING = 10 * np.finfo(np.float64).eps
+"""A spread of this share of the mean is what rounding leaves, rather than information."""
+
 
 @dataclass(frozen=True)
 class Scaler:
@@ -22,14 +25,12 @@ class Scaler:
         """From the finite entries of ``values`` [N, F]; a constant column keeps the scale 1.
 
         The scale is the standard deviation with N in the denominator, as in scikit-learn's
-        ``StandardScaler``.
+        ``StandardScaler``, but for columns so small or large that their squares leave double
+        precision: there it is right as well. A spread at the level of rounding counts as none.
         """
-        known = np.ma.masked_invalid(values)
-        mean = known.mean(axis=0).filled(0.0)
-        spread = known.std(axis=0).filled(0.0)
-        # A spread at the level of rounding is no information: dividing by it would invent some.
-        negligible = spread <= 10 * np.finfo(np.float64).eps * np.abs(mean)
-        return cls(mean, np.where(negligible, 1.0, spread))
+        mean, spread = moments(values)
+        # Dividing by what rounding leaves would invent information.
+        return cls(mean, np.where(is_rounding(mean, spread), 1.0, spread))
 
     @classmethod
     def identity(cls, columns: int) -> Scaler:
@@ -43,3 +44,30 @@ class Scaler:
     def inverse(self, values: Array) -> Array:
         """``values`` [..., F] in the units of the data."""
         return values * self.scale + self.mean
+
+
+def moments(values: Array) -> tuple[Array, Array]:
+    """The mean [F] and the standard deviation [F] of the finite entries of ``values`` [N, F].
+
+    0 where there are none; the deviation is 0 for equal entries alone.
+    """
+    known = np.ma.masked_invalid(values)
+    unit = _unit(np.abs(known).max(axis=0).filled(0.0))
+    if (unit != 1.0).any():
+        known = known / unit
+    mean = known.mean(axis=0).filled(0.0)
+    spread = known.std(axis=0).filled(0.0)
+    least = np.where(spread > 0.0, np.finfo(np.float64).smallest_subnormal, 0.0)
+    return mean * unit, np.maximum(spread * unit, least)
+
+
+def is_rounding(mean: Array, spread: Array) -> NDArray[np.bool_]:
+    """Whether values with this mean [F] and this spread [F] differ by what rounding leaves."""
+    negligible: NDArray[np.bool_] = spread <= ROUNDING * np.abs(mean)
+    return negligible
+
+
+def _unit(largest: Array) -> Array:
+    """A power of two for each column [F], by which its squares come within double precision."""
+    exponent = np.frexp(largest)[1]
+    return np.ldexp(1.0, np.where(np.abs(exponent) < 500, 0, np.minimum(exponent, 1023)))
