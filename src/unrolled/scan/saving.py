@@ -183,6 +183,8 @@ def _is_multiplied(tensor: Tensor, i: int) -> bool:
 def _differentiated(tensor: Tensor) -> Tensor:
     """A view that leads back to the tensor, even to a leaf that has been frozen meanwhile."""
     with torch.enable_grad():
+        if tensor.is_inference():
+            return tensor.clone()  # a view would lead nowhere
         if tensor.requires_grad:
             return tensor.view_as(tensor)
         tensor.requires_grad_()
