@@ -215,6 +215,32 @@ def test_a_weight_has_other_data(
     assert_same(*[outcome(gradients, m) for m in pair])
 
 
+UNSEEN: dict[str, Callable[[Tensor], Any]] = {
+    "data": lambda t: t.data.mul_(1.5),
+    "NumPy": lambda t: t.detach().numpy().__imul__(1.5),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}], ids=str)
+@pytest.mark.parametrize("write", UNSEEN.values(), ids=UNSEEN)
+@pytest.mark.parametrize("target", ["x", "h", "weight_ih_l0", "weight_hh_l0", "bias_ih_l0"])
+@every_kind
+def test_a_write_that_autograd_does_not_see(
+    kind: Kind, target: str, write: Callable[[Tensor], Any], options: dict[str, Any]
+) -> None:
+    """What repeats the forward pass would be a derivative of another pass: it is refused."""
+    module, _ = kind.pair(**options)
+    x = random_input(module, requires_grad=True)
+    hx = random_hx(module)
+    results = tensors(module(x, hx))
+    given = {"x": x, "h": tensors(hx)[0]}.get(target)
+    write(module.get_parameter(target) if given is None else given)
+    loss = results[0].square().sum()
+    torch.autograd.grad(loss, [*module.parameters()], retain_graph=True)
+    with pytest.raises(RuntimeError, match="that autograd does not see"):
+        torch.autograd.grad(loss, [x], create_graph=True)
+
+
 @every_kind
 def test_the_batch_sizes_are_the_callers(kind: Kind) -> None:
     """Changed between forward and backward pass they led past the end of what was kept."""

@@ -90,6 +90,19 @@ def assert_same(ours: list[Tensor | None] | str, theirs: list[Tensor | None] | s
             assert_close(found, expected, 1e-10)
 
 
+@every_module
+def test_gradients_switched_on_within_an_inference(kind: Kind) -> None:
+    """What is made there is followed by nothing, whatever the switch says."""
+    ours, theirs = kind.pair()
+    x = random_input(ours)
+    with torch.inference_mode(), torch.enable_grad():
+        found, expected = tensors(ours(x)), tensors(theirs(x))
+    assert_close(found, expected)
+    for of_ours, of_theirs in zip(found, expected, strict=True):
+        assert of_ours.requires_grad == of_theirs.requires_grad
+        assert of_ours.is_inference() == of_theirs.is_inference()
+
+
 @pytest.mark.parametrize("frozen", [False, True], ids=["", "frozen"])
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
 @every_module

@@ -83,6 +83,39 @@ def test_no_gradients_in(kind: Kind, mode: Any) -> None:
         assert not ours_out.requires_grad
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@every_kind
+def test_as_many_random_numbers_are_drawn(
+    kind: Kind, dropout: float, *, bidirectional: bool
+) -> None:
+    """In float64: torch's LSTM in float32 is oneDNN's, which draws in an order of its own."""
+    options = {"num_layers": 3, "bidirectional": bidirectional, "dtype": torch.float64}
+    found = []
+    for module in kind.pair(dropout=dropout, **options):
+        torch.manual_seed(0)
+        x = random_input(module, dtype=torch.float64)
+        found.append([*tensors(module(x)), torch.rand(3)])
+    assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("name", ["check_forward_args", "check_input", "permute_hidden"])
+@every_kind
+def test_a_subclass_with_a_check_of_its_own_is_asked(kind: Kind, name: str) -> None:
+    """By torch's forward, which is what looks it up."""
+    ours, theirs = kind.pair()
+    x, hx = random_input(ours), random_hx(ours)
+
+    def refuse(*_: Any) -> None:
+        raise LookupError(name)
+
+    for module in (ours, theirs):
+        cls = type("Refusing", (type(module),), {name: refuse})
+        module.__class__ = cls
+        with pytest.raises(LookupError, match=name):
+            module(x, hx)
+
+
 @every_module
 def test_functional_call_runs_on_the_given_weights(kind: Kind) -> None:
     ours, theirs = kind.pair()

@@ -161,7 +161,8 @@ def _behind_hooks(case: Case) -> bool:
 
 
 def _behind_autograd(case: Case) -> bool:
-    return case.kind == "value" and case.is_gone(_seen)
+    refused = "that autograd does not see" in case.detail
+    return (case.kind == "value" or refused) and case.is_gone(_seen)
 
 
 def _mixed_up(case: Case) -> bool:
@@ -252,8 +253,8 @@ DECLARED = (
     Declared(
         "what was written through .data or NumPy between forward and backward pass is read as it "
         "is by then where the numbers themselves were kept, and as it was where a product or a "
-        "copy was: torch keeps other ones than ours. Of a batch-first input it keeps a copy, and "
-        "a second derivative of ours repeats the forward pass",
+        "copy was: torch keeps other ones than ours. Of a batch-first input it keeps a copy. A "
+        "second derivative of ours repeats the forward pass, and refuses if it has become another",
         _behind_autograd,
     ),
     Declared(

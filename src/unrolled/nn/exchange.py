@@ -14,7 +14,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from unrolled.nn.cells import GRUCell, LSTMCell, RNNCell
-from unrolled.nn.recurrent import GRU, LSTM, RNN
+from unrolled.nn.recurrent import GRU, LSTM, RNN, STEPS_OF_TORCHS_FORWARD
 
 Class = type[torch.nn.Module]
 
@@ -22,16 +22,7 @@ OURS: tuple[Class, ...] = (RNN, LSTM, GRU, RNNCell, LSTMCell, GRUCell)
 TORCHS: dict[Class, Class] = {getattr(torch.nn, ours.__name__): ours for ours in OURS}
 NAMES = [ours.__name__ for ours in OURS]
 
-# What torch's forward looks up on the module, and ours does not.
-_OF_FORWARD = (
-    "forward",
-    "check_input",
-    "check_hidden_size",
-    "check_forward_args",
-    "get_expected_hidden_size",
-    "get_expected_cell_size",
-    "permute_hidden",
-)
+_OF_FORWARD = ("forward", *STEPS_OF_TORCHS_FORWARD)
 
 
 def ours_for(module: torch.nn.Module) -> Class | str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,11 +25,32 @@ from unrolled.nn.checks import (
 from unrolled.nn.tools import ForTools
 from unrolled.scan import CELLS, Sequences, Spec, State, fitting
 
+STEPS_OF_TORCHS_FORWARD = (
+    "check_input",
+    "check_hidden_size",
+    "check_forward_args",
+    "get_expected_hidden_size",
+    "get_expected_cell_size",
+    "permute_hidden",
+)
+"""What torch's forward looks up on the module, and ours does not."""
+
+
+def has_own(cls: type, name: str) -> bool:
+    """Whether the class has another method of this name than torch.nn's."""
+    found = next((base for base in cls.__mro__ if name in vars(base)), None)
+    return found is not None and found.__module__ != torch.nn.RNNBase.__module__
+
 
 class _Recurrent(ForTools, torch.nn.RNNBase):
     """What the three modules share; weights, their initial values and ``repr`` are torch's own."""
 
     recompute_every: int | None = None
+    _has_own_steps: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._has_own_steps = any(has_own(cls, name) for name in STEPS_OF_TORCHS_FORWARD)
 
     def __init__(self, *args: Any, recompute_every: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,7 +77,8 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
         if lengths is not None and is_traced():
             return self._forward_traced(input, hx, lengths)
         flat: list[Tensor] = []
-        if not is_traced_to_torch(input) and is_well_formed(self, input, hx):
+        is_torchs = self._has_own_steps or is_traced_to_torch(input)
+        if not is_torchs and is_well_formed(self, input, hx):
             flat = self._weights()
         if not flat or not meets(input, flat[0]):
             refuse_what_crashes_torch(self, input, hx)
@@ -67,7 +89,11 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
                     raise type(error)(words) from error
                 raise
             if lengths is not None:
-                raise RuntimeError("lengths was given with an input that only torch.nn accepts")
+                raise RuntimeError(
+                    "lengths was given where torch.nn's own forward runs, which does not take it: "
+                    "to a class with a check or another step of its own, or with an input that "
+                    "only torch.nn accepts"
+                )
             return result
         state = hx if hx is None or self.mode == "LSTM" else (hx,)
         if isinstance(input, PackedSequence):

@@ -25,7 +25,7 @@ def run(
     spec: Spec, sequences: Sequences, initial: State | None, flat: list[Tensor]
 ) -> tuple[Tensor, State]:
     """The whole pass; see :func:`unrolled.scan.engine.run`."""
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
         tensors = [sequences.data, *(initial or ()), *flat]
         if any(tensor.requires_grad for tensor in tensors):
             states = len(initial or ())
@@ -109,6 +109,8 @@ class _Pass(torch.autograd.Function):
         if again:
             stand_ins = ctx.given.stand_ins(saved[:given], tensors, wanted)
             noises = passes.noises(ctx.spec, stages)
+            if not ctx.given.is_hooked:  # then what comes back may be less exact
+                _check_unwritten(ctx.spec, sequences, initial or None, flat, stages, noises)
             found = _backward_by_reference(
                 ctx.spec, sequences, states, stand_ins, noises, gradients, wanted
             )
@@ -124,6 +126,33 @@ class _Pass(torch.autograd.Function):
                 ctx.carried,
             )
         return None, None, None, None, None, *found
+
+
+def _check_unwritten(
+    spec: Spec,
+    sequences: Sequences,
+    initial: State | None,
+    flat: list[Tensor],
+    stages: list[Stage],
+    noises: list[Tensor],
+) -> None:
+    """Whether the pass would still give the same bits: only then may it be repeated.
+
+    Raises:
+        RuntimeError: it would not.
+    """
+    if (before := stages[-1].output) is None:
+        return
+    with torch.no_grad():
+        output, _ = passes.forward(spec, sequences, initial, flat, noises=noises)
+    if not torch.equal(output.nan_to_num(), before.nan_to_num()):
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace "
+            "operation that autograd does not see: through .data, through NumPy, or by another "
+            "process. A derivative that can be differentiated again, or is taken for many "
+            "gradients at once, repeats the forward pass on the input, the states and the "
+            "weights: write to them after it, or give the module copies"
+        )
 
 
 def _backward_by_reference(

@@ -128,10 +128,13 @@ def run_layer(
 def draw_noise(like: Tensor, probability: float) -> Tensor:
     """What dropout multiplies by: 0 with the probability, else what keeps the mean.
 
-    Drawn as torch's dropout draws it, so that the same seed gives the same mask.
+    Drawn as torch's dropout draws it, so that the same seed gives the same mask; where nothing is
+    kept nothing is drawn.
     """
+    if probability == 1:
+        return torch.zeros_like(like)
     keep = 1.0 - probability
-    return torch.empty_like(like).bernoulli_(keep).div_(keep or 1.0)
+    return torch.empty_like(like).bernoulli_(keep).div_(keep)
 
 
 def run(

@@ -91,13 +91,13 @@ class Given:
         self, tensors: Sequence[Tensor], read: Sequence[bool], states: int, *, repeats: bool
     ) -> None:
         # What works on saved tensors by hooks, as checkpoints do, is to work on all of them.
-        is_hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+        self.is_hooked = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
         self.shapes = [tensor.shape for tensor in tensors]
         self.dtype = tensors[0].dtype
         self._saved: list[Tensor | None] = []
         self._leaves: dict[int, Tensor] = {}
         self._kept: dict[int, tuple[Tensor, int | None]] = {}
-        keeps = not (is_hooked or repeats or all(read))
+        keeps = not (self.is_hooked or repeats or all(read))
         for i, (tensor, is_read) in enumerate(zip(tensors, read, strict=True)):
             is_computed = tensor.requires_grad and not tensor.is_leaf
             alias = tensor if is_computed else tensor.detach()
