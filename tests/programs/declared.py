@@ -139,8 +139,10 @@ def _unhooked(step: Step) -> str:
 
 def _unwritten(step: Step) -> str | None:
     """Without a change in place of a value or a weight, or of which weights a module has."""
+    if any(feature.startswith("modules:deepcopy") for feature in step.features):
+        return step.source
     writes = "SGD(" in step.source or any(f.startswith(WRITES) for f in step.features)
-    return None if writes and not step.defines else step.source
+    return None if writes else step.source
 
 
 def _seen(step: Step) -> str | None:
