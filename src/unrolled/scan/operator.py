@@ -33,8 +33,7 @@ def run(
     """The whole pass; see :func:`unrolled.scan.engine.run`."""
     states = [] if initial is None else list(initial)
     tensors = [sequences.data, *states, *flat]
-    tracks = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
-    wanted = tracks and any(tensor.requires_grad for tensor in tensors)
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     keep = wanted and spec.recompute_every is None and not (_is_exporting() or is_traced())
     noises = _noises(spec, sequences.data, flat)
     results = _scan(sequences.data, states, flat, noises, *_options(spec), keep)
