@@ -13,6 +13,9 @@ from unrolled.errors import InputError
 LARGEST_SIZE = 2**31 - 1
 """No size, length or count is larger: beyond it, what is made of it no longer fits 64 bits."""
 
+LONGEST_LABEL = 1000
+"""Letters in a series' label, which stands in every row of what is written."""
+
 MOST_LAYERS = 1000
 """torch's modules look up each layer's weights in a list of all, so that many take for ever."""
 

@@ -139,6 +139,24 @@ def test_rows_without_a_target_measure_nothing(unrolled, trained, tmp_path):
     assert not (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.parametrize("given", ["data", "sample"])
+@pytest.mark.parametrize("kind", ["no column", "all missing"])
+def test_whole_weights_are_compared_on_inputs_alone(unrolled, trained, tmp_path, kind, given):
+    run, rows = trained(), wave_frame()[-60:]
+    rows = rows.drop("cos") if kind == "no column" else rows.with_columns(cos=None)
+    flags = []
+    if given == "data":
+        rows.write_csv(tmp_path / "rows.csv")
+        flags = ["--data", tmp_path / "rows.csv"]
+    else:
+        write_sample(run, rows)
+    outcome = unrolled("export", run, tmp_path / "model.onnx", *flags)
+    assert outcome.code == 0, outcome.err
+    words = r"cos in ONNX Runtime, on 55 windows: at most \S+ from the run's own predictions\n"
+    assert re.search(words, outcome.out)
+    assert outcome.err == ""
+
+
 def test_too_few_test_rows_do_not_keep_a_run_from_being_written(unrolled, trained, tmp_path):
     run = trained()
     write_sample(run, wave_frame(5))

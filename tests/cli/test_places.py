@@ -142,6 +142,36 @@ def test_the_config_is_not_overwritten_by_the_run_that_it_asks_for(
                 assert line.endswith("which would be lost. Name another with --out")
 
 
+@pytest.mark.usefixtures("nothing_is_trained")
+@pytest.mark.parametrize("way", ["symlink_to", "hardlink_to", "rename"])
+@pytest.mark.parametrize("what", ["table", "config"])
+def test_records_of_a_training_that_fails_do_not_replace_what_it_reads(
+    refused: Refused, place: Path, what: str, way: str
+) -> None:
+    data, config, beside = place / "wave.csv", place / "mine.json", place / "run.watch.jsonl"
+    config.write_text("{}")
+    source = {"table": data, "config": config}[what]
+    if way == "rename":  # the source under another name, which a link leads to
+        source.rename(beside)
+        source.symlink_to(beside)
+    else:
+        getattr(beside, way)(source)
+    command = ["train", data, *QUICK, "--config", config, "--out", place / "run"]
+    line = refused(*command, "--watch")
+    assert line.startswith(f"{beside}: is the {what} ({source}), which would be lost")
+
+
+@pytest.mark.parametrize("out", ["", ".", "here/..", "run/"])
+def test_records_stand_beside_a_folder_of_any_name(
+    place: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    (place / "here").mkdir()
+    monkeypatch.chdir(place)
+    beside = train_command._beside(Path(out))
+    name = "run" if "run" in out else place.name
+    assert beside.name == f"{name}.watch.jsonl"
+
+
 def test_a_config_of_another_name_may_lie_in_the_folder(unrolled: Command, place: Path) -> None:
     config = place / "run" / "settings.json"
     config.parent.mkdir()

@@ -227,6 +227,14 @@ def test_a_stream_reads_one_series(form):
         assert "error" not in out[3]
 
 
+def test_a_label_in_a_stream_has_at_most_a_thousand_letters():
+    lines = [json.dumps({"a": 1, "b": 2, "who": "ö" * count}) for count in (1001, 1000)]
+    out, _ = answer("\n".join(lines), make_run(group="who"))
+    error = "who: a label of at most 1,000 letters was expected, got 1,001. Shorten it"
+    assert json.loads(out[0])["error"] == error
+    assert "error" not in out[1]
+
+
 def test_names_with_commas_are_quoted():
     run = make_run(targets=["b,c", 'y"', "z"])
     out, _ = answer("a,b\n" + CSV[0], run)

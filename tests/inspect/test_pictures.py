@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from unrolled.inspect.memory_picture import memory_picture
 from unrolled.inspect.network_picture import network_picture, stack_picture
 from unrolled.inspect.painter import cell_picture, number
 from unrolled.inspect.pictures import save_pictures
-from unrolled.inspect.scene import Scene, scene
+from unrolled.inspect.scene import Scene, Series, scene
 from unrolled.inspect.steps_picture import steps_picture, unit_order
 from unrolled.inspect.view import View
 
@@ -161,6 +163,27 @@ def test_the_lines_are_the_series_and_the_step_is_marked():
     line, mark = figure.axes[0].lines
     np.testing.assert_array_equal(np.asarray(line.get_ydata()), made.recorded.series[0].values)
     assert np.asarray(mark.get_xdata()).tolist() == [3, 3]
+
+
+NAMED = ["_hidden", "_", "$a$", "_nolegend_", "plain"]
+
+
+@pytest.mark.parametrize("kind", ["input", "target"])
+def test_every_series_has_its_legend_whatever_its_name(kind):
+    _, made = recorded()
+    values = made.recorded.series[0].values
+    for count in range(1, len(NAMED) + 1):
+        series = tuple(Series(name, kind, values) for name in NAMED[:count])
+        figure = steps_picture(
+            view(replace(made, recorded=replace(made.recorded, series=series))), "t"
+        )
+        FigureCanvasAgg(figure).draw()
+        legend: Any = figure.axes[0].get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == [
+            f"{name} ({kind})" for name in NAMED[:count]
+        ]
+        drawn = [handle.get_color() for handle in legend.legend_handles]
+        assert drawn == [line.get_color() for line in figure.axes[0].lines[:count]]
 
 
 def test_the_unrolled_network_hands_its_states_on():

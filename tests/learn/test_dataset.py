@@ -204,6 +204,16 @@ def test_a_spread_at_the_level_of_rounding_is_refused(column, offset, size):
         train_table(frame, quick())
 
 
+@pytest.mark.parametrize("step", [0.1, 1 / 3, -1e-5])
+def test_changes_at_the_level_of_rounding_are_refused(step):
+    frame = wave_frame().select("sin", cos=step * pl.int_range(pl.len()))
+    settings = {"input": ["sin", "cos"], "target": ["cos"], "ahead": 1, "difference": True}
+    with pytest.raises(InputError, match="changes of column 'cos' differ in the last digits of"):
+        train_table(frame, quick(**settings))
+    noisy = frame.with_columns(cos=pl.col("cos") + 1e-9 * pl.col("sin"))
+    assert train_table(noisy, quick(epochs=1, **settings))
+
+
 @pytest.mark.parametrize(("offset", "size"), [(0.0, 1e-35), (0.0, 1e38), (1e9, 1.0), (1e12, 1e2)])
 def test_a_column_of_any_size_that_single_precision_holds_is_learned_alike(offset, size):
     plain = wave_frame().select(sin=pl.col("cos") / 512, cos=pl.col("sin") / 32)

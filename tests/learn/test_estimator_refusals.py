@@ -18,11 +18,16 @@ def rng(seed):
     [
         ({"cell": "lstmm"}, "cell should be one of rnn, lstm, gru, got 'lstmm'"),
         ({"target": "steps"}, "target should be one of auto, step, sequence, got 'steps'"),
-        ({"hidden_size": 0}, "hidden_size should be a whole number of at least 1, got 0"),
+        ({"hidden_size": 0}, "hidden_size should be a whole number of at least 1, at most"),
+        ({"batch_size": 0}, "batch_size should be a whole number of at least 1, got 0"),
+        (
+            {"num_layers": 1001},
+            "num_layers should be a whole number of at least 1, at most 1000, got 1001",
+        ),
+        ({"hidden_size": 2**31}, f"at least 1, at most {2**31 - 1}, got {2**31}"),
         ({"hidden_size": 2.5}, "hidden_size should be a whole number"),
         ({"num_layers": 0}, "num_layers"),
         ({"epochs": 0}, "epochs"),
-        ({"batch_size": 0}, "batch_size"),
         ({"patience": 0}, "patience should be a whole number of at least 1, or 'auto', or None"),
         (
             {"epochs": "many"},
@@ -92,6 +97,16 @@ HUGE = 10**400
 def test_a_whole_number_beyond_every_float_is_too_large(x, y):
     with pytest.raises(ValueError, match="holds a whole number too large"):
         quick().fit(x, y)
+
+
+@pytest.mark.parametrize("name", ["X", "y"])
+@pytest.mark.parametrize(("offset", "size"), [(5.0, 1e-15), (1.7e9, 1e-6), (1e15, 1.0)])
+def test_a_column_that_varies_by_rounding_alone_is_refused(rng, name, offset, size):
+    values = {"X": rng.normal(size=(N, T)), "y": rng.normal(size=N)}
+    values[name] = offset + size * values[name]
+    wanted = f"{name} has a column that varies in the last digits of double precision alone"
+    with pytest.raises(ValueError, match=wanted):
+        quick().fit(**values)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ work = {f"predict_table of {kind}": lambda table=table: unrolled.predict_table(r
 work |= {
     "predict_table with missing values": lambda: unrolled.predict_table(run, gaps, missing="drop"),
     "the rows of predictions": lambda: list(unrolled.predict_table(run, frame).frame.iter_rows()),
+    "the records of predictions": lambda: unrolled.predict_table(run, frame).frame.to_dicts(),
     "load_run": lambda: load_run(folder / "run"),
     "train_table": lambda: unrolled.train_table(
         tables["pandas"], settings.model_copy(update={"threads": 4})),
@@ -82,6 +83,7 @@ JOBS = [
     *(f"predict_table of {kind}" for kind in ("polars", "pandas", "pyarrow", "csv", "parquet")),
     "predict_table with missing values",
     "the rows of predictions",
+    "the records of predictions",
     "load_run",
     "train_table",
     "inspect_run",

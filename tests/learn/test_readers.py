@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import gc
+import tracemalloc
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from unrolled import resources
 from unrolled.errors import InputError
 from unrolled.learn.table import Table, read_table
 
@@ -127,6 +130,48 @@ def test_a_label_that_names_nothing_is_refused(
 ) -> None:
     with pytest.raises(InputError, match="group column 'g', row 2: empty"):
         read(reader(series_of(labels), tmp_path))
+
+
+LONG = "ö" * 1000
+
+
+@every_reader
+def test_a_label_may_have_so_many_letters_and_no_more(
+    tmp_path: Path, reader: Callable[[pl.DataFrame, Path], Any]
+) -> None:
+    assert read(reader(series_of(["a", LONG]), tmp_path)).groups == ("a", LONG)
+    wanted = (
+        "group column 'g', row 2: a label of at most 1,000 letters was expected, got 1,001. "
+        "Shorten it"
+    )
+    with pytest.raises(InputError, match=wanted):
+        read(reader(series_of(["a", f"{LONG}b"]), tmp_path))
+
+
+@every_reader
+def test_a_label_is_held_once_however_many_rows_repeat_it(
+    tmp_path: Path, reader: Callable[[pl.DataFrame, Path], Any]
+) -> None:
+    frame = pl.DataFrame({"g": [LONG, "b"] * 20_000, "x": np.arange(40_000.0)})
+    source = reader(frame, tmp_path)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        assert read(source).groups == (LONG, "b")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000 * len(LONG) / 2
+
+
+@every_reader
+def test_labels_are_refused_that_would_not_fit_into_memory_written_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: Callable[[pl.DataFrame, Path], Any]
+) -> None:
+    source = reader(pl.DataFrame({"g": [LONG] * 5000, "x": np.arange(5000.0)}), tmp_path)
+    monkeypatch.setattr(resources, "available_memory", lambda: 30 * 10**6)
+    with pytest.raises(InputError, match=r"labels of 5,000 rows would take at least 40.0 MB"):
+        read(source)
 
 
 @pytest.mark.parametrize("reader", [_parquet, *list(READERS.values())[5:]])

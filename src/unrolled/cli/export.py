@@ -51,7 +51,10 @@ def run_export(
     check_apart(out, {**({} if data is None else {"the table": data}), **files_of(folder)}, NAMED)
     with writing(out, overwrite=overwrite, flag=NAMED) as draft:
         run = load_run(folder)
-        sample, reason = _sample(run, folder, data, cast("Missing | None", missing))
+        measured = storage != "float32"
+        sample, reason = _sample(
+            run, folder, data, cast("Missing | None", missing), with_truth=measured
+        )
         if storage == "float32":
             found = _export_whole(run, draft, sample, reason, stateful=stateful, double=double)
         else:
@@ -79,16 +82,16 @@ class _Found(NamedTuple):
 
 
 def _sample(
-    run: Run, folder: Path, data: Path | None, missing: Missing | None
+    run: Run, folder: Path, data: Path | None, missing: Missing | None, *, with_truth: bool
 ) -> tuple[Sample | None, str]:
     """The windows to measure on; None and why, if the run's own rows will not do."""
     if data is not None:
-        return sample_of(run, data, missing=missing), ""
+        return sample_of(run, data, missing=missing, with_truth=with_truth), ""
     if not (folder / SAMPLE).is_file():
         return None, f"the run has no {SAMPLE}"
     rows = read_sample(folder)
     try:
-        return sample_of(run, rows, missing=missing), ""
+        return sample_of(run, rows, missing=missing, with_truth=with_truth), ""
     except InputError as error:
         return None, str(error)
 
@@ -106,11 +109,12 @@ def _export_whole(
         notes.print(f"Not compared with the run: {reason}. Give rows with --data", soft_wrap=True)
     else:
         apart = np.abs(predicted - sample.predicted).max(axis=0)
-        spreads = sample.truth.std(axis=0)
+        spreads = sample.truth.std(axis=0)  # NaN where no target is known
         for name, largest, spread in zip(run.table.targets, apart, spreads, strict=True):
+            known = f" (the target's spread is {spread:.3g})" if np.isfinite(spread) else ""
             told.append(
                 f"{name} in ONNX Runtime, on {len(sample.windows)} windows: at most {largest:.1e} "
-                f"from the run's own predictions (the target's spread is {spread:.3g})"
+                f"from the run's own predictions{known}"
             )
     return _Found(told, f"{model.ByteSize():,} bytes")
 

@@ -29,7 +29,7 @@ def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) ->
     """Trains, prints the network beside its baselines, and writes the run folder."""
     data, out, settings = read_settings(flags, config)
     sources = {"the table": data, **({} if config is None else {"the config": config})}
-    for path in files_of(out).values():
+    for path in [*files_of(out).values(), *([_beside(out)] if settings.watch else [])]:
         check_apart(path, sources)
     watched: list[Record] = []
     with replacing(out, overwrite=overwrite, stale=RUN_FILES) as draft:
@@ -82,13 +82,19 @@ def _left(watched: list[Record], out: Path) -> str:
     """Writes what a training that came to nothing has shown, beside the folder; says where."""
     if not watched:
         return ""
-    path = out.with_name(f"{out.name}.{LINES}")
+    path = _beside(out)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_lines(path, watched)
     except OSError as error:
         return f". What was watched can't be written to {path}: {error.strerror or error}"
     return f". What was watched until then is in {path}"
+
+
+def _beside(out: Path) -> Path:
+    """Where the records of a training go that leaves no folder."""
+    place = out if out.name not in ("", "..") else out.resolve()
+    return place.parent / f"{place.name}.{LINES}"
 
 
 def verdict(network: str, target: str, scores: dict[str, Score | None]) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from unrolled.errors import clip
+from unrolled.resources import LONGEST_LABEL
 
 DIGITS = 4000
 """Whole numbers of JSON with more are read as floats: Python refuses to read them as they are."""
@@ -67,6 +68,11 @@ class _Group:
     def check(self, series: Any) -> None:
         if isinstance(series, bool) or not isinstance(series, str | int | float):
             raise LineError(f"{self.column}: the series' name was expected, got {_called(series)}")
+        if isinstance(series, str) and len(series) > LONGEST_LABEL:
+            raise LineError(
+                f"{self.column}: a label of at most {LONGEST_LABEL:,} letters was expected, got "
+                f"{len(series):,}. Shorten it"
+            )
         if self.series is None:
             self.series = series
         if series != self.series:

@@ -75,21 +75,23 @@ def _draw_series(ax: Axes, steps: NDArray[np.int64], lines: Sequence[Series]) ->
     """A colour for each name; predictions are dashed, over their targets."""
     colors = dict(zip(dict.fromkeys(line.name for line in lines), LINES, strict=False))
     one = len({line.name for line in lines}) == 1 and lines[0].kind != "input"
+    handles = []
     for line in lines:
         predicted = line.kind == "prediction"
         color = colors.get(line.name, LINES[-1])
         if one:  # a target and its prediction are told apart by colour as well
             color = LINES[1] if predicted else LINES[6]
-        ax.plot(
+        handles += ax.plot(
             steps,
             line.values,
             color=color,
             lw=1.3,
             ls="--" if predicted else "-",
             marker="." if len(steps) <= 60 else "",
-            label=f"{abridged(line.name)} ({line.kind})",
         )
     legend = ax.legend(
+        handles,
+        ["series"] * len(handles),
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
         ncols=4,
@@ -97,7 +99,9 @@ def _draw_series(ax: Axes, steps: NDArray[np.int64], lines: Sequence[Series]) ->
         fontsize=8,
         borderaxespad=0.1,
     )
-    for text in legend.get_texts():
+    for text, line in zip(legend.get_texts(), lines, strict=True):
+        # A label of a name that begins with _ would be left out.
+        text.set_text(f"{abridged(line.name)} ({line.kind})")
         text.set_parse_math(False)  # a column's name may hold dollars
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)

@@ -131,6 +131,14 @@ def too_small(spread: float) -> str:
     )
 
 
+def only_rounding(values: Any, where: str = "") -> str:
+    """What is said of a column whose finite ``values`` [n] differ by what rounding leaves."""
+    return (
+        f"varies in the last digits of double precision alone{where} ({values.min():.17g} to "
+        f"{values.max():.17g}). Subtract what all its values have in common, or leave it out"
+    )
+
+
 def _all_numbers(words: Sequence[str]) -> list[float] | None:
     """All of them at once, which is much faster; None if one needs a closer look."""
     try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import InputError
-from unrolled.resources import check_memory
+from unrolled.resources import LONGEST_LABEL, check_memory
 
 Array = NDArray[np.float64]
 
@@ -56,14 +57,14 @@ class Wanted:
                 raise InputError(f"{name}: no column {shown(column)}. {_hint(column, names)}")
         return {column: first[column] for column in wanted if column in first}
 
-    def check_memory(self, name: str, rows: int) -> None:
-        """That so many rows fit into memory.
+    def check_memory(self, name: str, rows: int, texts: int = 0) -> None:
+        """That so many rows fit into memory, with so many bytes of labels that differ.
 
         Raises:
             InputError: they don't.
         """
         columns = len(self.numbers)
-        size = rows * (COPIES * 8 * columns + (0 if self.group is None else LABEL))
+        size = rows * (COPIES * 8 * columns + (0 if self.group is None else LABEL)) + texts
         check_memory(
             size,
             f"{name}: {rows:,} rows of {columns} {'column' if columns == 1 else 'columns'}",
@@ -78,6 +79,38 @@ class Columns:
     count: int
     numbers: dict[str, Array]
     labels: list[Any] | None
+
+
+class Labels:
+    """A group's labels as they are read: each text is held once, however many rows repeat it."""
+
+    def __init__(self, name: str, column: str):
+        self.where = f"{name}: group column {shown(column)}"
+        self.rows: list[Any] = []
+        self.size = 0
+        self._texts: dict[str, str] = {}
+
+    def extend(self, labels: Iterable[Any]) -> None:
+        """Those of the next rows.
+
+        Raises:
+            InputError: one is too long.
+        """
+        for label in labels:
+            self.rows.append(self._once(label) if isinstance(label, str) else label)
+
+    def _once(self, label: str) -> str:
+        known = self._texts.get(label)
+        if known is not None and type(known) is type(label):
+            return known
+        if len(label) > LONGEST_LABEL:
+            raise InputError(
+                f"{self.where}, row {len(self.rows) + 1}: a label of at most {LONGEST_LABEL:,} "
+                f"letters was expected, got {len(label):,}. Shorten it"
+            )
+        self.size += sys.getsizeof(label)
+        self._texts[label] = label
+        return label
 
 
 def shown(text: Any, most: int = 40) -> str:

@@ -14,10 +14,13 @@ from narwhals.typing import IntoDataFrame
 
 from unrolled.errors import InputError
 from unrolled.learn.cells import CellError, Words, is_missing, too_large
-from unrolled.learn.columns import Array, Columns, Wanted, shown
+from unrolled.learn.columns import Array, Columns, Labels, Wanted, shown
 
 NAME = "the table"
 """What a message calls a table that is no file."""
+
+AT_ONCE = 1024
+"""Labels of so many rows become Python's at once."""
 
 
 def take_frame(source: IntoDataFrame, wanted: Wanted) -> Columns:
@@ -131,5 +134,7 @@ def _labels(column: str, series: nw.Series[Any]) -> list[Any]:
     kind = series.dtype
     if kind.is_nested() or kind == nw.Binary:
         raise InputError(f"{NAME}: group column {shown(column)} holds {shown(kind)}, not labels")
-    labels: list[Any] = series.to_list()
-    return labels
+    labels = Labels(NAME, column)
+    for start in range(0, len(series), AT_ONCE):  # a category would become a text for each row
+        labels.extend(series[start : start + AT_ONCE].to_list())
+    return labels.rows

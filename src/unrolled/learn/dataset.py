@@ -9,10 +9,13 @@ import numpy as np
 from narwhals.typing import IntoDataFrame
 
 from unrolled.errors import InputError
+from unrolled.learn.cells import only_rounding
 from unrolled.learn.columns import Array
+from unrolled.learn.features import base, features
 from unrolled.learn.settings import TrainSettings
 from unrolled.learn.table import Span, Table, read_table
 from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare, split
+from unrolled.model import TableConfig
 from unrolled.model.scaler import is_rounding, moments
 
 PARTS = ("training", "validation", "test")
@@ -63,6 +66,8 @@ def read_dataset(source: str | Path | IntoDataFrame, settings: TrainSettings) ->
     _check_goals(dataset, settings.target)
     _check_varied(table, settings.input, dataset.table.inputs[dataset.learned])
     _check_varied(table, settings.target, goals[dataset.learned])
+    if config.difference:
+        _check_changes(dataset, config)
     return dataset
 
 
@@ -126,8 +131,30 @@ def _check_varied(table: Table, names: list[str], values: Array) -> None:
                 f"(always {known[0]:g}): there is nothing to learn from it. Leave it out"
             )
         if is_rounding(*moments(known[:, np.newaxis])).any():
-            raise InputError(
-                f"{table.name}: column {name!r} varies in the last digits of double precision "
-                f"alone in the training part ({known.min():.17g} to {known.max():.17g}). Subtract "
-                "what all its values have in common, or leave it out"
-            )
+            said = only_rounding(known, " in the training part")
+            raise InputError(f"{table.name}: column {name!r} {said}")
+
+
+def _check_changes(dataset: Dataset, config: TableConfig) -> None:
+    """That the changes of a column are more than what rounding leaves of its values."""
+    table = dataset.table
+    read = features(table.inputs, config)
+    change = dataset.goals - base(table.inputs, config)
+    for names, changes, values in (
+        (config.inputs, read, table.inputs),
+        (config.targets, change, dataset.goals),
+    ):
+        for column, name in enumerate(names):
+            known = changes[dataset.learned, column]
+            known = known[np.isfinite(known)]
+            if name not in config.inputs or name not in config.targets or len(known) == 0:
+                continue
+            level = np.nanmean(np.abs(values[dataset.learned, column]))
+            spread = moments(known[:, np.newaxis])[1]
+            if known.min() < known.max() and is_rounding(level, spread).any():
+                raise InputError(
+                    f"{table.name}: the changes of column {name!r} differ in the last digits of "
+                    f"its values alone in the training part ({known.min():.17g} to "
+                    f"{known.max():.17g}). Leave out --difference, or subtract what all its values "
+                    "have in common"
+                )

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from torch import Tensor
 
 from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
-from unrolled.learn.cells import SMALLEST, too_small
+from unrolled.learn.cells import SMALLEST, only_rounding, too_small
 from unrolled.learn.columns import Array
 from unrolled.learn.duration import AUTO, Limit, resolve
 from unrolled.learn.features import BATCH_AT_ONCE
@@ -38,13 +38,15 @@ from unrolled.learn.train import masked_mse
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.model import Network, NetworkConfig, Scaler
 from unrolled.model.network import RECURRENT, CellName
+from unrolled.model.scaler import is_rounding, moments
+from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
 
 TargetChoice = Literal["auto", "step", "sequence"]
 
 PARAMETERS = {
     "cell": one_of(tuple(RECURRENT)),
-    "hidden_size": whole(),
-    "num_layers": whole(),
+    "hidden_size": whole(most=LARGEST_SIZE),
+    "num_layers": whole(most=MOST_LAYERS),
     "bidirectional": yes_or_no(),
     "dropout": share(),
     "target": one_of(get_args(TargetChoice)),
@@ -160,11 +162,11 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         check_fit(config, parts, batch.data.shape[1], int(self.batch_size), BATCH_AT_ONCE)
         self.target_ = goals.target
         self._columns, self._form = goals.columns, batch.form
-        self.input_scaler_ = Scaler.fit(_real_steps(batch.data[train], batch.lengths[train]))
-        self.target_scaler_ = Scaler.fit(goals.data[train].reshape(-1, goals.data.shape[-1]))
-        for name, scaler in (("X", self.input_scaler_), ("y", self.target_scaler_)):
-            if (least := scaler.scale.min()) < SMALLEST:
-                raise ValueError(f"{name} has a column that {too_small(least)}")
+        inputs = _real_steps(batch.data[train], batch.lengths[train])
+        targets = goals.data[train].reshape(-1, goals.data.shape[-1])
+        self.input_scaler_, self.target_scaler_ = Scaler.fit(inputs), Scaler.fit(targets)
+        _check_spread("X", inputs, self.input_scaler_)
+        _check_spread("y", targets, self.target_scaler_)
         with reproducible(int(random.randint(2**31))) as generator:
             data, lengths = self._tensors(batch)
             scaled = torch.from_numpy(self.target_scaler_.transform(goals.data)).float()
@@ -304,6 +306,17 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         tags.input_tags.three_d_array = True
         tags.non_deterministic = False
         return tags
+
+
+def _check_spread(name: str, values: Array, scaler: Scaler) -> None:
+    """That a column of ``values`` [N, F] that varies does so as single precision can hold."""
+    if (least := scaler.scale.min()) < SMALLEST:
+        raise ValueError(f"{name} has a column that {too_small(least)}")
+    rounded = is_rounding(*moments(values))
+    for column in values.T[rounded]:
+        known = column[np.isfinite(column)]
+        if known.min() < known.max():
+            raise ValueError(f"{name} has a column that {only_rounding(known)}")
 
 
 def _real_steps(data: Array, lengths: NDArray[np.int64]) -> Array:

@@ -31,9 +31,14 @@ class Allowed:
             raise ValueError(f"{name} should be {expected}, got {value!r}")
 
 
-def whole(*others: str | None) -> Allowed:
-    """A count."""
-    return Allowed(_is_count, "a whole number of at least 1", others)
+def whole(*others: str | None, most: int | None = None) -> Allowed:
+    """A count, of at most ``most``."""
+    words = "a whole number of at least 1"
+    if most is None:
+        return Allowed(_is_count, words, others)
+    return Allowed(
+        lambda value: _is_count(value) and int(value) <= most, f"{words}, at most {most}", others
+    )
 
 
 def above_zero(most: float = math.inf, *others: str | None) -> Allowed:

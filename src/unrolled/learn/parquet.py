@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unrolled.errors import InputError
 from unrolled.learn.cells import CellError, Words
-from unrolled.learn.columns import LONGEST_CELL, Array, Columns, Wanted, shown
+from unrolled.learn.columns import LONGEST_CELL, Array, Columns, Labels, Wanted, shown
 from unrolled.learn.signature import HEAD, what_it_is
 from unrolled.resources import check_memory
 
@@ -67,7 +67,7 @@ class _Reader:
         self.rows: int = plain.metadata.num_rows
         self.names = list(wanted.places(str(path), self.schema.names))
         self._check_types()
-        texts = [name for name in self.names if _is_text(self.schema.field(name).type)]
+        texts = [name for name in self.names if _holds_text(self.schema.field(name).type)]
         self.words = {name: Words() for name in texts}
         self._check_sizes(plain.metadata)
         # Each text is then held once, however many rows repeat it.
@@ -80,7 +80,7 @@ class _Reader:
 
     def read(self) -> Columns:
         numbers = {name: np.empty(self.rows) for name in self.names if name in self.wanted.numbers}
-        labels: list[Any] = []
+        labels = Labels(str(self.path), self.wanted.group or "")
         row = 0
         for batch in self.file.iter_batches(BATCH, columns=self.names, use_threads=False):
             stop = row + batch.num_rows
@@ -94,7 +94,7 @@ class _Reader:
             row = stop
         if row != self.rows:
             raise InputError(f"{self.path}: has not the {self.rows:,} rows it promises. {DAMAGED}")
-        return Columns(self.rows, numbers, None if self.wanted.group is None else labels)
+        return Columns(self.rows, numbers, None if self.wanted.group is None else labels.rows)
 
     def _check_types(self) -> None:
         for name in self.names:
@@ -164,6 +164,10 @@ class _Reader:
                 f"{LONGEST_CELL:,} bytes. Shorten it, or leave the column out"
             )
         return [text or "" for text in texts.to_pylist()], rows, np.argsort(order)[places]
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    return _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -32,7 +32,7 @@ def predict_table(
     """Predicts at every row of a table that has a whole window behind it, in the table's units.
 
     It also works in a forked process, such as a server's worker, on one thread. polars itself does
-    not: there take the frame's values by ``iter_rows``, ``to_dicts`` or ``to_numpy``.
+    not: there take the frame's values by ``iter_rows`` or ``to_dicts``.
 
     Args:
         run: a trained run; see :func:`unrolled.model.load_run`.

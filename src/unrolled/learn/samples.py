@@ -23,7 +23,8 @@ class Sample(Summarised):
     """Whole windows, in the table's units.
 
     ``windows`` [n, W, I] are the inputs (with one row more in front for a run that reads changes),
-    ``truth`` [n, O] the targets, and ``predicted`` [n, O] what the run makes of the windows.
+    ``truth`` [n, O] the targets, NaN where they are not needed and none is known, and ``predicted``
+    [n, O] what the run makes of the windows.
     """
 
     name: str
@@ -33,7 +34,11 @@ class Sample(Summarised):
 
 
 def sample_of(
-    run: Run, source: str | Path | IntoDataFrame, *, missing: Missing | None = None
+    run: Run,
+    source: str | Path | IntoDataFrame,
+    *,
+    missing: Missing | None = None,
+    with_truth: bool = True,
 ) -> Sample:
     """Every whole window of a table whose targets are all known.
 
@@ -41,14 +46,17 @@ def sample_of(
         run: a trained run.
         source: a CSV or Parquet file, or a data frame, with the run's columns.
         missing: what to do about missing inputs; as in training if None.
+        with_truth: whether targets are needed; else every whole window, where none has them.
 
     Raises:
-        InputError: the table can't be used as it is, or no target is known.
+        InputError: the table can't be used as it is, or no target is known that is needed.
     """
     part, ends = read_ends(run, source, missing)
     goals = goals_of([part], run.table.ahead)
-    ends = ends[np.isfinite(goals[ends]).all(axis=1)]
-    if len(ends) == 0:
+    known = np.isfinite(goals[ends]).all(axis=1)
+    if known.any():
+        ends = ends[known]
+    elif with_truth:
         raise InputError(
             f"{part.table.name}: no whole window has its targets "
             f"({', '.join(run.table.targets)}) known. Give a table that has them"

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from unrolled.errors import InputError
 from unrolled.learn.cells import LARGEST, is_missing, too_large
-from unrolled.learn.columns import Array, Columns, Wanted, is_number, shown
+from unrolled.learn.columns import COPIES, Array, Columns, Wanted, is_number, shown
 from unrolled.learn.source import read_columns
+from unrolled.resources import check_memory
 
 Span = tuple[int, int]
 """Rows start … stop − 1 of a table, consecutive in time."""
@@ -87,7 +88,17 @@ def _series(
     place = {label: index for index, label in enumerate(names)}
     codes = np.array([place[label] for label in labels])
     order = np.argsort(codes, kind="stable")
-    stops = np.cumsum(np.bincount(codes)).tolist()
+    counts = np.bincount(codes)
+    widths = [
+        len(label.encode(errors="surrogatepass")) if isinstance(label, str) else 0
+        for label in names
+    ]
+    check_memory(
+        COPIES * int(counts @ np.array(widths)),
+        f"{name}: the labels of {len(codes):,} rows",
+        "Shorten them",
+    )
+    stops = np.cumsum(counts).tolist()
     return order, tuple(zip([0, *stops[:-1]], stops, strict=True)), tuple(names)
 
 

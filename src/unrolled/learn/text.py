@@ -20,7 +20,7 @@ import numpy as np
 
 from unrolled.errors import InputError
 from unrolled.learn.cells import CellError, Words
-from unrolled.learn.columns import LONGEST_CELL, Columns, Wanted, separator_hint, shown
+from unrolled.learn.columns import LONGEST_CELL, Columns, Labels, Wanted, separator_hint, shown
 from unrolled.learn.signature import GZIP, HEAD, what_it_is
 from unrolled.resources import in_words
 
@@ -148,7 +148,7 @@ class _Reader:
         self.records = csv.reader(self.lines, delimiter=separator, strict=True)
         self.words = {column: Words() for column in wanted.numbers}
         self.numbers = {column: array("d") for column in wanted.numbers}
-        self.labels: list[str] = []
+        self.labels = Labels(str(path), wanted.group or "")
         self.rows = 0
 
     def read(self) -> Columns:
@@ -177,7 +177,7 @@ class _Reader:
                 for name, values in self.numbers.items()
                 if name in places
             },
-            labels=None if self.wanted.group is None else _labels(self.labels),
+            labels=None if self.wanted.group is None else _labels(self.labels.rows),
         )
 
     def _rows(self, header: list[str]) -> Iterator[tuple[int, list[str]]]:
@@ -236,7 +236,7 @@ class _Reader:
                 raise InputError(f"{self.path}: column {shown(column)}, {where}: {error}") from None
         self.rows += len(chunk)
         if self.rows % (CHECKED * CHUNK) == 0:
-            self.wanted.check_memory(str(self.path), self.rows)
+            self.wanted.check_memory(str(self.path), self.rows, self.labels.size)
 
 
 def _labels(texts: list[str]) -> list[Any]:
