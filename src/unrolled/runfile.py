@@ -49,6 +49,14 @@ def files_of(folder: Path) -> dict[str, Path]:
     return {f"the run's {name}": folder / name for name in RUN_FILES}
 
 
+def name_of(label: Any) -> str:
+    """What a series is called, whatever kind of file its label comes from.
+
+    A boolean is called as JSON and the CSV files of a run write it: true or false.
+    """
+    return ("false", "true")[label] if isinstance(label, bool) else str(label)
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """What ``config.json`` holds, if it is a run's and of the version that is read here.
 
