@@ -208,7 +208,10 @@ UNSEEN = ["\x1b[31m", "\x1b]0;title\x07", "\u202e", "\u2066", "\x9b2J", "\x7f", 
     ],
     ids=" ".join,
 )
-def test_no_name_in_a_complaint_is_obeyed_by_the_terminal(unrolled, name, words):
+def test_no_name_in_a_complaint_is_obeyed_by_the_terminal(
+    unrolled, name, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where no other test writes
     outcome = unrolled(*(word.replace("{}", name) for word in words))
     assert outcome.code == 2
     assert outcome.err.endswith("\n")
