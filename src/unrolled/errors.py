@@ -1,5 +1,7 @@
 """The package's exceptions: for what a user gave and can mend, and for a training gone wrong."""
 
+import re
+
 
 class InputError(ValueError):
     """A file, a table or a setting can't be used as it is.
@@ -12,6 +14,15 @@ def clip(value: object, most: int = 160) -> str:
     """What is told of something that somebody gave: one line, of at most so many letters."""
     words = " ".join(str(value).split())
     return words if len(words) <= most else f"{words[:most]}…"
+
+
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls, of a terminal and of the direction of writing, breaks of lines, halves of letters."""
+
+
+def visible(text: str, keep: str = "") -> str:
+    """The text with what a terminal would obey instead of showing it escaped, but for ``keep``."""
+    return UNSEEN.sub(lambda m: m[0] if m[0] in keep else repr(m[0])[1:-1], text)
 
 
 def abridged(text: str, most: int = 40) -> str:

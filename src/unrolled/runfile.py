@@ -23,6 +23,14 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 SAMPLE = "sample.csv"
 """Rows that training has not seen, so that ``unrolled inspect`` needs no other table."""
+METRICS, PREDICTIONS, PICTURE = "metrics.json", "predictions.csv", "picture.png"
+LINES, WATCH_PICTURE, EVENTS = "watch.jsonl", "watch.png", "tensorboard"
+EVENT_FILE = "events.out.tfevents.unrolled"
+"""TensorBoard looks for ``tfevents``; of the time and the machine, which it would add, a second run
+into the same folder would leave a second file."""
+WATCH_FILES = (LINES, WATCH_PICTURE, f"{EVENTS}/{EVENT_FILE}")
+RUN_FILES = (CONFIG, WEIGHTS, METRICS, PREDICTIONS, PICTURE, SAMPLE, *WATCH_FILES)
+"""What ``unrolled train`` writes; of an earlier run nothing stays that a new one has not."""
 FORMAT: Literal["unrolled-run"] = "unrolled-run"
 FORMAT_VERSION: Literal[2] = 2
 DIGESTS = "sha256"
@@ -34,6 +42,19 @@ GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 """How many gates each of a run's cells has."""
 
 T = TypeVar("T")
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    """The files of a run, by what each is; they need not be there."""
+    return {f"the run's {name}": folder / name for name in RUN_FILES}
+
+
+def name_of(label: Any) -> str:
+    """What a series is called, whatever kind of file its label comes from.
+
+    A boolean is called as JSON and the CSV files of a run write it: true or false.
+    """
+    return ("false", "true")[label] if isinstance(label, bool) else str(label)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from support_learn import quick, wave_frame, write_wave
 from unrolled.cli import train as train_command
 from unrolled.deploy.serve import open_stream
 from unrolled.errors import InputError
-from unrolled.learn.results import RUN_FILES, save_training
+from unrolled.learn.results import save_training
 from unrolled.learn.train import train_table
 from unrolled.output import replacing, writing
+from unrolled.runfile import RUN_FILES
 
 COLUMNS = ["--input", "sin", "--target", "cos"]
 QUICK = [*COLUMNS, "--window", 6, "--hidden-size", 2, "--epochs", 1, "--threads", 1]

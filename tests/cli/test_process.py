@@ -13,6 +13,8 @@ import pytest
 import unrolled
 from support_cli import program, run
 from support_learn import wave_frame, write_wave
+from unrolled.cli.display import notes, screen
+from unrolled.cli.process import say
 from unrolled.learn.predict import predict_table
 from unrolled.model import load_run
 from unrolled.signals import ending
@@ -189,3 +191,48 @@ def test_a_signal_before_the_first_epoch_keeps_nothing_and_says_so(tmp_path, num
         "unrolled: interrupted before the first epoch was done: nothing was kept"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["wave.csv"]
+
+
+UNSEEN = ["\x1b[31m", "\x1b]0;title\x07", "\u202e", "\u2066", "\x9b2J", "\x7f", "\x08", "\u2028"]
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "{}", "table.csv", "--out", "p.csv"],
+        ["predict", "run", "table.csv", "--out", "{}.none"],
+        ["train", "{}.csv", "--input", "a", "--target", "b", "--out", "new"],
+        ["train", "table.csv", "--{}"],
+        ["{}"],
+    ],
+    ids=" ".join,
+)
+def test_no_name_in_a_complaint_is_obeyed_by_the_terminal(
+    unrolled, name, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where no other test writes
+    outcome = unrolled(*(word.replace("{}", name) for word in words))
+    assert outcome.code == 2
+    assert outcome.err.endswith("\n")
+    assert outcome.err[:-1].isprintable()
+    assert repr(name)[1:-1] in outcome.err
+
+
+def test_nor_in_a_complaint_of_a_stream():
+    outcome = run("stream", "\x1b[31m\u202e")
+    assert outcome.code == 2
+    assert outcome.err.startswith("unrolled: error: \\x1b[31m\\u202e: no such run folder")
+
+
+def test_what_is_shown_of_names_can_be_read(capsys):
+    say("línea 日本 👩\u200d🚀 \u202eevil\r")
+    assert capsys.readouterr().err == "unrolled: línea 日本 👩\u200d🚀 \\u202eevil\\r\n"
+
+
+def test_the_notes_and_results_of_commands_are_as_careful(capsys):
+    for console in (screen, notes):
+        console.print("Wrote \x1b[31mrun\u202e\nto a line of its own")
+    shown = capsys.readouterr()
+    for text in shown:
+        assert text == "Wrote \\x1b[31mrun\\u202e\nto a line of its own\n"

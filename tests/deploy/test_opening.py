@@ -173,3 +173,52 @@ def test_a_header_where_none_should_be_is_a_bad_line():
     out, said = answer("\n".join(["a,b", *CSV]), has_header=False)
     assert out == ["NaN,NaN,NaN", *stepped(make_run())]
     assert said == ["line 1: a header stands here"]
+
+
+SPACED = [
+    (" x", "x "), (" x", "x"), ("x ", "x"), ("x", "  x"), (" x", "y "), ("x  y", "x y"),
+    ("\tx", "x"),
+]  # fmt: skip
+"""Names that white space tells apart, or that begin or end with it."""
+
+
+@each("names", SPACED)
+@each("swapped", [False, True])
+def test_white_space_around_a_name_is_part_of_it(names, swapped):
+    header = ",".join(names[::-1] if swapped else names)
+    lines = [header, *(SWAPPED if swapped else CSV)]
+    run = make_run(inputs=list(names))
+    assert answer("\n".join(lines), run) == (["b,y,z", *stepped(run)], [])
+
+
+@each("names", SPACED)
+def test_where_nothing_else_tells_names_apart_another_order_ends_it(names):
+    first, again = ",".join(names), ",".join(names[::-1])
+    with pytest.raises(unrolled.InputError, match=r"^line 2: another header, "):
+        answer("\n".join([first, again, *CSV]), make_run(inputs=list(names)))
+    out, (said,) = answer("\n".join([first, first, *CSV]), make_run(inputs=list(names)))
+    assert "the header stands here once more" in said
+    assert len(out) == 5
+
+
+@each("header", [" x , y ", "y ,x", " y, x"])
+def test_white_space_that_tells_nothing_may_be_missing_or_more(header):
+    run = make_run(inputs=["x", "y"])
+    lines = [header, *(CSV if header.strip().startswith("x") else SWAPPED)]
+    assert answer("\n".join(lines), run) == (["b,y,z", *stepped(run)], [])
+
+
+@each("has_header", [None, True])
+def test_what_differs_in_white_space_is_shown_in_quotes(has_header):
+    run = make_run(inputs=[" x", "x  "])
+    with pytest.raises(unrolled.InputError, match=r"^line 1: ") as error:
+        answer("x,x  \n1,2\n", run, has_header=has_header)
+    assert "header with ' x', 'x  ' was expected, got x, 'x  '" in str(error.value)
+    assert "Name ' x' in" in str(error.value)
+
+
+@each("header", ["a,b, who", "a,b,who", "who ,a,b"])
+def test_a_group_is_found_whatever_white_space_is_around_its_name(header):
+    rows = ["1,2,s", "1,2,t"] if header.startswith("a") else ["s,1,2", "t,1,2"]
+    _, said = answer("\n".join([header, *rows]), make_run(group=" who"))
+    assert [words.split(":")[0] for words in said] == ["line 3"]

@@ -384,6 +384,37 @@ def test_a_group_is_a_name():
     assert ["error" in json.loads(line) for line in out] == [False, True, True, False, True, False]
 
 
+UNNAMED = {
+    "csv": ["a,b,who", "1,2,"],
+    "quoted": ["a,b,who", '1,2,""'],
+    "text": ['{"a": 1, "b": 2, "who": ""}'],
+    "null": ['{"a": 1, "b": 2, "who": null}'],
+    "NaN": ['{"a": 1, "b": 2, "who": NaN}'],
+    "a number too large": ["a,b,who", "1,1e300,y"],
+    "a number too large in JSON": ['{"a": 1, "b": 1e300, "who": "y"}'],
+}
+
+
+@pytest.mark.parametrize("lines", UNNAMED.values(), ids=UNNAMED)
+def test_a_bad_line_does_not_say_which_series_it_is(lines):
+    is_json = lines[0].startswith("{")
+    after = ['{"a": 1, "b": 2, "who": "x"}'] * 2 if is_json else ["1,2,x"] * 2
+    out, said = answer("\n".join([*lines, *after]), make_run(group="who"))
+    bad, first, second = out[-3:]
+    assert ("error" in bad) if is_json else (bad, len(said)) == (NANS, 1)
+    assert not {"error", "NaN"} & {first[2:7], second[:3]}
+    assert first != second
+
+
+def test_a_group_of_booleans_is_read_from_json():
+    run = make_run(group="who")
+    lines = [json.dumps({"a": 1, "b": 2, "who": who}) for who in (True, 1, False, True, "true")]
+    out, _ = answer("\n".join(lines), run)
+    assert ["error" in line for line in out] == [False, True, True, False, False]
+    assert "who is 1 after 'true'" in out[1].replace("\\", "")
+    assert "who is 'false' after 'true'" in out[2]
+
+
 def test_a_group_of_csv_is_taken_as_it_stands():
     lines = ["a,b,who", "1,2,x", "1,2,x ", "1,2, x", "1,2,x"]
     _, said = answer("\r\n".join(lines), make_run(group="who"))

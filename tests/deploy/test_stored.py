@@ -1,6 +1,8 @@
 """A stream on disk: stopped and resumed it is the one that never stopped, whatever stopped it."""
 
+import copy
 import errno
+import functools
 import json
 import os
 import re
@@ -17,6 +19,7 @@ from torch import nn
 import unrolled
 from fuzz.target_stream_file import SEEDS, VALID
 from support_stream import make_run, rows, write_run
+from unrolled.runfile import RUN_FILES
 
 
 def bits(array: np.ndarray) -> bytes:
@@ -54,6 +57,70 @@ def test_saving_replaces_the_file_and_leaves_nothing_else(tmp_path):
         stream.save(tmp_path / "s")
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
     assert unrolled.Stream.load(tmp_path / "s").state["steps"] == 2
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run folder with all that a training may write."""
+    made = write_run(tmp_path / "run", make_run())
+    for name in RUN_FILES[2:]:
+        (made / name).parent.mkdir(exist_ok=True)
+        (made / name).write_text("of the run")
+    return made
+
+
+def under_every_name(path: Path) -> list[Path]:
+    linked, second = path.parent / "a link", path.parent / "a second name"
+    linked.symlink_to(path)
+    os.link(path, second)
+    return [path, path.parent / ".." / path.parent.name / path.name, linked, second]
+
+
+def saver(kind: str, folder: Path):
+    """What writes a file, made from a run folder or from what was saved in it."""
+    if kind == "export_onnx":
+        pytest.importorskip("onnx")
+        return functools.partial(unrolled.export_onnx, folder)
+    stream = unrolled.Stream(os.path.relpath(folder))
+    if kind == "loaded":
+        stream.save(folder / "state")
+        stream = unrolled.Stream.load(folder / "state")
+    return copy.copy(stream).save if kind == "copied" else stream.save
+
+
+@pytest.mark.parametrize("kind", ["stream", "copied", "loaded", "export_onnx"])
+@pytest.mark.parametrize("name", RUN_FILES)
+def test_no_file_of_the_run_that_it_was_made_from_is_replaced(folder, name, kind, monkeypatch):
+    write = saver(kind, folder)
+    before = (folder / name).read_bytes()
+    if kind != "export_onnx":
+        monkeypatch.chdir(folder)  # a path that is relative leads elsewhere now
+    for place in under_every_name(folder / name):
+        words = f"{place}: is the run's {name}"
+        with pytest.raises(unrolled.InputError, match=f"^{re.escape(words)}.* would be lost"):
+            write(place)
+        assert (folder / name).read_bytes() == before
+    unrolled.load_run(folder)
+
+
+@pytest.mark.parametrize("kind", ["stream", "copied", "loaded", "export_onnx"])
+def test_a_file_of_its_own_may_lie_beside_the_run_and_be_replaced(folder, kind):
+    write = saver(kind, folder)
+    for _ in range(2):
+        write(folder / "state")
+    unrolled.load_run(folder)
+
+
+@pytest.mark.parametrize("name", ["state", "model.safetensors", "config.json"])
+def test_what_a_stream_was_loaded_from_is_replaced_whatever_it_is_called(tmp_path, name):
+    """No run is there: a name alone makes no file one of a run's."""
+    unrolled.Stream(make_run()).save(tmp_path / name)
+    stream = unrolled.Stream.load(tmp_path / name)
+    stream.step([0.5, 0.5])
+    stream.save(tmp_path / name)
+    (tmp_path / "sample.csv").write_text("a,b")
+    stream.save(tmp_path / "sample.csv")
+    assert unrolled.Stream.load(tmp_path / name).state["steps"] == 1
 
 
 @pytest.mark.parametrize("size", [0, 5, 100, -1])
@@ -139,10 +206,18 @@ def test_what_was_saved_stays_where_it_cannot_be_written(tmp_path, monkeypatch):
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("batch_size", [0, True, 1.5, 2**31, 10**5000], ids=range(5))
+@pytest.mark.parametrize(
+    "batch_size", [0, True, np.True_, 1.5, np.float64(2), "2", 2**31, 10**5000], ids=range(8)
+)
 def test_a_batch_of_no_size(batch_size):
     with pytest.raises(unrolled.InputError, match="batch_size should be a whole number"):
         unrolled.Stream(unrolled.GRU(1, 4), batch_size)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.array])
+def test_a_batch_of_numpys_numbers(kind):
+    stream = unrolled.Stream(unrolled.GRU(1, 4), kind(2))
+    assert (stream.batch_size, type(stream.batch_size)) == (2, int)
 
 
 def test_a_batch_beyond_memory_is_told_before_it_is_taken(monkeypatch):

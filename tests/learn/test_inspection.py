@@ -240,6 +240,29 @@ def test_an_unknown_series_is_refused_with_the_near_miss():
         inspect_run(trained(group="who"), grouped(), group="z")
 
 
+KINDS = {
+    "booleans": [True, False],
+    "as JSON writes them": ["true", "false"],
+    "as Python writes them": ["True", "False"],
+}
+
+
+@pytest.mark.parametrize("labels", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("named", ["true", "True", "TRUE"])
+def test_a_series_of_booleans_is_named_in_any_way(labels, named):
+    """Whatever kind of file the table was, and whoever wrote it."""
+    frame = wave_frame().with_columns(who=pl.Series(labels * 100))
+    scene = inspect_run(trained(group="who"), frame, group=named)
+    assert "Rows 1 to 199 of the table, series" in scene.note
+
+
+@pytest.mark.parametrize("labels", [["true", "True"], ["TRUE", "True"]])
+def test_where_letters_tell_two_series_apart_they_have_to_be_said(labels):
+    frame = wave_frame().with_columns(who=pl.Series(labels * 100))
+    named = inspect_run(trained(group="who"), frame, group="True")
+    assert "Rows 2 to 200 of the table, series True" in named.note
+
+
 def test_a_row_of_another_series_is_refused():
     with pytest.raises(InputError, match="of the series that is shown"):
         inspect_run(trained(group="who"), grouped(), group="x", end=10)

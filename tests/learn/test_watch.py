@@ -27,8 +27,9 @@ from unrolled.learn.watch import (
     Watcher,
     layer_of,
 )
-from unrolled.learn.watch_files import EVENT_FILE, save_watch, write_events, write_lines
+from unrolled.learn.watch_files import save_watch, write_events, write_lines
 from unrolled.model import Network, NetworkConfig
+from unrolled.runfile import EVENT_FILE
 
 
 def network_of(cell="lstm", **changes):

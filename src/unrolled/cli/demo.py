@@ -8,9 +8,10 @@ from rich.table import Table
 
 from unrolled.cli.display import progress, screen
 from unrolled.cli.process import NOTHING_KEPT
-from unrolled.learn.results import RUN_FILES, save_wave
+from unrolled.learn.results import save_wave
 from unrolled.learn.wave import CELLS, EPOCHS, SETTLING, WaveResult, train_wave
 from unrolled.output import replacing
+from unrolled.runfile import RUN_FILES
 
 
 def run_demo(out: Path, *, seed: int, overwrite: bool) -> None:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from unrolled.errors import visible
 from unrolled.learn.loop import History
 
-# What is printed may hold a column's or a folder's name: none of it is markup.
-screen = Console(markup=False, emoji=False, highlight=False)
-notes = Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+class _Plain(Console):
+    """A console on which no column's or folder's name is markup, or a command to the terminal."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich does, with what can't be seen escaped."""
+        super().print(
+            *(visible(each, keep="\n") if isinstance(each, str) else each for each in objects),
+            **options,
+        )
+
+
+screen = _Plain(markup=False, emoji=False, highlight=False)
+notes = _Plain(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 @contextmanager

@@ -20,12 +20,11 @@ from unrolled.deploy.onnx_quantize import (
 )
 from unrolled.deploy.parts import parts_of
 from unrolled.errors import InputError
-from unrolled.learn.results import files_of
 from unrolled.learn.samples import Sample, sample_of
 from unrolled.model import Run, load_run
 from unrolled.model.folder import Missing, read_sample
 from unrolled.output import check_apart, check_suffix, writing
-from unrolled.runfile import SAMPLE
+from unrolled.runfile import SAMPLE, files_of
 
 NAMED = "the argument OUT"
 

@@ -12,9 +12,9 @@ from unrolled.inspect.letter import letter
 from unrolled.inspect.report import html
 from unrolled.inspect.words import Language
 from unrolled.learn.inspection import inspect_run
-from unrolled.learn.results import files_of
 from unrolled.model.folder import Missing
 from unrolled.output import check_apart, check_suffix, replacing, writing
+from unrolled.runfile import files_of
 
 
 def run_inspect(

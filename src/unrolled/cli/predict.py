@@ -11,11 +11,11 @@ import polars as pl
 from unrolled.cli.display import notes, screen
 from unrolled.errors import InputError
 from unrolled.learn.predict import predict_table
-from unrolled.learn.results import files_of
 from unrolled.learn.source import PARQUET, TEXT
 from unrolled.model import load_run
 from unrolled.model.folder import Missing
 from unrolled.output import check_apart, check_suffix, writing
+from unrolled.runfile import files_of
 
 
 def run_predict(run: Path, data: Path, out: Path, *, missing: str | None, overwrite: bool) -> None:

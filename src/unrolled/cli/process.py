@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import typer.core
 
-from unrolled.errors import DivergedError, InputError
+from unrolled.errors import DivergedError, InputError, visible
 from unrolled.signals import ending
 
 NOTHING_KEPT = "interrupted: nothing was kept"
@@ -103,15 +103,16 @@ def _told_by_others(error: BaseException) -> tuple[str, int] | None:
 
 
 def _complain(message: str, code: int) -> int:
-    say(" ".join(message.split()))
+    # What else is white may be part of a name.
+    say(" ".join(filter(None, map(str.strip, message.split("\n")))))
     return code
 
 
 def say(words: str) -> None:
-    """A line on stderr, if somebody reads it."""
+    """A line on stderr, if somebody reads it; the terminal obeys no name in it."""
     if sys.stderr is not None:  # which print would take for stdout
         with suppress(OSError):
-            print(f"unrolled: {words}", file=sys.stderr, flush=True)
+            print(f"unrolled: {visible(words)}", file=sys.stderr, flush=True)
 
 
 def _help(error: Any) -> str:

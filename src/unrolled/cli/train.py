@@ -14,13 +14,14 @@ from unrolled.errors import DivergedError
 from unrolled.learn.baselines import Score, beaten_by
 from unrolled.learn.dataset import read_dataset
 from unrolled.learn.loop import History
-from unrolled.learn.results import PICTURE, RUN_FILES, files_of, save_training
+from unrolled.learn.results import save_training
 from unrolled.learn.settings import read_settings
 from unrolled.learn.train import Training, check_fits, network_config, train_dataset
 from unrolled.learn.watch import Explosion, Record
-from unrolled.learn.watch_files import LINES, WATCH_PICTURE, write_lines
+from unrolled.learn.watch_files import write_lines
 from unrolled.output import check_apart, replacing
 from unrolled.resources import check_disk
+from unrolled.runfile import LINES, PICTURE, RUN_FILES, WATCH_PICTURE, files_of
 
 NAMES = {"mean": "the mean", "last value": "the last value", "ridge": "ridge regression"}
 

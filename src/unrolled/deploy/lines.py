@@ -19,8 +19,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from unrolled.errors import clip
+from unrolled.errors import clip, visible
 from unrolled.resources import LONGEST_LABEL
+from unrolled.runfile import name_of
 
 DIGITS = 4000
 """Whole numbers of JSON with more are read as floats: Python refuses to read them as they are."""
@@ -51,6 +52,9 @@ class Format(Protocol):
             HeaderError: it is a header, and not that of the lines before.
         """
 
+    def take(self) -> None:
+        """Told that the row read last was taken; what a refused one says does not count."""
+
     def write(self, values: Sequence[float], like: str) -> str:
         """The line of an output, of the kind that the row's line ``like`` is."""
 
@@ -64,22 +68,29 @@ class _Group:
     def __init__(self, column: str | None):
         self.column = column
         self.series: Any = None
+        self.met: Any = None
 
     def check(self, series: Any) -> None:
-        if isinstance(series, bool) or not isinstance(series, str | int | float):
+        if isinstance(series, bool):
+            series = name_of(series)  # to Python True is 1, another series
+        is_none = series in ("", None) or series != series
+        if is_none or not isinstance(series, str | int | float):
             raise LineError(f"{self.column}: the series' name was expected, got {_called(series)}")
         if isinstance(series, str) and len(series) > LONGEST_LABEL:
             raise LineError(
                 f"{self.column}: a label of at most {LONGEST_LABEL:,} letters was expected, got "
                 f"{len(series):,}. Shorten it"
             )
-        if self.series is None:
-            self.series = series
-        if series != self.series:
+        self.met = series
+        if self.series is not None and series != self.series:
             raise LineError(
                 f"{self.column} is {_called(series)} after {_called(self.series)}: a stream reads "
                 "one series. Start one for each"
             )
+
+    def take(self) -> None:
+        """The row of the series that was met last was taken: its series is the stream's."""
+        self.series = self.met
 
 
 class Csv:
@@ -103,13 +114,14 @@ class Csv:
 
     def read(self, line: str) -> list[float]:
         """The numbers of the inputs' fields."""
-        fields = fields_of(line)
+        # White space is part of a series' name.
+        fields = fields_of(line.strip() if self.group.column is None else line)
         if self.may_hide_a_header:
-            self._check_header(fields)
+            self._check_header(line, fields)
         try:
             return self._row(fields)
         except LineError:
-            self._check_header(fields)
+            self._check_header(line, fields)
             raise
 
     def _row(self, fields: list[str]) -> list[float]:
@@ -124,22 +136,35 @@ class Csv:
             self.group.check(by_name[self.group.column])
         return row
 
-    def _check_header(self, fields: list[str]) -> None:
+    def _check_header(self, line: str, fields: list[str]) -> None:
         """Where files follow one another, so do their headers: the same again does no harm."""
         names = [field.strip() for field in fields]
         before = [field.strip() for field in self.fields or self.inputs]
         if is_numbered(names):  # a row's, whatever the names are
             return
-        if names == before:
+        if names == before and self._is_the_same(line, fields):
             again = "the header stands here once more" if self.fields else "a header stands here"
             raise LineError(again)
         inputs = {name.strip() for name in self.inputs}
         has_all = inputs <= set(names) and not is_numbered(self.inputs)
         has_some = is_of_names(names) and not inputs.isdisjoint(names)
         if has_all or has_some or sorted(names) == sorted(before):
+            fields, before = outer_of(line, fields), list(self.fields or self.inputs)
             raise HeaderError(
-                f"another header, {listed(names)}, after {listed(before)}. Start a stream for each"
+                f"another header, {listed(fields, self.inputs)}, after "
+                f"{listed(before, self.inputs)}. Start a stream for each"
             )
+
+    def _is_the_same(self, line: str, fields: list[str]) -> bool:
+        """Of names that are the same but for the white space around them: where it tells them."""
+        inputs = {name.strip() for name in self.inputs}
+        return len(inputs) == len(self.inputs) or outer_of(line, fields) == list(
+            self.fields or self.inputs
+        )
+
+    def take(self) -> None:
+        """Its series is the stream's."""
+        self.group.take()
 
     def write(self, values: Sequence[float], like: str) -> str:  # noqa: ARG002
         """The values, NaN where there is none."""
@@ -163,7 +188,7 @@ class Json:
 
     def read(self, line: str) -> list[float]:
         """The numbers of an object by the inputs' names, or of an array in their order."""
-        content = json_of(line)
+        content = json_of(line.strip())
         if isinstance(content, list):
             if len(content) != len(self.inputs):
                 raise LineError(f"{len(self.inputs)} numbers were expected, got {len(content)}")
@@ -182,6 +207,10 @@ class Json:
             self.group.check(content[self.group.column])
         return row
 
+    def take(self) -> None:
+        """Its series is the stream's."""
+        self.group.take()
+
     def write(self, values: Sequence[float], like: str) -> str:
         """An object for an object, an array for an array."""
         known = [None if math.isnan(value) else value for value in values]
@@ -191,7 +220,7 @@ class Json:
 
     def refusal(self, number: int, reason: str) -> tuple[str, str | None]:
         """An object with the reason."""
-        said = {"error": clip(reason, 400), "line": number}
+        said = {"error": visible(clip(reason, 400)), "line": number}
         return json.dumps(said, ensure_ascii=False), None
 
 
@@ -222,6 +251,16 @@ def fields_of(line: str) -> list[str]:
         words = "a carriage return within it" if "\r" in line else error
         raise LineError(f"no CSV ({words})") from error
     return rows[0] if rows and rows[0] else [""]
+
+
+def outer_of(line: str, fields: list[str]) -> list[str]:
+    """The fields with the white space at both ends of their line, if it is CSV with it."""
+    if line == line.strip():
+        return fields
+    try:
+        return fields_of(line)
+    except LineError:
+        return fields
 
 
 def _is_number(text: str) -> bool:
@@ -294,9 +333,19 @@ def _called(value: Any) -> str:
     return clip(json.dumps(value), 60)
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names in an error's words."""
-    return clip(", ".join(names), 120)
+def listed(names: Sequence[str], inputs: Sequence[str] = ()) -> str:
+    """Names in an error's words.
+
+    Args:
+        names: of columns.
+        inputs: those that a run reads. If there is white space around one, it is part of the names,
+            and those that have it are quoted.
+    """
+    if any(name != name.strip() for name in inputs):
+        names = [name if name == name.strip() else repr(name) for name in names]
+        words = ", ".join(names)
+        return words if len(words) <= 120 else f"{words[:120]}…"
+    return clip(", ".join(name.strip() for name in names), 120)
 
 
 def _quoted(name: str) -> str:

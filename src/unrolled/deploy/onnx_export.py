@@ -17,6 +17,8 @@ from unrolled.deploy.onnx_file import DIGEST, LARGEST, UNSEALED, seal
 from unrolled.deploy.onnx_graph import Storage
 from unrolled.deploy.parts import Parts, parts_of
 from unrolled.errors import InputError
+from unrolled.output import check_apart
+from unrolled.runfile import files_of
 
 OPSET, FORMAT = 17, 8
 """The oldest operator set with all that is used (LayerNormalization), and the version of the format
@@ -50,22 +52,26 @@ def export_onnx(model: Any, path: str | Path, stateful: bool = True, double: boo
         model: a run folder, a Run, a fitted SequenceRegressor, a Network, a recurrent module of
             this package or of torch, or a Sequential of such with linear layers, layer norms and
             activations; what is written is what it computes in ``eval()``.
-        path: the file to write; one that exists is replaced.
+        path: the file to write; one that exists is replaced, unless it is a file of the run folder.
         stateful: whether the states are inputs and outputs.
         double: whether ``input``, ``output`` and ``row_0`` are float64, and are scaled in it, as
             the run itself scales; the network between computes in float32, as it does there.
 
     Raises:
         InputError: ONNX can't say what the model does (a projection, a forward of one's own), it
-            is too large for a file, the file can't be written, or the package onnx is not
-            installed. Or without ``double`` a column's numbers are so large beside their spread
-            (times in seconds since 1970) that float32 would drop what tells them apart; the levels
-            of columns that are read as changes are not known to it. No file is written then.
+            is too large for a file, the file can't be written or is one of the run's, or the
+            package onnx is not installed. Or without ``double`` a column's numbers are so large
+            beside their spread (times in seconds since 1970) that float32 would drop what tells
+            them apart; the levels of columns that are read as changes are not known to it. No file
+            is written then.
     """
     for name, value in (("stateful", stateful), ("double", double)):
         if not isinstance(value, bool):
             raise InputError(f"{name}: True or False was expected, got {value!r}")
-    write(build(parts_of(model), stateful=stateful, double=double), Path(path))
+    path = Path(path)
+    if isinstance(model, str | Path):
+        check_apart(path, files_of(Path(model)), "the argument path")
+    write(build(parts_of(model), stateful=stateful, double=double), path)
 
 
 def write(model: Any, path: Path) -> None:

@@ -8,7 +8,7 @@ such names a first line is a row, unless the caller says that it is a header.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from unrolled.deploy.lines import (
@@ -23,6 +23,7 @@ from unrolled.deploy.lines import (
     json_of,
     listed,
     may_be_a_value,
+    outer_of,
 )
 
 
@@ -44,7 +45,7 @@ def format_of(
     """The format of a stream whose first line is this.
 
     Args:
-        first: the line.
+        first: the line, with the white space around it, which may be part of a name.
         inputs: the columns that a row has.
         targets: the columns that an output has.
         group: the column that tells series apart, if there is one.
@@ -56,21 +57,22 @@ def format_of(
             one.
     """
     try:
-        fields = fields_of(first)
+        fields = fields_of(first.strip())
     except LineError:
         fields = []
-    header = None if has_header is False else _header_of(fields, inputs)
+    outer = outer_of(first, fields)
+    header = None if has_header is False else _header_of(outer, fields, inputs, group)
     is_told = has_header or not (is_numbered(inputs) or _is_json(first))
     if header is not None and is_told:
         _insist_on_once(header, [*inputs, *([] if group is None else [group])])
         return Begun(Csv(inputs, targets, group, header), is_header=True)
     if has_header:
-        _refuse_header(fields, inputs)
+        _refuse_header(outer, inputs)
     remark = "" if header is None else _remark(fields, inputs, is_json=_is_json(first))
     if first.lstrip().startswith(("{", "[")):
         return Begun(Json(inputs, targets, group), is_header=False, remark=remark)
     if has_header is None:
-        _refuse_names(fields, inputs)
+        _refuse_names(outer, inputs)
     return Begun(Csv(inputs, targets, group, None), is_header=False, remark=remark)
 
 
@@ -84,11 +86,18 @@ def _insist_on_once(header: list[str], read: list[str]) -> None:
 def _refuse_header(fields: list[str], inputs: Sequence[str]) -> None:
     """Of a line that should be a header and lacks a name."""
     names = [field.strip() for field in fields]
-    missing = [name for name in inputs if name.strip() not in names]
+    missing = _missing(inputs, fields, names)
     raise HeaderError(
-        f"a header with {listed(inputs)} was expected, got {listed(names) or 'no CSV'}"
-        f"{_hint(fields, inputs)}. Name {listed(missing or inputs)} in it, or leave --header out"
+        f"a header with {listed(inputs, inputs)} was expected, got "
+        f"{listed(fields, inputs) or 'no CSV'}{_hint(fields, inputs)}. "
+        f"Name {listed(missing or inputs, inputs)} in it, or leave --header out"
     )
+
+
+def _missing(inputs: Sequence[str], fields: list[str], names: Collection[str]) -> list[str]:
+    """The inputs that are not among the names, or, where only white space tells, the fields."""
+    missing = [name for name in inputs if name.strip() not in names]
+    return missing or [name for name in inputs if name not in fields]
 
 
 def _remark(fields: list[str], inputs: Sequence[str], *, is_json: bool) -> str:
@@ -113,12 +122,13 @@ def _refuse_names(fields: list[str], inputs: Sequence[str]) -> None:
     """Of a line that is no header of these inputs, if it is one of others."""
     names = [field.strip() for field in fields]
     there = {name for name in names if not may_be_a_value(name)}
-    missing = [name for name in inputs if name.strip() not in there]
+    missing = _missing(inputs, fields, there)
     if fields and (len(missing) < len(inputs) or is_of_names(names)):
         told = " and add --header" if is_numbered(inputs) else ""
         raise HeaderError(
-            f"a row of numbers or a header with {listed(inputs)} was expected, got "
-            f"{listed(names)}{_hint(fields, inputs)}. Name {listed(missing)} in the header"
+            f"a row of numbers or a header with {listed(inputs, inputs)} was expected, got "
+            f"{listed(fields, inputs)}{_hint(fields, inputs)}. "
+            f"Name {listed(missing, inputs)} in the header"
             f"{told}, or give numbers alone, in this order"
         )
 
@@ -127,15 +137,33 @@ def _hint(fields: list[str], inputs: Sequence[str]) -> str:
     return " (fields are told apart by commas)" if len(fields) == 1 < len(inputs) else ""
 
 
-def _header_of(fields: list[str], inputs: Sequence[str]) -> list[str] | None:
-    """The fields as names, if all inputs are among them; blanks around a name may be missing."""
-    if set(inputs) <= set(fields):
-        return fields
+def _header_of(
+    outer: list[str], fields: list[str], inputs: Sequence[str], group: str | None
+) -> list[str] | None:
+    """The fields as names, if all inputs are among them; blanks around a name may be missing.
+
+    As they stand in the line they come first: white space may be what tells two names apart.
+    """
+    for found in (outer, fields):
+        if set(inputs) <= set(found):
+            return _with_group(found, inputs, group)
     short = {name.strip(): name for name in inputs}
     names = [field.strip() for field in fields]
     if len(short) == len(set(inputs)) and short.keys() <= set(names):
-        return [short.get(name, name) for name in names]
+        return _with_group([short.get(name, name) for name in names], inputs, group)
     return None
+
+
+def _with_group(names: list[str], inputs: Sequence[str], group: str | None) -> list[str]:
+    """The names with the group's own, if only white space is missing around it."""
+    if group is None or group in names:
+        return names
+    near = [
+        place
+        for place, name in enumerate(names)
+        if name.strip() == group.strip() and name not in inputs
+    ]
+    return [group if near == [place] else name for place, name in enumerate(names)]
 
 
 def _is_json(line: str) -> bool:

@@ -187,13 +187,14 @@ class _Lines:
         try:
             text = self._text(line)
             if self.format is None:
-                begun = format_of(text.strip(), s.inputs, s.targets, s.group, self.has_header)
+                begun = format_of(text, s.inputs, s.targets, s.group, self.has_header)
                 self.format = begun.format
                 if begun.remark:
                     complain(f"line {self.number}: {begun.remark}")
                 if begun.is_header:
                     return self.format.header()
             s.step(np.asarray(self.format.read(text)), self.result)
+            self.format.take()
         except HeaderError as error:
             raise _EndError(f"line {self.number}: {error}") from error
         except (LineError, InputError) as error:  # the latter of a number too large for the network
@@ -238,5 +239,4 @@ class _Lines:
             raise LineError(f"no UTF-8 ({clip(error)})") from error
         if not text.strip():
             raise LineError("the line is empty")
-        # White space is part of a series' name.
-        return text.strip() if self.stream.group is None else text.strip("\r\n")
+        return text.strip("\r\n")  # other white space may be part of a name

@@ -27,7 +27,9 @@ from unrolled.deploy.plan import Array, Plan, pack
 from unrolled.deploy.unpack import unpack
 from unrolled.errors import InputError, clip
 from unrolled.files import Header, parse_json, read_file, read_header, regular_size, short
+from unrolled.output import check_apart
 from unrolled.resources import check_memory
+from unrolled.runfile import CONFIG, files_of, read_config
 
 FORMAT, FORMAT_VERSION = "unrolled-stream", "2"
 DIGEST = "digest"
@@ -65,6 +67,32 @@ def check_place(path: Path) -> None:
     """
     with _draft(path, takes_place=False) as draft:
         draft.open("xb").close()
+
+
+def check_is_no_source(path: Path, source: Path) -> None:
+    """That ``path`` is no file of the run that a stream comes from, by whatever name.
+
+    Args:
+        path: where a stream is to be written.
+        source: the run folder, or the saved file, which itself may be replaced.
+
+    Raises:
+        InputError: it is one, and would be lost.
+    """
+    if source.is_dir():
+        check_apart(path, files_of(source), "the argument path")
+    elif not (path.exists() and source.exists() and path.samefile(source)):
+        folder = source.parent  # a stream's file may lie in the folder of its run
+        if _is_run(folder):
+            check_apart(path, files_of(folder), "the argument path")
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        read_config(folder / CONFIG)
+    except InputError:
+        return False
+    return True
 
 
 @contextmanager

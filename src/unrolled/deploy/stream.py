@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +57,18 @@ class Stream:
     """
 
     def __init__(self, model: Any, batch_size: int = 1) -> None:
-        is_whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
-        if not is_whole or not 1 <= batch_size <= LARGEST_SIZE:
+        size = _whole(batch_size)
+        if size is None or not 1 <= size <= LARGEST_SIZE:
             raise InputError(
                 f"batch_size should be a whole number from 1 to {LARGEST_SIZE}, got "
                 f"{short(batch_size)}"
             )
-        self._set_up(_plan_of(model), batch_size)
+        source = os.path.abspath(model) if isinstance(model, str | Path) else None
+        self._set_up(_plan_of(model), size, source)
 
-    def _set_up(self, plan: Plan, batch_size: int) -> None:
+    def _set_up(self, plan: Plan, batch_size: int, source: str | None) -> None:
         self._plan = plan
+        self._source = source  # a text, which a pickle takes to any system
         self._limit = None if plan.scales is None else plan.scales.limit
         self._stepper = stepping.build(plan, batch_size)
         self._run = self._stepper.step
@@ -80,8 +84,10 @@ class Stream:
 
         Args:
             x: the row [B, I]; in a stream of one also [I], and where that is one number a float.
-                A run and an estimator take finite numbers only, and none that is so large that
-                the network's own numbers can't hold it: 5e29 standard deviations.
+                Of a data frame, or of a pandas series with names, a run takes its own columns by
+                their names, in whatever order. A run and an estimator take finite numbers only, and
+                none that is so large that the network's own numbers can't hold it: 5e29 standard
+                deviations.
             out: where the result goes, of the result's shape and :attr:`dtype`; None for a new
                 array, which is all the memory that a step takes.
 
@@ -103,7 +109,8 @@ class Stream:
         """Takes T steps in one call, the same to the last bit as one by one.
 
         Args:
-            xs: the rows [T, B, I]; in a stream of one also [T, I], or [T] where I is 1.
+            xs: the rows [T, B, I]; in a stream of one also [T, I], or [T] where I is 1. Columns
+                with names are taken as in :meth:`step`.
 
         Returns:
             The outputs [T, B, O], or [T, O] where ``xs`` had no batch dimension.
@@ -111,7 +118,7 @@ class Stream:
         Raises:
             InputError: as in :meth:`step`; no step has been taken then.
         """
-        given = _numbers(xs, "xs")
+        given = _numbers(self._by_name(xs, "xs"), "xs")
         x = given[:, np.newaxis] if given.ndim == 1 and self.input_size == 1 else given
         is_single = x.ndim == 2 and self.batch_size == 1
         x = x[:, np.newaxis] if is_single else x
@@ -217,13 +224,17 @@ class Stream:
         """Writes the model and the state to one safetensors file.
 
         The file that was there is replaced by a whole one or not at all, whenever the process or
-        the machine stops.
+        the machine stops. It may be the one that the stream was loaded from, but no file of the run
+        that it was made from.
 
         Raises:
-            InputError: it can't be written there; what was there is still there.
+            InputError: it can't be written there, or is a file of the run; what was there is still
+                there.
         """
         from unrolled.deploy import stored
 
+        if self._source is not None:
+            stored.check_is_no_source(Path(path), Path(self._source))
         stored.write(Path(path), self._plan, self.state)
 
     @classmethod
@@ -242,7 +253,7 @@ class Stream:
         if rows.ndim != 1 or rows.size == 0:
             raise InputError(f"{path}: damaged (it holds no steps). Restore the file")
         stream = cls.__new__(cls)
-        stream._set_up(plan, len(rows))
+        stream._set_up(plan, len(rows), os.path.abspath(path))
         try:
             stream.state = state
         except InputError as error:
@@ -251,10 +262,15 @@ class Stream:
 
     def __getstate__(self) -> dict[str, Any]:
         """For ``copy`` and ``pickle``: what a saved file has, the model and the state."""
-        return {"plan": self._plan, "batch_size": self.batch_size, "state": self.state}
+        return {
+            "plan": self._plan,
+            "batch_size": self.batch_size,
+            "state": self.state,
+            "source": self._source,
+        }
 
     def __setstate__(self, copied: Mapping[str, Any]) -> None:
-        self._set_up(copied["plan"], copied["batch_size"])
+        self._set_up(copied["plan"], copied["batch_size"], copied["source"])
         self._write(copied["state"])
 
     def is_of_same_model(self, other: Stream) -> bool:
@@ -293,7 +309,7 @@ class Stream:
 
     def _prepared(self, x: Any) -> Array:
         """``x`` as the stepper takes it."""
-        given = _numbers(x, "x")
+        given = _numbers(self._by_name(x, "x"), "x")
         row = given.reshape(1) if given.ndim == 0 else given
         shapes: list[tuple[int, ...]] = [(self.batch_size, self.input_size)]
         shapes += [(self.input_size,)] if self.batch_size == 1 else []
@@ -302,6 +318,27 @@ class Stream:
             raise InputError(f"x should be {words}, got {list(given.shape)}")
         self._insist_on_limits(row)
         return np.require(row, self.dtype, ["C", "A"])
+
+    def _by_name(self, x: Any, name: str) -> Any:
+        """What has names, a data frame or a series, with this run's columns, in its order."""
+        if isinstance(x, np.ndarray) or not self.inputs:
+            return x
+        names = _names_of(x, is_row=name == "x" and self.input_size > 1)
+        if names is None:
+            return x
+        twice = next((column for column in self.inputs if names.count(column) > 1), None)
+        if twice is not None:
+            raise InputError(f"{name} has two columns named {twice!r}. Leave one of them out")
+        missing = [column for column in self.inputs if column not in names]
+        if missing:
+            raise InputError(
+                f"{name} should have the columns {_listed(self.inputs)}, got {_listed(names)}. "
+                f"Name {_listed(missing)}, or give an array, whose columns have no names"
+            )
+        if names == list(self.inputs):
+            return x
+        columns = list(self.inputs)
+        return x.select(columns) if hasattr(x, "select") else x[columns]
 
     def _insist_on_limits(self, x: Array) -> None:
         if self._limit is None:
@@ -338,6 +375,43 @@ def _numbers(values: Any, name: str) -> Array:
     if array.dtype.kind not in "fiu":
         raise InputError(f"{name}: real numbers were expected, got {array.dtype}")
     return array
+
+
+def _names_of(x: Any, *, is_row: bool) -> list[Any] | None:
+    """The columns' names, of a frame of pandas, polars or pyarrow; None of what has none.
+
+    A frame that was made of an array counts its columns, as pandas does: these are no names. Of a
+    pandas series that is a row, as a frame's ``iterrows`` gives it, the index has them.
+    """
+    found = getattr(x, "column_names", None)  # pyarrow's, whose columns are their values
+    if found is None:
+        found = getattr(x, "columns", None)
+    if found is None and is_row and getattr(x, "ndim", None) == 1:
+        found = getattr(x, "index", None)
+        found = found if _are_texts(found) else None  # numbers and dates are of its own rows
+    if found is None:
+        return None
+    try:
+        names = list(found)
+    except TypeError:
+        return None
+    return None if names == list(range(len(names))) else names
+
+
+def _are_texts(index: Any) -> bool:
+    return isinstance(index, Iterable) and all(isinstance(name, str) for name in index)
+
+
+def _listed(names: Sequence[Any]) -> str:
+    return clip(", ".join(map(repr, names)))
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number of Python's, NumPy's or another's; None where it is none."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
 
 
 def _refuse_masked(values: Any, name: str) -> None:

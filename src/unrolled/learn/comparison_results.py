@@ -8,7 +8,8 @@ from typing import Any
 
 from unrolled.learn.comparison import CompareSettings, Course
 from unrolled.learn.comparison_plot import as_memory, draw_comparison
-from unrolled.learn.results import METRICS, PICTURE, write_json
+from unrolled.learn.results import write_json
+from unrolled.runfile import METRICS, PICTURE
 from unrolled.tasks import LOSSES, Task
 
 

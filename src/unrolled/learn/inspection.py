@@ -27,6 +27,7 @@ from unrolled.learn.table import Span, Table, read_table
 from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare
 from unrolled.model import Run, TableConfig, load_run
 from unrolled.model.folder import Missing, read_sample
+from unrolled.runfile import name_of
 
 STEPS = 200
 """How many of a table's last rows are shown."""
@@ -96,7 +97,7 @@ def inspect_run(
     output = trace.output[0][0].double().numpy()
     told = Shown(
         table=Path(table.name).name,
-        series=None if config.group is None else str(table.groups[place]),
+        series=None if config.group is None else name_of(table.groups[place]),
         first=int(table.rows[shown[0]]),
         last=int(table.rows[shown[1] - 1]),
         filled=int(part.filled[slice(*shown)].sum()),
@@ -129,7 +130,10 @@ def _series_place(table: Table, config: TableConfig, group: str | None) -> int:
         return int(np.argmax(lengths))
     if config.group is None:
         raise InputError(f"--group {group}: the run was trained without a group column. Leave it")
-    labels = [str(label) for label in table.groups]
+    labels = [name_of(label) for label in table.groups]
+    if group not in labels and group.lower() in ("true", "false"):  # Python writes True
+        alike = [label for label in labels if label.lower() == group.lower()]
+        group = alike[0] if len(alike) == 1 else group
     if group not in labels:
         near = get_close_matches(group, labels, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(labels[:12])}"

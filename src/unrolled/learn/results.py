@@ -16,22 +16,14 @@ from unrolled.learn.columns import Array
 from unrolled.learn.plot import Panel, draw_result
 from unrolled.learn.table import Span, Table
 from unrolled.learn.train import Training
-from unrolled.learn.watch_files import WATCH_FILES, save_watch
+from unrolled.learn.watch_files import save_watch
 from unrolled.learn.wave import SETTLING, WaveResult
 from unrolled.learn.windows import Rows
 from unrolled.model import TableConfig, save_run
-from unrolled.runfile import CONFIG, SAMPLE, WEIGHTS
+from unrolled.runfile import METRICS, PICTURE, PREDICTIONS, SAMPLE
 
-METRICS, PREDICTIONS, PICTURE = "metrics.json", "predictions.csv", "picture.png"
-RUN_FILES = (CONFIG, WEIGHTS, METRICS, PREDICTIONS, PICTURE, SAMPLE, *WATCH_FILES)
-"""What ``unrolled train`` writes; of an earlier run nothing stays that a new one has not."""
 SAMPLE_ROWS, SAMPLE_SERIES = 400, 8
 """At most so many last rows, of each of at most so many series."""
-
-
-def files_of(folder: Path) -> dict[str, Path]:
-    """The files of a run, by what each is; they need not be there."""
-    return {f"the run's {name}": folder / name for name in RUN_FILES}
 
 
 def save_wave(results: Sequence[WaveResult], folder: Path) -> None:

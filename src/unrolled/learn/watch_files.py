@@ -12,12 +12,7 @@ from typing import Any
 
 from unrolled.learn.watch import Explosion, Record, Snapshot
 from unrolled.learn.watch_plot import draw_watch
-
-LINES, WATCH_PICTURE, EVENTS = "watch.jsonl", "watch.png", "tensorboard"
-EVENT_FILE = "events.out.tfevents.unrolled"
-"""TensorBoard looks for ``tfevents``; of the time and the machine, which it would add, a second run
-into the same folder would leave a second file."""
-WATCH_FILES = (LINES, WATCH_PICTURE, f"{EVENTS}/{EVENT_FILE}")
+from unrolled.runfile import EVENT_FILE, EVENTS, LINES, WATCH_PICTURE
 
 
 def save_watch(records: Sequence[Record], folder: Path) -> None:
