@@ -84,13 +84,14 @@ def _shown() -> dict[str, str]:
 def _objects(obj: Object) -> Iterator[Object]:
     yield obj
     for member in obj.members.values():
-        if not member.is_alias:
+        if isinstance(member, Object):  # and no alias of another
             yield from _objects(member)
 
 
 def _torchs_init(module: Class) -> Function:
     """The constructor as torch documents it, where the code hands its arguments on as they come."""
     of_torch = inspect.signature(torch.nn.RNNBase.__init__).parameters
+    assert module.docstring is not None
     documented = re.findall(r"^    (\w+): ", module.docstring.value, flags=re.M)
     kind = ParameterKind.positional_or_keyword
     parameters = [Parameter("self", kind=kind)]
