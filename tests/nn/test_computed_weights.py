@@ -97,7 +97,7 @@ def test_spectral_norm_trains_as_torchs(kind: Kind, name: str) -> None:
         torch.manual_seed(0)
         x = random_input(module, dtype=torch.float64)
         spectral_norm(module, weight_of(module, name))
-        optimizer = torch.optim.SGD(module.parameters(), 0.1)
+        optimizer = torch.optim.SGD(module.parameters(), 0.01)
         for _ in range(20):
             optimizer.zero_grad()
             tensors(module(x))[0].square().sum().backward()
