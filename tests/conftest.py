@@ -13,6 +13,8 @@ from collections.abc import Generator
 import pytest
 import torch
 
+from unrolled.deploy import stepping
+
 VARIABLE = "UNROLLED_TEST_SEED"
 
 
@@ -57,3 +59,13 @@ def seed(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(autouse=True)
 def _seeded(seed: int) -> None:
     torch.manual_seed(seed)
+
+
+@pytest.fixture(params=["compiled", "numpy"])
+def stepper(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both of what can take a stream's steps."""
+    if request.param == "numpy":
+        monkeypatch.setattr(stepping, "compiled", None)
+    elif stepping.compiled is None:
+        pytest.skip("the stepper was not built: there was no compiler")
+    return str(request.param)

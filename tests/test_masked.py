@@ -8,7 +8,6 @@ import torch
 
 import unrolled
 from support_stream import make_run
-from unrolled.deploy import stepping
 from unrolled.masked import count_masked
 
 each = pytest.mark.parametrize
@@ -27,14 +26,6 @@ FORMS: dict[str, Any] = {
     "rows of rows": lambda x: [list(row) if row.ndim else row for row in x],
     "a tuple": tuple,
 }
-
-
-@pytest.fixture(params=["compiled", "numpy"])
-def stepper(request, monkeypatch):
-    if request.param == "numpy":
-        monkeypatch.setattr(stepping, "compiled", None)
-    elif stepping.compiled is None:
-        pytest.skip("not built")
 
 
 @pytest.mark.usefixtures("stepper")

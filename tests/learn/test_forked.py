@@ -100,7 +100,7 @@ JOBS = [
 def codes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     """How each piece of work ended in a child of its own: 0, or minus SIGALRM's number."""
     if not hasattr(os, "fork"):
-        pytest.skip("no fork")
+        pytest.skip("this system has no fork")
     place: Path = tmp_path_factory.mktemp("forked")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SCRIPT, str(place)],

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from programs.vocabulary import Stopped
 from support_nn import (
     Kind,
     assert_close,
@@ -23,19 +24,6 @@ from support_nn import (
     tensors,
     total,
 )
-
-
-class Stopped(torch.autograd.Function):
-    """A value as it is, which gives no gradient back."""
-
-    @staticmethod
-    def forward(_: Any, value: Tensor) -> Tensor:
-        return value.clone()
-
-    @staticmethod
-    def backward(*_: Any) -> Any:
-        return None
-
 
 USES: dict[str, Callable[[Tensor], Tensor]] = {
     "used": torch.clone,

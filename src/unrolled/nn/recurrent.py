@@ -154,7 +154,7 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
             return [plain[name] for name in self._flat_weights_names]  # __getattr__ is slow
         except KeyError:
             self._update_flat_weights()
-            return self._flat_weights  # type: ignore[return-value]
+            return self._flat_weights  # type: ignore[return-value]  # None stands for what is deleted
 
     def _run(
         self, sequences: Sequences, state: State | None, flat: list[Tensor]

@@ -107,7 +107,7 @@ class Strand:
             return left
         before = initial
         for number, (begin, end) in enumerate(pairwise(left.bounds)):
-            left.states.append(before if number else None)  # the first ones are given back
+            left.states.append(before if number else None)  # the way back is given the first ones
             after = last if end == left.bounds[-1] else tuple(map(torch.empty_like, last))
             self._run(begin, end, data, before, output, after, keep=False)
             before = after
