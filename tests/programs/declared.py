@@ -176,6 +176,23 @@ def _mixed_up(case: Case) -> bool:
 
 # --- Others.
 
+REFUSALS = re.compile(
+    "modified by an inplace|graph a second time|Inference tensors|vmap: We do not yet"
+)
+
+
+def _unbatched(step: Step) -> str:
+    """Without derivatives that are taken for many gradients at once."""
+    return step.source.replace("is_grads_batched=True", "is_grads_batched=False")
+
+
+def _two_faults(case: Case) -> bool:
+    """Each refuses, and with one of the faults gone both say the same."""
+    if case.kind != "wording" or len(REFUSALS.findall(case.detail)) < 2:
+        return False
+    return case.is_gone(_unwritten) or case.is_gone(_unbatched)
+
+
 REPEATS = ("recompute_every", "create_graph", "is_grads_batched", "vectorize", "functional.")
 
 
@@ -274,6 +291,11 @@ DECLARED = (
         "for the same reason it needs no rerun of a checkpoint, whose dropout torch would have to "
         "draw for many gradients at once",
         _not_rerun,
+    ),
+    Declared(
+        "a program that does two things that autograd refuses is told of one: torch's nodes meet "
+        "them in another order than ours",
+        _two_faults,
     ),
     Declared("torch's batch-first output is a view, ours is not", _no_view),
     Declared("what a steep function makes of the last digits of float32", _rounded),

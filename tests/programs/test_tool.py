@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 import unrolled.nn
 from programs.compare import Difference, difference
+from programs.declared import declared
 from programs.draw import draw
 from programs.findings import Finding, Tally, compare, smallest, try_all
 from programs.interpret import run
@@ -252,6 +254,28 @@ def test_what_is_meant_hides_nothing_else(meant: str) -> None:
     assert compare(program) == (None, None)
     found, _ = compare(program, mutated(MUTANTS["a gradient"][1]))
     assert found is not None
+
+
+def test_of_two_faults_either_may_be_named() -> None:
+    """torch's module meets the graph that is gone, and ours the state that was changed."""
+    sources = [
+        ("m1 = nn.GRU(2, 2, dtype=torch.float64)", ""),
+        ("x1, x2 = [torch.randn(1, 1, 2, dtype=torch.float64).requires_grad_() for _ in 'ab']", ""),
+        ("x3 = x1 * 1", ""),
+        ("y1, h1 = m1(x1, x3)", ""),
+        ("y2, h2 = m1(x2)", ""),
+        ("g1 = grad(h2.sum(), [x2], create_graph=True)", ""),
+        ("g1_2 = grad(g1[0].sum(), [x2])", ""),
+        ("x3 += 0.1", "change:add_"),
+        ("g2 = grad(y1.square().sum() + h2.tanh().sum(), [x1, x2])", ""),
+    ]
+    program = Program(0, tuple(Step(source, (feature,)) for source, feature in sources))
+    found = difference(run(program, unrolled.nn), run(program, nn), program)
+    assert found is not None
+    assert found.kind == "wording"
+    assert declared(found, program)
+    other = replace(found, detail=found.detail.partition(" | ")[0] + " | theirs: RuntimeError: no")
+    assert not declared(other, program)
 
 
 @pytest.mark.parametrize("hook", ["y1.retain_grad()", "y1.register_hook(x1.append)"])
