@@ -209,7 +209,9 @@ REPEATS = ("recompute_every", "create_graph", "is_grads_batched", "vectorize", "
 
 
 def _graph_of_its_own(case: Case) -> bool:
-    freed = case.kind == "theirs raised" and "graph a second time" in case.detail
+    ours, _, theirs = case.detail.rpartition(" | theirs: ")
+    freed = "graph a second time" in theirs and "graph a second time" not in ours
+    freed = freed and case.kind in ("theirs raised", "wording")
     return freed and any(word in case.program.source for word in REPEATS)
 
 
@@ -296,7 +298,7 @@ DECLARED = (
     ),
     Declared(
         "a derivative that can be differentiated again has a graph of its own: freeing that one "
-        "does not free the pass's",
+        "does not free the pass's, and where nothing is freed ours meets what else there is",
         _graph_of_its_own,
     ),
     Declared(
