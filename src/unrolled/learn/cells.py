@@ -134,6 +134,14 @@ def too_small(spread: float) -> str:
     )
 
 
+def too_far(number: float, most: float, fitted: str) -> str:
+    """What is said of a number that is over ``most`` standard deviations off ``fitted``."""
+    return (
+        f"{number:g} is more than {most:g} standard deviations off {fitted}, which is beyond what "
+        "the network's single precision can tell"
+    )
+
+
 def only_rounding(values: Any, where: str = "") -> str:
     """What is said of a column whose finite ``values`` [n] differ by what rounding leaves."""
     return (
