@@ -202,7 +202,12 @@ def _named(path: Path, draft: Path, flag: str) -> Iterator[None]:
     try:
         if "\0" in str(path):
             raise InputError(f"{str(path)!r}: has a NUL in its name. Name another with {flag}")
+        os.fsencode(path)
         yield
+    except UnicodeEncodeError as error:  # half a letter, as JSON can write one
+        raise InputError(
+            f"{str(path)!r}: has letters that no file's name has here. Name another with {flag}"
+        ) from error
     except OSError as error:
         if error.errno in DISK or str(error.filename or "").startswith(str(draft)):
             repair = "Make room, or name" if error.errno in DISK else "Name"

@@ -38,6 +38,10 @@ DIGESTS = "sha256"
 LARGEST_CONFIG = 8 * 2**20
 """Bytes; a config has a few hundred, and the name of each column."""
 
+GREATEST = 1e30
+"""The most standard deviations that a number may have: weights of up to a hundred million take it
+to no more than float32 can say. A change of two numbers may be twice what each may."""
+
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 """How many gates each of a run's cells has."""
 

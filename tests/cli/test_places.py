@@ -96,11 +96,19 @@ def test_a_folder_that_can_not_be_costs_no_training(
 
 
 @pytest.mark.usefixtures("nothing_is_trained")
-def test_a_name_with_a_nul_is_refused(refused: Refused, place: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("a\\u0000b", "has a NUL in its name"),
+        ("\\ud800", "has letters that no file's name has here"),
+    ],
+)
+def test_a_name_that_no_file_has_is_refused(
+    refused: Refused, place: Path, name: str, fault: str
+) -> None:
     settings = place / "settings.json"
-    settings.write_text('{"out": "a\\u0000b", "data": "wave.csv"}')
-    line = refused("train", *QUICK, "--config", settings)
-    assert "has a NUL in its name" in line
+    settings.write_text(f'{{"out": "{name}", "data": "wave.csv"}}')
+    assert fault in refused("train", *QUICK, "--config", settings)
 
 
 @pytest.mark.usefixtures("nothing_is_trained")

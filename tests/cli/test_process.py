@@ -236,3 +236,16 @@ def test_the_notes_and_results_of_commands_are_as_careful(capsys):
     shown = capsys.readouterr()
     for text in shown:
         assert text == "Wrote \\x1b[31mrun\\u202e\nto a line of its own\n"
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_while_the_arguments_are_read_is_told_as_any_other(number):
+    code = (
+        "import os, typer.core, unrolled.cli.app as app\n"
+        f"typer.core.TyperGroup.parse_args = lambda *_: os.kill(os.getpid(), {int(number)})\n"
+        "app.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "doctor"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (128 + number, "unrolled: interrupted\n")

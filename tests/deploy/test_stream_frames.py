@@ -1,6 +1,8 @@
 """Data frames in a stream: columns are taken by their names, or refused, never by their places."""
 
 import re
+from decimal import Decimal
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,14 @@ import torch
 
 import unrolled
 from support_stream import make_run, rows
+
+
+class Other(NamedTuple):
+    """A row that lacks a run's column b."""
+
+    a: float
+    c: float
+
 
 X = rows(5, 2)
 NAMES = ["a", "b"]
@@ -127,3 +137,75 @@ def test_arrays_are_not_asked_for_names(monkeypatch):
     stream = unrolled.Stream(make_run())
     monkeypatch.setattr(unrolled.Stream, "_by_name", None)
     assert stream.step(X[0]).shape == (3,)
+
+
+@both
+@pytest.mark.parametrize("names", ORDERS.values(), ids=ORDERS)
+def test_rows_with_names_are_taken_by_them_whatever_else_they_have(names):
+    pandas, polars = frame("pandas", names), frame("polars", names)
+    rows = {
+        "iterrows, beside texts": [row for _, row in pandas.iterrows()],
+        "itertuples": list(pandas.itertuples()),
+        "without an index": list(pandas.itertuples(index=False)),
+        "dicts": list(polars.iter_rows(named=True)),
+        "records": list(pandas.to_records()),
+    }
+    for kind, several in rows.items():
+        stream = unrolled.Stream(make_run())
+        given = [stream.step(row) for row in several]
+        np.testing.assert_array_equal(given, stepped(), err_msg=kind)
+    for kind in ("itertuples", "dicts"):
+        np.testing.assert_array_equal(unrolled.Stream(make_run()).step_many(rows[kind]), stepped())
+        y = unrolled.Stream(make_run(), len(X)).step(rows[kind])
+        np.testing.assert_array_equal(y, unrolled.Stream(make_run(), len(X)).step(X))
+    records = pandas.to_records(index=False)
+    np.testing.assert_array_equal(unrolled.Stream(make_run()).step_many(records), stepped())
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"a": 1.0, "c": 2.0},
+        Other(1.0, 2.0),
+        next(pd.DataFrame({"a b": [1.0], "2": 2.0}).itertuples()),  # whose odd names are counted
+        np.array([(1.0, 2.0)], [("a", "f8"), ("c", "f8")])[0],
+    ],
+    ids=range(4),
+)
+def test_a_row_that_lacks_a_name_is_refused(row):
+    stream = unrolled.Stream(make_run())
+    with pytest.raises(unrolled.InputError, match=r"^x should have the columns 'a', 'b', got "):
+        stream.step(row)
+    assert stream.state["steps"] == 0
+
+
+@both
+@pytest.mark.parametrize("kind", ["numpy_nullable", "pyarrow"])
+def test_the_nullable_types_of_pandas_are_numbers(kind):
+    x = frame("pandas", ["b", "a"]).convert_dtypes(dtype_backend=kind)
+    np.testing.assert_array_equal(unrolled.Stream(make_run()).step_many(x), stepped())
+
+
+def test_objects_that_are_numbers_are_taken_and_others_named():
+    stream = unrolled.Stream(make_run())
+    given = np.array([Decimal("0.5"), np.float32(0.25)], object)
+    np.testing.assert_array_equal(
+        stream.step(given), unrolled.Stream(make_run()).step(np.array([0.5, 0.25]))
+    )
+    for value, got in (
+        (True, "bool"), (None, "NoneType"), (pd.NA, "NAType"), ("0.5", "'0.5'"), (1j, "complex"),
+        (np.timedelta64(3, "ns"), "timedelta64"), ([1], "list"), (10**400, "a whole number is"),
+        ("x" * 1000, "…"),
+    ):  # fmt: skip
+        with pytest.raises(unrolled.InputError, match=got) as caught:
+            stream.step(pd.Series([1.0, value], index=NAMES, dtype=object))
+        assert len(str(caught.value)) < 200
+    assert stream.state["steps"] == 1
+
+
+def test_a_tensor_with_a_gradient_and_a_lazy_frame_are_refused_in_one_line():
+    stream = unrolled.Stream(make_run())
+    with pytest.raises(unrolled.InputError, match=r"detach\(\)"):
+        stream.step(torch.ones(2, requires_grad=True))
+    with pytest.raises(unrolled.InputError, match="got LazyFrame"):
+        stream.step_many(frame("polars", NAMES).lazy())

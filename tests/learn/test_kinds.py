@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 
+from support_estimator import N, quick, ragged
 from unrolled import SequenceRegressor
 
 X = np.arange(12.0).reshape(4, 3)
@@ -68,3 +70,49 @@ def test_whatever_means_the_same_numbers_trains_the_same(values: Any) -> None:
         return model.fit(given, X[:, 0]).predict(X)
 
     np.testing.assert_array_equal(predicted(values), predicted(X))
+
+
+def frames(rng, names=("a", "b")):
+    return [pd.DataFrame(row, columns=list(names)) for row in ragged(rng)]
+
+
+@pytest.mark.parametrize("kind", [lambda frame: frame, pl.from_pandas], ids=["pandas", "polars"])
+def test_frames_of_sequences_keep_their_columns_names_or_are_refused(kind):
+    rng = np.random.default_rng(0)
+    x, y = [kind(frame) for frame in frames(rng)], rng.normal(size=N)
+    model = quick().fit(x, y)
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    others = [kind(frame[["b", "a"]]) for frame in frames(rng)]
+    message = "Feature names must be in the same order as they were in fit"
+    with pytest.raises(ValueError, match=message):
+        model.predict(others)
+    with pytest.raises(ValueError, match=message):
+        quick().fit([*x[:-1], others[-1]], y)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        by_places = model.predict([frame.to_numpy() for frame in x])
+    np.testing.assert_array_equal(by_places, model.predict(x))
+    assert not hasattr(model.fit([frame.to_numpy() for frame in x], y), "feature_names_in_")
+
+
+def test_a_pandas_series_of_sequences_is_a_list_of_them():
+    rng = np.random.default_rng(0)
+    x, y = ragged(rng), rng.normal(size=N)
+    steps = [row[:, 0] for row in x]
+    expected = quick().fit(x, y).predict(x)
+    np.testing.assert_array_equal(
+        quick().fit(pd.Series(x), pd.Series(y)).predict(pd.Series(x)), expected
+    )
+    np.testing.assert_array_equal(quick().fit(x, [np.array(v) for v in y]).predict(x), expected)
+    found = quick().fit(pd.Series(x), pd.Series(steps)).predict(pd.Series(x))
+    for one, other in zip(found, quick().fit(x, steps).predict(x), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_tensor_with_a_gradient_is_refused_as_a_value():
+    rng = np.random.default_rng(0)
+    x, y = torch.randn(N, 3, 2, requires_grad=True), rng.normal(size=N)
+    for given in (x, list(x)):
+        with pytest.raises(ValueError, match=r"^X can't be made an array .*detach\(\)"):
+            quick().fit(given, y)
+    with pytest.raises(ValueError, match=r"^y can't be made an array .*detach\(\)"):
+        quick().fit(x.detach(), torch.tensor(y, requires_grad=True))

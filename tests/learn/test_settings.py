@@ -250,3 +250,10 @@ def test_a_whole_number_is_a_number(name):
     else:
         with pytest.raises(ValidationError, match="greater than 0"):
             TrainSettings(**values)
+
+
+@pytest.mark.parametrize("kind", ["settings.toml", "settings.json"])
+def test_a_setting_under_both_of_its_spellings_is_refused(tmp_path, kind):
+    config = write(tmp_path / kind, {**GIVEN, "hidden-size": 4, "hidden_size": 8})
+    with pytest.raises(InputError, match="names 'hidden_size' twice, with - and with _"):
+        read_settings({}, config)

@@ -29,14 +29,25 @@ class Interrupted(Exception):  # noqa: N818 - it is none
 class Commands(typer.core.TyperGroup):
     """Brings what ends a command past typer, which would end the process without a word."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Reads the arguments."""
+        with _past_typer():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
         """Runs the command."""
-        try:
+        with _past_typer():
             return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise Interrupted(str(error) or "interrupted") from error
-        except BrokenPipeError as error:
-            raise OutputGone from error
+
+
+@contextmanager
+def _past_typer() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(str(error) or "interrupted") from error
+    except BrokenPipeError as error:
+        raise OutputGone from error
 
 
 class OutputGone(Exception):  # noqa: N818 - it is none

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.runfile import GREATEST
+
 Array = NDArray[Any]
 
 CELLS = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
@@ -87,11 +89,6 @@ class Activation:
 
 
 Layer = Recurrent | Linear | LayerNorm | Activation
-
-
-GREATEST = 1e30
-"""The most standard deviations that a number may have: weights of up to a hundred million take it
-to no more than float32 can say. A change of two numbers may be twice what each may."""
 
 
 def fault_of_scalers(arrays: Mapping[str, Array]) -> str | None:

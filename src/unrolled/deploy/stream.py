@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from unrolled.deploy import stepping
 from unrolled.deploy.plan import Array, Plan, same
+from unrolled.deploy.rows import by_name, numbers, refuse_masked
 from unrolled.errors import InputError, clip
 from unrolled.files import short
-from unrolled.masked import count_masked, is_masked_array
+from unrolled.masked import is_masked_array
 from unrolled.resources import LARGEST_SIZE
 
 MOST_STEPS = 2**53
@@ -84,10 +85,10 @@ class Stream:
 
         Args:
             x: the row [B, I]; in a stream of one also [I], and where that is one number a float.
-                Of a data frame, or of a pandas series with names, a run takes its own columns by
-                their names, in whatever order. A run and an estimator take finite numbers only, and
-                none that is so large that the network's own numbers can't hold it: 5e29 standard
-                deviations.
+                Of a data frame, and of a row with names (a pandas series, a dict, a named tuple, a
+                record), a run takes its own columns by their names, in whatever order. A run and
+                an estimator take finite numbers only, and none that is so large that the network's
+                own numbers can't hold it: 5e29 standard deviations.
             out: where the result goes, of the result's shape and :attr:`dtype`; None for a new
                 array, which is all the memory that a step takes.
 
@@ -118,7 +119,7 @@ class Stream:
         Raises:
             InputError: as in :meth:`step`; no step has been taken then.
         """
-        given = _numbers(self._by_name(xs, "xs"), "xs")
+        given = numbers(self._by_name(xs, "xs"), "xs")
         x = given[:, np.newaxis] if given.ndim == 1 and self.input_size == 1 else given
         is_single = x.ndim == 2 and self.batch_size == 1
         x = x[:, np.newaxis] if is_single else x
@@ -137,7 +138,7 @@ class Stream:
         Raises:
             InputError: there is no such row.
         """
-        _refuse_masked(rows, "rows")
+        refuse_masked(rows, "rows")
         chosen = range(self.batch_size) if rows is None else np.atleast_1d(np.asarray(rows))
         for row in chosen:
             if not isinstance(row, int | np.integer) or not 0 <= row < self.batch_size:
@@ -183,7 +184,7 @@ class Stream:
                 f"{clip(', '.join(map(str, state))) or 'none'}. "
                 "To set a part, assign {**stream.state, name: value}"
             )
-        given = {name: _numbers(state[name], name) for name in now}
+        given = {name: numbers(state[name], name) for name in now}
         for name, before in now.items():
             if given[name].shape != before.shape:
                 raise InputError(
@@ -309,7 +310,7 @@ class Stream:
 
     def _prepared(self, x: Any) -> Array:
         """``x`` as the stepper takes it."""
-        given = _numbers(self._by_name(x, "x"), "x")
+        given = numbers(self._by_name(x, "x"), "x")
         row = given.reshape(1) if given.ndim == 0 else given
         shapes: list[tuple[int, ...]] = [(self.batch_size, self.input_size)]
         shapes += [(self.input_size,)] if self.batch_size == 1 else []
@@ -320,25 +321,9 @@ class Stream:
         return np.require(row, self.dtype, ["C", "A"])
 
     def _by_name(self, x: Any, name: str) -> Any:
-        """What has names, a data frame or a series, with this run's columns, in its order."""
-        if isinstance(x, np.ndarray) or not self.inputs:
-            return x
-        names = _names_of(x, is_row=name == "x" and self.input_size > 1)
-        if names is None:
-            return x
-        twice = next((column for column in self.inputs if names.count(column) > 1), None)
-        if twice is not None:
-            raise InputError(f"{name} has two columns named {twice!r}. Leave one of them out")
-        missing = [column for column in self.inputs if column not in names]
-        if missing:
-            raise InputError(
-                f"{name} should have the columns {_listed(self.inputs)}, got {_listed(names)}. "
-                f"Name {_listed(missing)}, or give an array, whose columns have no names"
-            )
-        if names == list(self.inputs):
-            return x
-        columns = list(self.inputs)
-        return x.select(columns) if hasattr(x, "select") else x[columns]
+        """What has names, with this run's columns, in its order."""
+        is_plain = isinstance(x, np.ndarray) and x.dtype.names is None
+        return x if is_plain or not self.inputs else by_name(x, self.inputs, name)
 
     def _insist_on_limits(self, x: Array) -> None:
         if self._limit is None:
@@ -366,60 +351,12 @@ class Stream:
         )
 
 
-def _numbers(values: Any, name: str) -> Array:
-    _refuse_masked(values, name)
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise InputError(f"{name}: numbers were expected ({error})") from error
-    if array.dtype.kind not in "fiu":
-        raise InputError(f"{name}: real numbers were expected, got {array.dtype}")
-    return array
-
-
-def _names_of(x: Any, *, is_row: bool) -> list[Any] | None:
-    """The columns' names, of a frame of pandas, polars or pyarrow; None of what has none.
-
-    A frame that was made of an array counts its columns, as pandas does: these are no names. Of a
-    pandas series that is a row, as a frame's ``iterrows`` gives it, the index has them.
-    """
-    found = getattr(x, "column_names", None)  # pyarrow's, whose columns are their values
-    if found is None:
-        found = getattr(x, "columns", None)
-    if found is None and is_row and getattr(x, "ndim", None) == 1:
-        found = getattr(x, "index", None)
-        found = found if _are_texts(found) else None  # numbers and dates are of its own rows
-    if found is None:
-        return None
-    try:
-        names = list(found)
-    except TypeError:
-        return None
-    return None if names == list(range(len(names))) else names
-
-
-def _are_texts(index: Any) -> bool:
-    return isinstance(index, Iterable) and all(isinstance(name, str) for name in index)
-
-
-def _listed(names: Sequence[Any]) -> str:
-    return clip(", ".join(map(repr, names)))
-
-
 def _whole(value: Any) -> int | None:
     """A whole number of Python's, NumPy's or another's; None where it is none."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         return None
-
-
-def _refuse_masked(values: Any, name: str) -> None:
-    if count := count_masked(values):
-        raise InputError(
-            f"{name}: numbers were expected, got {count} that are masked. Fill them in "
-            f"({name}.filled(value)), or leave the row out"
-        )
 
 
 def _plan_of(model: Any) -> Plan:

@@ -56,8 +56,7 @@ def read_sequences(estimator: BaseEstimator, X: Any, *, reset: bool) -> Batch:
             another number of inputs than in fit.
     """
     check_kind(X, "X")
-    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
-        X = list(X)
+    X = _listed(X)
     form = _form(X)
     if not reset:
         form = _checked_form(estimator, X, form)
@@ -159,9 +158,16 @@ def _checked_form(estimator: BaseEstimator, X: Any, form: Form) -> Form:
 
 def _is_ragged_goals(y: Any) -> bool:
     """Whether y has a value for each step of ragged sequences."""
-    if isinstance(y, np.ndarray) and y.dtype == object:
-        y = list(y)
-    return isinstance(y, list | tuple) and any(hasattr(row, "__len__") for row in y)
+    y = _listed(y)
+    return isinstance(y, list | tuple) and any(
+        hasattr(row, "__len__") and getattr(row, "ndim", 1) > 0 for row in y
+    )
+
+
+def _listed(values: Any) -> Any:
+    """An array or a pandas series of sequences as a list of them; anything else as it is."""
+    is_of_objects = getattr(values, "dtype", None) == np.dtype(object)
+    return list(values) if is_of_objects and getattr(values, "ndim", None) == 1 else values
 
 
 def _is_ragged(X: Any) -> bool:
@@ -188,7 +194,19 @@ def _read_ragged(estimator: BaseEstimator, X: Sequence[Any], *, reset: bool) -> 
         raise ValueError(f"sequence {int(lengths.argmin())} of X has no step. Leave it out")
     in_range(check_array(np.concatenate(rows), input_name="X"), "X")
     _keep_inputs(estimator, widths[0], reset=reset)
+    _check_names(estimator, X, reset=reset)
     return Batch(_padded(rows, lengths, 0.0), lengths, "ragged")
+
+
+def _check_names(estimator: BaseEstimator, X: Sequence[Any], *, reset: bool) -> None:
+    """That all frames among the sequences have the columns of the first, or those of fit.
+
+    By scikit-learn's own check of a single frame, which also keeps the names or warns.
+    """
+    for row in [row for row in X if hasattr(row, "columns")] or [np.asarray(X[0])]:
+        if np.ndim(row) == 2:
+            validate_data(estimator, row, reset=reset, skip_check_array=True)
+            reset = False
 
 
 def _read_ragged_goals(y: Sequence[Any], batch: Batch) -> Goals:

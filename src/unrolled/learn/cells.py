@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -112,6 +113,8 @@ def is_missing(value: Any) -> bool:
     """Whether a value from Python stands for a missing one: None, NaN, pandas' NA and NaT."""
     if isinstance(value, float):
         return math.isnan(value)
+    if isinstance(value, Decimal):
+        return value.is_nan()
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
@@ -128,6 +131,14 @@ def too_small(spread: float) -> str:
     return (
         f"varies by {spread:.2g} alone (standard deviation), too little for single precision, "
         f"which begins at {SMALLEST:.1e}. Change its unit"
+    )
+
+
+def too_far(number: float, most: float, fitted: str) -> str:
+    """What is said of a number that is over ``most`` standard deviations off ``fitted``."""
+    return (
+        f"{number:g} is more than {most:g} standard deviations off {fitted}, which is beyond what "
+        "the network's single precision can tell"
     )
 
 

@@ -15,12 +15,10 @@ from narwhals.typing import IntoDataFrame
 from unrolled.errors import InputError
 from unrolled.learn.cells import CellError, Words, is_missing, too_large
 from unrolled.learn.columns import Array, Columns, Labels, Wanted, shown
+from unrolled.learn.labels import AT_ONCE, times
 
 NAME = "the table"
 """What a message calls a table that is no file."""
-
-AT_ONCE = 1024
-"""Labels of so many rows become Python's at once."""
 
 
 def take_frame(source: IntoDataFrame, wanted: Wanted) -> Columns:
@@ -104,7 +102,10 @@ def _wrong_type(column: str, kind: Any) -> InputError:
 
 
 def _is_number(value: Any) -> bool:
-    return is_missing(value) or isinstance(value, Real | Decimal | np.bool_)
+    # NumPy counts its durations among the whole numbers.
+    return is_missing(value) or (
+        isinstance(value, Real | Decimal | np.bool_) and not isinstance(value, np.timedelta64)
+    )
 
 
 def _word(index: int, value: Any) -> str:
@@ -115,7 +116,7 @@ def _word(index: int, value: Any) -> str:
         return ""
     if isinstance(value, Decimal | bool | np.bool_):
         return str(value)
-    if not isinstance(value, Real):
+    if not _is_number(value):
         raise CellError(
             index,
             f"{shown(value)} is not a number but a {type(value).__name__}. Convert the column, or "
@@ -135,6 +136,10 @@ def _labels(column: str, series: nw.Series[Any]) -> list[Any]:
     if kind.is_nested() or kind == nw.Binary:
         raise InputError(f"{NAME}: group column {shown(column)} holds {shown(kind)}, not labels")
     labels = Labels(NAME, column)
+    if kind.is_temporal():  # polars and Python cut what is less than a microsecond
+        for part in times(labels.where, series.to_arrow()):
+            labels.extend(part)
+        return labels.rows
     for start in range(0, len(series), AT_ONCE):  # a category would become a text for each row
         labels.extend(series[start : start + AT_ONCE].to_list())
     return labels.rows

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from torch import Tensor
 
 from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
-from unrolled.learn.cells import SMALLEST, only_rounding, too_small
+from unrolled.learn.cells import SMALLEST, only_rounding, too_far, too_small
 from unrolled.learn.columns import Array
 from unrolled.learn.duration import AUTO, Limit, resolve
 from unrolled.learn.features import BATCH_AT_ONCE
@@ -38,7 +38,7 @@ from unrolled.learn.train import masked_mse
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.model import Network, NetworkConfig, Scaler
 from unrolled.model.network import RECURRENT, CellName
-from unrolled.model.scaler import is_rounding, moments
+from unrolled.model.scaler import MOST, MOST_SQUARED, is_rounding, moments
 from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
 
 TargetChoice = Literal["auto", "step", "sequence"]
@@ -167,6 +167,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         self.input_scaler_, self.target_scaler_ = Scaler.fit(inputs), Scaler.fit(targets)
         _check_spread("X", inputs, self.input_scaler_)
         _check_spread("y", targets, self.target_scaler_)
+        _check_reach("y", goals.data, self.target_scaler_, MOST_SQUARED)
         with reproducible(int(random.randint(2**31))) as generator:
             data, lengths = self._tensors(batch)
             scaled = torch.from_numpy(self.target_scaler_.transform(goals.data)).float()
@@ -251,6 +252,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def _tensors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The scaled inputs [n, T, I] and the lengths [n]."""
+        _check_reach("X", batch.data, self.input_scaler_, MOST)
         scaled = self.input_scaler_.transform(batch.data)
         return torch.from_numpy(scaled).float(), torch.from_numpy(batch.lengths)
 
@@ -317,6 +319,18 @@ def _check_spread(name: str, values: Array, scaler: Scaler) -> None:
         known = column[np.isfinite(column)]
         if known.min() < known.max():
             raise ValueError(f"{name} has a column that {only_rounding(known)}")
+
+
+def _check_reach(name: str, values: Array, scaler: Scaler, most: float) -> None:
+    """That no number of ``values`` [..., F] is further away than single precision can tell."""
+    far = scaler.is_beyond(values, most)
+    if far.any():
+        place = tuple(np.argwhere(far)[0].tolist())
+        raise ValueError(
+            f"{name} holds a number that the network can't compute with: "
+            f"{too_far(values[place], most, 'what it is trained on')}. Correct it, or leave its "
+            "sequence out"
+        )
 
 
 def _real_steps(data: Array, lengths: NDArray[np.int64]) -> Array:

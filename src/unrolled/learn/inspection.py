@@ -20,7 +20,7 @@ from unrolled.inspect.record import record
 from unrolled.inspect.scene import MOST_SERIES, MOST_STEPS, Scene, Series, scene
 from unrolled.inspect.words import Language
 from unrolled.learn.columns import Array
-from unrolled.learn.features import base, features
+from unrolled.learn.features import base, check_goals, check_read, features
 from unrolled.learn.inspection_words import Shown, note_of, title_of
 from unrolled.learn.runtime import alone_where_forked
 from unrolled.learn.table import Span, Table, read_table
@@ -195,7 +195,10 @@ class _Prepared:
     @classmethod
     def of(cls, run: Run, part: Part) -> _Prepared:
         config, inputs = run.table, part.table.inputs
-        change = goals_of([part], config.ahead) - base(inputs, config)
+        goals = goals_of([part], config.ahead)
+        check_read(part.table, config, run.input_scaler)
+        check_goals(part.table, config, goals, run.target_scaler)
+        change = goals - base(inputs, config)
         return cls(
             run,
             part,

@@ -9,6 +9,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
+from unrolled.errors import clip
 from unrolled.learn.cells import LARGEST
 from unrolled.learn.columns import Array, shown
 from unrolled.masked import count_masked, is_masked_array
@@ -74,6 +75,8 @@ def in_range(values: Array, name: str) -> Array:
 def naming_overflow(name: str) -> Iterator[None]:
     """What NumPy says of a whole number beyond every float is said as of others that are too large.
 
+    And what torch says of a tensor that no array can be made of, such as one with a gradient.
+
     Raises:
         ValueError: there was one.
     """
@@ -84,6 +87,8 @@ def naming_overflow(name: str) -> Iterator[None]:
             f"{name} holds a whole number too large for single precision, which ends at "
             f"{LARGEST:.1e}. Change its unit"
         ) from error
+    except RuntimeError as error:
+        raise ValueError(f"{name} can't be made an array ({clip(error)})") from error
 
 
 def _check_dtype(name: str, dtype: Any) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unrolled.errors import InputError
 from unrolled.learn.cells import CellError, Words
 from unrolled.learn.columns import LONGEST_CELL, Array, Columns, Labels, Wanted, shown
+from unrolled.learn.labels import times
 from unrolled.learn.signature import HEAD, what_it_is
 from unrolled.resources import check_memory
 
@@ -142,6 +143,10 @@ class _Reader:
 
     def _labels(self, column: pa.Array, before: int) -> list[Any]:
         if self.wanted.group not in self.words:
+            kind = column.type
+            if pa.types.is_temporal(kind.value_type if pa.types.is_dictionary(kind) else kind):
+                where = f"{self.path}: group column {shown(self.wanted.group)}"
+                return [label for part in times(where, column) for label in part]
             labels: list[Any] = column.to_pylist()
             return labels
         words, _, places = self._texts(self.wanted.group, column, before)
@@ -171,7 +176,8 @@ def _holds_text(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _is_number(kind: pa.DataType) -> bool:

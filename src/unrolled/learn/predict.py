@@ -10,7 +10,7 @@ import polars as pl
 from narwhals.typing import IntoDataFrame
 
 from unrolled.errors import InputError
-from unrolled.learn.features import predict_ends
+from unrolled.learn.features import check_read, predict_ends
 from unrolled.learn.results import predictions_frame
 from unrolled.learn.table import read_table
 from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare
@@ -73,4 +73,5 @@ def read_ends(
             f"{table.name}: the longest stretch without a gap has {longest} rows, fewer than the "
             f"{config.history} that the run needs. Give more rows before the first to predict"
         )
+    check_read(part.table, config, run.input_scaler)
     return part, ends

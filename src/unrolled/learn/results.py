@@ -22,6 +22,8 @@ from unrolled.learn.windows import Rows
 from unrolled.model import TableConfig, save_run
 from unrolled.runfile import METRICS, PICTURE, PREDICTIONS, SAMPLE
 
+MARK = "\ufeff"
+"""Of byte order: what some programs begin a text file with."""
 SAMPLE_ROWS, SAMPLE_SERIES = 400, 8
 """At most so many last rows, of each of at most so many series."""
 
@@ -80,7 +82,9 @@ def save_training(training: Training, folder: Path | str) -> None:
 
 def _write_csv(path: Path, frame: pl.DataFrame) -> None:
     """By Python's own hand, whose errors name the file."""
-    path.write_bytes(frame.write_csv().encode())
+    text = frame.write_csv()
+    # A reader takes the first mark of byte order away, here that of the first column's name.
+    path.write_bytes((MARK + text if text.startswith(MARK) else text).encode())
 
 
 def predictions_frame(

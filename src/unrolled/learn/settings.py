@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from unrolled.errors import InputError
+from unrolled.errors import InputError, fault_of_text
 from unrolled.files import parse_json, read_file, short
 from unrolled.learn.duration import AUTO, resolve
 from unrolled.learn.loop import LARGEST_RATE, FitSettings
@@ -118,6 +118,14 @@ class TrainSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _names_as_text(self) -> TrainSettings:
+        """That the run's own tables, which are text, can have the columns' names."""
+        for name in (*self.input, *self.target, *([] if self.group is None else [self.group])):
+            if fault := fault_of_text(name):
+                raise ValueError(f"the column name {name!r} has {fault}. Rename it in the table")
+        return self
+
+    @model_validator(mode="after")
     def _names_apart(self) -> TrainSettings:
         """That no two columns of ``predictions.csv`` have one name."""
         named = [self.group] if self.group is not None else []
@@ -196,7 +204,13 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: can't be read: {error}. Correct it") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: names with values were expected, got a {type(content).__name__}")
-    return {key.replace("-", "_"): value for key, value in content.items()}
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name in values:
+            raise InputError(f"{path}: names {name!r} twice, with - and with _. Leave one out")
+        values[name] = value
+    return values
 
 
 def _explain(error: ValidationError) -> str:

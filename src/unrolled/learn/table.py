@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, time
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +11,14 @@ from narwhals.typing import IntoDataFrame
 from numpy.typing import NDArray
 
 from unrolled.errors import InputError
-from unrolled.learn.cells import LARGEST, is_missing, too_large
-from unrolled.learn.columns import COPIES, Array, Columns, Wanted, is_number, shown
+from unrolled.learn.cells import LARGEST, too_large
+from unrolled.learn.columns import COPIES, Array, Columns, Wanted, shown
+from unrolled.learn.labels import checked
 from unrolled.learn.source import read_columns
 from unrolled.resources import check_memory
 
 Span = tuple[int, int]
 """Rows start … stop − 1 of a table, consecutive in time."""
-
-LABELS = (str, bool, int, float, Decimal, date, time)
-"""What may tell apart the series of a table: it is written into CSV files of predictions, too."""
-NUMPY = (np.bool_, np.integer, np.floating)
-"""What a column of objects may hold, and Python has as well."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +77,13 @@ def _series(
     """The rows in the order of their groups' first appearance, each group's span, its label."""
     if group is None or columns.labels is None:
         return np.arange(columns.count), ((0, columns.count),), (None,)
-    labels = _checked(f"{name}: group column {shown(group)}", columns.labels)
+    labels = checked(f"{name}: group column {shown(group)}", columns.labels)
     names = list(dict.fromkeys(labels))
     place = {label: index for index, label in enumerate(names)}
     codes = np.array([place[label] for label in labels])
     order = np.argsort(codes, kind="stable")
     counts = np.bincount(codes)
-    widths = [
-        len(label.encode(errors="surrogatepass")) if isinstance(label, str) else 0
-        for label in names
-    ]
+    widths = [len(label.encode()) if isinstance(label, str) else 0 for label in names]
     check_memory(
         COPIES * int(counts @ np.array(widths)),
         f"{name}: the labels of {len(codes):,} rows",
@@ -100,34 +91,6 @@ def _series(
     )
     stops = np.cumsum(counts).tolist()
     return order, tuple(zip([0, *stops[:-1]], stops, strict=True)), tuple(names)
-
-
-def _checked(where: str, labels: list[Any]) -> list[Any]:
-    """Labels that a table can be written with: none empty, and all of one kind."""
-    kinds: dict[type, int] = {}
-    labels = [label.item() if isinstance(label, NUMPY) else label for label in labels]
-    gaps = _gaps(labels)
-    for row, label in enumerate(labels, start=1):
-        if is_missing(label) or (isinstance(label, str) and label in gaps):
-            raise InputError(f"{where}, row {row}: empty. Name the series that the row belongs to")
-        kinds.setdefault(type(label), row)
-    for kind, row in kinds.items():
-        if not issubclass(kind, LABELS):
-            raise InputError(f"{where}, row {row}: holds a {kind.__name__}, which is not a label")
-    if len(kinds) > 1:
-        several = " and ".join(kind.__name__ for kind in kinds)
-        raise InputError(f"{where} holds labels of several kinds, {several}. Make all of them text")
-    if int in kinds and not all(-(2**63) <= label < 2**63 for label in labels):
-        raise InputError(f"{where} holds whole numbers beyond 64 bits. Make them text")
-    return labels
-
-
-def _gaps(labels: list[Any]) -> set[str]:
-    """The texts that name no series: the empty one, and among numbers NaN, as floats write it."""
-    texts = {label for label in labels if isinstance(label, str)}
-    not_numbers = {text for text in texts if text.lower().lstrip("+-") == "nan"}
-    numbers = texts - not_numbers - {""}
-    return {"", *(not_numbers if numbers and all(map(is_number, numbers)) else ())}
 
 
 def _check_range(name: str, column: str, numbers: Array) -> None:

@@ -17,7 +17,14 @@ from unrolled.learn.baselines import RIDGE_ROWS, Score, score_baselines
 from unrolled.learn.cells import SMALLEST, too_small
 from unrolled.learn.columns import Array, shown
 from unrolled.learn.dataset import PARTS, Dataset, read_dataset
-from unrolled.learn.features import BATCH_AT_ONCE, base, features, predict_ends
+from unrolled.learn.features import (
+    BATCH_AT_ONCE,
+    base,
+    check_goals,
+    check_read,
+    features,
+    predict_ends,
+)
 from unrolled.learn.footprint import check_ridge, check_training
 from unrolled.learn.loop import History, fit
 from unrolled.learn.runtime import reproducible
@@ -122,6 +129,8 @@ def _train(
     target_scaler = Scaler.fit(change[dataset.learned])
     for names, scaler in ((config.inputs, input_scaler), (config.targets, target_scaler)):
         _check_spread(dataset.table.name, names, scaler)
+    check_read(dataset.table, config, input_scaler)
+    check_goals(dataset.table, config, dataset.goals, target_scaler)
     data = torch.from_numpy(input_scaler.transform(read)).float()
     goals = torch.from_numpy(target_scaler.transform(change)).float()
     train, validation, _ = dataset.ends

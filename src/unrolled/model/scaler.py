@@ -7,10 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.runfile import GREATEST
+
 Array = NDArray[np.float64]
 
 ROUNDING = 10 * np.finfo(np.float64).eps
 """A spread of this share of the mean is what rounding leaves, rather than information."""
+
+MOST = GREATEST / 2
+"""Standard deviations that a number may have where a network reads it, as on a stream."""
+MOST_SQUARED = 1e18
+"""And where its error is squared, in single precision, and summed."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,18 @@ class Scaler:
     def transform(self, values: Array) -> Array:
         """``values`` [..., F] in scaled units."""
         return (values - self.mean) / self.scale
+
+    def is_beyond(self, values: Array, most: float = MOST) -> NDArray[np.bool_]:
+        """Which finite entries of ``values`` [..., F] are more than ``most`` scales off the mean.
+
+        By as many as the default says, a sum within the network may be more than single precision
+        can hold, and what comes out of it NaN, or the same as for any other such number.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            limit = most * np.abs(self.scale)
+            far: NDArray[np.bool_] = np.abs(values - self.mean) > limit
+        far &= np.isfinite(values)
+        return far
 
     def inverse(self, values: Array) -> Array:
         """``values`` [..., F] in the units of the data."""
