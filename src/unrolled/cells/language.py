@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from unrolled.cells.description import ONE
 from unrolled.cells.operations import OPERATIONS, UNIT_BY_UNIT
@@ -26,10 +26,8 @@ class CellError(InputError):
     """A cell's equations say something that can't be; the message names the line and the repair."""
 
 
-class Located(Protocol):
-    """Anything with a place in the user's file."""
-
-    place: str
+class _NoAttribute(CellError, AttributeError):
+    """So that ``hasattr`` and what asks by it get their answer."""
 
 
 def refuse(message: str, place: str | None = None) -> NoReturn:
@@ -171,7 +169,10 @@ class Value:
             raise AttributeError(name)
         if name in FUNCTIONS:
             return lambda *others: FUNCTIONS[name](self, *others)
-        refuse(f"a value of a step has no {name}. It knows {', '.join(sorted(FUNCTIONS))}")
+        raise _NoAttribute(
+            f"{place_of_caller()}: a value of a step has no {name}. It knows "
+            f"{', '.join(sorted(FUNCTIONS))}"
+        )
 
     @classmethod
     def __torch_function__(

@@ -2,6 +2,7 @@
 
 from unrolled.nn.cells import GRUCell, LSTMCell, RNNCell
 from unrolled.nn.recurrent import GRU, LSTM, RNN
+from unrolled.nn.described import Recurrent as Recurrent
 from unrolled.nn.which import which_backend
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "which_backend"]
