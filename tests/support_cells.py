@@ -51,12 +51,14 @@ class Everything(Cell):
 
 def known_for(description: Description, batch: int = 5) -> dict[str, Tensor]:
     """All that a step of the cell is given, in float64, with gradients."""
-    shapes = {description.input.name: (batch, UNITS["input"])}
-    for quantity in (*description.states, *description.constants, *description.draws):
+    shapes: dict[str, tuple[int, ...]] = {description.input.name: (batch, UNITS["input"])}
+    for quantity in (*description.states, *description.constants):
         shapes[quantity.name] = (batch, UNITS[quantity.size])
+    for draw in description.draws:
+        shapes[draw.name] = (batch, UNITS[draw.size])
     for w in description.weights:
         rows = sum(UNITS[part.size] for part in w.parts)
-        if w.kind == "matrix":
+        if w.columns is not None:
             shapes[w.name] = (rows, UNITS[w.columns])
         else:
             shapes[w.name] = () if w.kind == "scalar" else (rows,)

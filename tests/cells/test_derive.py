@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -41,8 +43,8 @@ def summed(derivative, like):
 def of_matrix(description, name, ours, values):
     """The gradient of a matrix or a bias, from what the equations say of the sums."""
     parts = []
-    for number, part in enumerate(description.weights_by_name[name].parts):
-        total = 0.0
+    for number in range(len(description.weights_by_name[name].parts)):
+        total: Any = 0.0
         for line in description.sums:
             by = ours[line.name].expand(5, UNITS[line.size])
             for product in line.products:

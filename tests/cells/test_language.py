@@ -44,14 +44,19 @@ def test_equations_are_read_as_they_are_written():
 
 
 def test_brackets_stand_where_they_are_needed():
+    def nested(a, h):
+        return -(a - (h - a) * 2) / (h / (a / h)) - (a + h) + (h + a) ** 2
+
     def step(self, x, h):  # noqa: ARG001
         a = linear(x, h)
-        return -(a - (h - a) * 2) / (h / (a / h)) - (a + h) + (h + a) ** 2
+        return nested(a, h)
 
     written = str(cell(step)).splitlines()[-1].partition(" = ")[2]
     h, a = 0.7, -1.3
     python = written.replace("h[t−1]", "h").replace("⊙", "*").replace("−", "-").replace("^", "**")
-    assert eval(python) == pytest.approx(-(a - (h - a) * 2) / (h / (a / h)) - (a + h) + (h + a) ** 2)
+    assert eval(python) == pytest.approx(
+        -(a - (h - a) * 2) / (h / (a / h)) - (a + h) + (h + a) ** 2
+    )
 
 
 def test_the_weights_of_one_thing_stand_in_one_matrix_in_the_order_of_the_equations():
@@ -181,7 +186,7 @@ def adds_what_is_wide(self, x, h):  # noqa: ARG001
 
 
 def adds_a_tensor(self, x, h):  # noqa: ARG001
-    return linear(x, h) + [1.0]
+    return linear(x, h) * [1.0]
 
 
 def leaves_a_sum(self, x, h):  # noqa: ARG001
@@ -190,9 +195,8 @@ def leaves_a_sum(self, x, h):  # noqa: ARG001
 
 
 def leaves_a_weight(self, x, h):  # noqa: ARG001
-    p = weight()
-    q = weight()
-    return tanh(linear(x, h)) * p
+    gain, left = weight(), weight()
+    return tanh(linear(x, h)) * gain if left is not None else h
 
 
 def names_two_alike(self, x, h):  # noqa: ARG001
@@ -261,7 +265,7 @@ REFUSED = [
     (adds_what_is_wide, "x has input_size numbers, and .* hidden_size"),
     (adds_a_tensor, "takes values of the step and numbers, got list"),
     (leaves_a_sum, "this linear gives is never used"),
-    (leaves_a_weight, "q is never used"),
+    (leaves_a_weight, "left is never used"),
     (names_two_alike, "two weights named p"),
     (names_no_weight, r'assign it to a variable, or say weight\("name"\)'),
     (names_nothing_to_multiply, "assign it to a variable first"),

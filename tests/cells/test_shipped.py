@@ -5,6 +5,8 @@ These run one row through its steps, in NumPy, and take the weights by the label
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ import torch
 from unrolled import cells
 from unrolled.nn import Recurrent
 
-I, H, T, S = 3, 4, 6, 2
+INPUTS, H, T, S = 3, 4, 6, 2
 
 
 def sigmoid(x):
@@ -115,7 +117,7 @@ def ea_lstm(w, x, h, c, static):
     return sigmoid(w.gate("output", x, h)) * np.tanh(c), c
 
 
-PAPERS = {
+PAPERS: dict[type[cells.Cell], Any] = {
     cells.PeepholeLSTM: peephole,
     cells.CIFG: cifg,
     cells.LSTM1997: lstm1997,
@@ -132,11 +134,11 @@ PAPERS = {
 
 @pytest.mark.parametrize("cell", PAPERS)
 def test_a_cell_is_its_papers(cell):
-    sizes = {"static_size": S} if cell is cells.EALSTM else {}
-    module = Recurrent(cell, I, H, dtype=torch.float64, **sizes)
+    sizes: dict[str, Any] = {"static_size": S} if cell is cells.EALSTM else {}
+    module = Recurrent(cell, INPUTS, H, dtype=torch.float64, **sizes)
     for parameter in module.parameters():
         parameter.data.normal_()
-    x = torch.randn(T, I, dtype=torch.float64)
+    x = torch.randn(T, INPUTS, dtype=torch.float64)
     state = tuple(torch.randn(1, H, dtype=torch.float64) for _ in module.cell.states)
     static = torch.randn(S, dtype=torch.float64)
     constants = {"static": static} if sizes else {}
@@ -165,16 +167,15 @@ TORCHS = [
 @pytest.mark.parametrize(("cell", "module", "options"), TORCHS)
 @pytest.mark.parametrize("more", [{}, {"num_layers": 2, "bidirectional": True}])
 def test_torchs_cells_are_torchs_and_take_their_weights(cell, module, options, more):
-    theirs = module(I, H, dtype=torch.float64, **options, **more)
+    theirs = module(INPUTS, H, dtype=torch.float64, **options, **more)
     sizes = {name: value for name, value in options.items() if name == "proj_size"}
-    ours = Recurrent(cell, I, H, dtype=torch.float64, **more, **sizes)
+    ours = Recurrent(cell, INPUTS, H, dtype=torch.float64, **more, **sizes)
     ours.load_state_dict(theirs.state_dict())
-    x = torch.randn(T, 5, I, dtype=torch.float64)
+    x = torch.randn(T, 5, INPUTS, dtype=torch.float64)
     (expected, hx), (output, last) = theirs(x), ours(x)
     torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
     for found, state in zip(last, hx if isinstance(hx, tuple) else (hx,), strict=True):
         torch.testing.assert_close(found, state, rtol=1e-12, atol=1e-12)
-    ours.zero_grad(), theirs.zero_grad()
     output.square().sum().backward()
     expected.square().sum().backward()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):

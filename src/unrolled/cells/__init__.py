@@ -12,42 +12,85 @@ A cell is a class with a method ``step``, in Python's operators and the function
             return (1 - forget) * h + forget * candidate
 """
 
-from unrolled.cells.cell import Cell as Cell
-from unrolled.cells.coupled import CIFG as CIFG
-from unrolled.cells.description import Description as Description
-from unrolled.cells.elman import RNN as RNN
-from unrolled.cells.entity_aware import EALSTM as EALSTM
-from unrolled.cells.gru import GRU as GRU
-from unrolled.cells.gru import GRUResetBefore as GRUResetBefore
-from unrolled.cells.independent import IndRNN as IndRNN
-from unrolled.cells.language import CellError as CellError
-from unrolled.cells.language import absolute as absolute
-from unrolled.cells.language import exp as exp
-from unrolled.cells.language import hard_sigmoid as hard_sigmoid
-from unrolled.cells.language import hard_tanh as hard_tanh
-from unrolled.cells.language import linear as linear
-from unrolled.cells.language import log as log
-from unrolled.cells.language import mask as mask
-from unrolled.cells.language import maximum as maximum
-from unrolled.cells.language import mean as mean
-from unrolled.cells.language import minimum as minimum
-from unrolled.cells.language import noise as noise
-from unrolled.cells.language import relu as relu
-from unrolled.cells.language import sigmoid as sigmoid
-from unrolled.cells.language import sign as sign
-from unrolled.cells.language import softplus as softplus
-from unrolled.cells.language import softsign as softsign
-from unrolled.cells.language import sqrt as sqrt
-from unrolled.cells.language import tanh as tanh
-from unrolled.cells.language import variance as variance
-from unrolled.cells.language import weight as weight
-from unrolled.cells.language import where as where
-from unrolled.cells.lstm import LSTM as LSTM
-from unrolled.cells.lstm import ProjectedLSTM as ProjectedLSTM
-from unrolled.cells.lstm1997 import LSTM1997 as LSTM1997
-from unrolled.cells.minimal import JANET as JANET
-from unrolled.cells.minimal import MGU as MGU
-from unrolled.cells.minimal import MinGRU as MinGRU
-from unrolled.cells.minimal import MinLSTM as MinLSTM
-from unrolled.cells.normalised import LayerNormLSTM as LayerNormLSTM
-from unrolled.cells.peephole import PeepholeLSTM as PeepholeLSTM
+from unrolled.cells.cell import Cell
+from unrolled.cells.coupled import CIFG
+from unrolled.cells.description import Description
+from unrolled.cells.elman import RNN
+from unrolled.cells.entity_aware import EALSTM
+from unrolled.cells.gru import GRU, GRUResetBefore
+from unrolled.cells.independent import IndRNN
+from unrolled.cells.language import (
+    CellError,
+    absolute,
+    exp,
+    hard_sigmoid,
+    hard_tanh,
+    linear,
+    log,
+    mask,
+    maximum,
+    mean,
+    minimum,
+    noise,
+    relu,
+    sigmoid,
+    sign,
+    softplus,
+    softsign,
+    sqrt,
+    tanh,
+    variance,
+    weight,
+    where,
+)
+from unrolled.cells.lstm import LSTM, ProjectedLSTM
+from unrolled.cells.lstm1997 import LSTM1997
+from unrolled.cells.minimal import JANET, MGU, MinGRU, MinLSTM
+from unrolled.cells.normalised import LayerNormLSTM
+from unrolled.cells.peephole import PeepholeLSTM
+
+__all__ = [
+    "CIFG",
+    "EALSTM",
+    "GRU",
+    "JANET",
+    "LSTM",
+    "LSTM1997",
+    "MGU",
+    "RNN",
+    "Cell",
+    "CellError",
+    "Description",
+    "GRUResetBefore",
+    "IndRNN",
+    "LayerNormLSTM",
+    "MinGRU",
+    "MinLSTM",
+    "PeepholeLSTM",
+    "ProjectedLSTM",
+    "absolute",
+    "exp",
+    "hard_sigmoid",
+    "hard_tanh",
+    "linear",
+    "log",
+    "mask",
+    "maximum",
+    "mean",
+    "minimum",
+    "noise",
+    "relu",
+    "sigmoid",
+    "sign",
+    "softplus",
+    "softsign",
+    "sqrt",
+    "tanh",
+    "variance",
+    "weight",
+    "where",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -26,7 +26,7 @@ class CellError(InputError):
     """A cell's equations say something that can't be; the message names the line and the repair."""
 
 
-class _NoAttribute(CellError, AttributeError):
+class _MissingError(CellError, AttributeError):
     """So that ``hasattr`` and what asks by it get their answer."""
 
 
@@ -169,7 +169,7 @@ class Value:
             raise AttributeError(name)
         if name in FUNCTIONS:
             return lambda *others: FUNCTIONS[name](self, *others)
-        raise _NoAttribute(
+        raise _MissingError(
             f"{place_of_caller()}: a value of a step has no {name}. It knows "
             f"{', '.join(sorted(FUNCTIONS))}"
         )
