@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from support_cells import Everything
 from unrolled import cells
 from unrolled.cells import Cell, linear, mask, noise, tanh, weight
-from unrolled.nn import Recurrent
+from unrolled.nn import Recurrent, which_backend
 
 T, B, INPUTS, H = 6, 4, 3, 5
 LENGTHS = [3, 6, 0, 5]
@@ -155,6 +155,38 @@ def test_a_module_shows_its_arguments():
         "Recurrent(ProjectedLSTM, 3, 5, num_layers=2, batch_first=True, bidirectional=True, "
         "dropout=0.1, proj_size=2)"
     )
+
+
+def test_weights_may_be_computed_swapped_and_pruned():
+    module, x = double(cells.PeepholeLSTM), made(T, B, INPUTS)
+    expected = module(x)
+    torch.nn.utils.parametrizations.weight_norm(module, "weight_hh_l0")
+    torch.nn.utils.prune.identity(module, "weight_ih_l0")
+    torch.testing.assert_close(module(x), expected)
+    zero = {"peephole_output_l0": torch.zeros(H, dtype=torch.float64)}
+    swapped, _ = torch.func.functional_call(module, zero, (x,))
+    assert not torch.equal(swapped, expected[0])
+
+
+def test_a_transform_maps_over_it_with_random_numbers_of_its_own():
+    module, x = double(Noisy), made(1, T, B, INPUTS).expand(3, -1, -1, -1)
+    found = torch.func.vmap(lambda one: module(one)[0], randomness="different")(x)
+    assert not torch.equal(found[0], found[1])
+
+
+def test_a_symbolic_trace_has_it_as_one_node():
+    model = torch.nn.Sequential(double(cells.GRU))
+    nodes = [node.op for node in torch.fx.symbolic_trace(model).graph.nodes]
+    assert nodes == ["placeholder", "call_module", "output"]
+
+
+def test_which_backend_knows_it():
+    assert "equations" in which_backend(double(cells.GRU), made(T, B, INPUTS))
+
+
+def test_compiled_it_computes_the_same():
+    module, x = double(cells.GRUResetBefore), made(3, B, INPUTS)
+    torch.testing.assert_close(torch.compile(module, backend="eager")(x), module(x))
 
 
 def test_it_trains():

@@ -15,10 +15,11 @@ from unrolled import scan
 from unrolled.cells import Cell, Description
 from unrolled.cells.description import HIDDEN, INPUT, ONE, Weight
 from unrolled.nn.checks import Lengths, checked_lengths
+from unrolled.nn.tools import ForTools
 from unrolled.scan import Sequences, State, described
 
 
-class Recurrent(torch.nn.Module):
+class Recurrent(ForTools):
     """Layers of a cell that is given as equations, run over sequences as torch's modules do it.
 
     Args:
@@ -74,26 +75,28 @@ class Recurrent(torch.nn.Module):
         if not isinstance(dropout, float | int) or not 0 <= dropout <= 1:
             raise ValueError(f"dropout should be a probability, from 0 to 1, got {dropout!r}")
         self.dropout = float(dropout)
+        self._names: list[str] = []
         spec = self._spec()
         for layer in range(num_layers):
             units = spec.units_of(layer)
             for suffix in ("", "_reverse")[: spec.directions]:
                 for weight in self.cell.weights:
                     room = torch.empty(_shape(weight, units), device=device, dtype=dtype)
-                    self.register_parameter(f"{weight.name}_l{layer}{suffix}", Parameter(room))
+                    self._names.append(f"{weight.name}_l{layer}{suffix}")
+                    self.register_parameter(self._names[-1], Parameter(room))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draws all parameters anew."""
         within = 1.0 / math.sqrt(self.hidden_size)
         by_name = self.cell.weights_by_name
-        for name, parameter in self.named_parameters():
+        for name in self._names:
             initial = by_name[name.rpartition("_l")[0]].initial
             with torch.no_grad():
                 if initial is None:
-                    parameter.uniform_(-within, within)
+                    getattr(self, name).uniform_(-within, within)
                 else:
-                    parameter.fill_(initial)
+                    getattr(self, name).fill_(initial)
 
     def flatten_parameters(self) -> None:
         """Does nothing: what torch's modules have for cuDNN, so that code may call it."""
@@ -180,7 +183,7 @@ class Recurrent(torch.nn.Module):
         if before is not None:
             state = tuple(s.index_select(1, before) for s in state)
             given = [constant.index_select(0, before) for constant in given]
-        flat = list(self.parameters())
+        flat = [getattr(self, name) for name in self._names]  # some may be computed
         output, last = described.run(self._spec(), sequences, state, given, flat)
         if after is not None:
             last = tuple(s.index_select(1, after) for s in last)

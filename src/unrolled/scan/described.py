@@ -147,24 +147,25 @@ class _Layer:
             yield linear(data, self.parts[product.weight, product.part])
 
     def _draw(self, sequences: Sequences, like: Tensor) -> dict[str, Any]:
-        """The random numbers: a tuple of each step's, or those of the rows [B, ·]."""
+        """The random numbers: a list of each step's, or those of the rows [B, ·]."""
         found: dict[str, Any] = {}
         for draw in self.cell.draws:
             width = self.units[draw.size]
             if draw.each == "sequence" or not self.spec.training:
-                found[draw.name] = self._drawn(draw, like.new_empty(like.shape[0], width))
+                found[draw.name] = self._drawn(draw, like, (like.shape[0], width))
             else:
-                steps = sequences.data.new_empty(*sequences.data.shape[:-1], width)
-                drawn = self._drawn(draw, steps).flatten(0, -2)
+                count = sequences.data.shape[:-1].numel()
+                drawn = self._drawn(draw, like, (count, width))
                 found[draw.name] = torch.split(drawn, sequences.sizes())
         return found
 
-    def _drawn(self, draw: Draw, room: Tensor) -> Tensor:
+    def _drawn(self, draw: Draw, like: Tensor, shape: tuple[int, int]) -> Tensor:
+        options: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
         if not self.spec.training:
-            return room.fill_(draw.resting)
+            return torch.full(shape, draw.resting, **options)
         if draw.law == "normal":
-            return room.normal_(0.0, draw.parameter)
-        return room.bernoulli_(draw.parameter)
+            return torch.randn(shape, **options) * draw.parameter
+        return (torch.rand(shape, **options) < draw.parameter).to(like.dtype)
 
 
 PLAIN = ("vector", "scalar")
