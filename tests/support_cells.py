@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from unrolled import cells
 from unrolled.cells import (
     Cell,
     Description,
@@ -28,6 +29,13 @@ from unrolled.cells import (
     weight,
     where,
 )
+
+SHIPPED = [
+    cell
+    for cell in vars(cells).values()
+    if isinstance(cell, type) and issubclass(cell, Cell) and cell is not Cell
+]
+"""The classes of the cells that come with the package."""
 
 UNITS = {"input": 3, "hidden": 4, "proj": 2, "static": 3, "one": 1}
 

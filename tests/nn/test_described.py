@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -237,7 +237,17 @@ def test_a_wrong_call_says_what_was_expected(call, error, words):
 
 
 NO_CELL: Any = torch.nn.GRU
+
+
+class AsWide(Cell):
+    sizes: ClassVar = {"c": "input"}
+
+    def step(self, x, h, c):
+        return tanh(linear(x, h)), c + x
+
+
 MADE = [
+    (lambda: Recurrent(AsWide, 3, 4, 2), ValueError, "c has input_size numbers, 3, and the layer"),
     (lambda: Recurrent(NO_CELL, 3, 4), TypeError, "a class of one, or a description, got"),
     (lambda: Recurrent(cells.GRU, 3, 0), ValueError, "hidden_size should be a whole number"),
     (lambda: Recurrent(cells.GRU, 3, 4, 0), ValueError, "num_layers should be"),

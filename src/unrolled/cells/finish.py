@@ -64,6 +64,8 @@ def _following(trace: Trace, returned: Any) -> list[Node]:
                 trace.place,
             )
         node = value.node
+        if node in trace.weights:
+            refuse(f"the state {state.name} is no weight. Compute its next value", trace.place)
         if node is state:
             refuse(
                 f"the state {state.name} is never written: step returns it as it came. Compute its "

@@ -74,6 +74,8 @@ class Trace:
     def sum(self, values: list[Node], size: str, name: str | None, *, bias: bool) -> Node:
         """A new sum of products."""
         for value in values:
+            if value in self.weights:
+                refuse(f"linear multiplies what a row has, and {value.called} is a weight")
             if value.size == ONE:
                 refuse(
                     f"linear multiplies vectors, and {value.called} is one number a row. Multiply "

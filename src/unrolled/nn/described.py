@@ -77,6 +77,7 @@ class Recurrent(ForTools):
         self.dropout = float(dropout)
         self._names: list[str] = []
         spec = self._spec()
+        _check_layers(spec)
         for layer in range(num_layers):
             units = spec.units_of(layer)
             for suffix in ("", "_reverse")[: spec.directions]:
@@ -288,6 +289,16 @@ def _units(
         for name, size in needed.items()
     }
     return {**found, ONE: 1}
+
+
+def _check_layers(spec: described.Pass) -> None:
+    """That a state or constant as large as the input can be so in every layer."""
+    of_input = [q.name for q in (*spec.cell.states, *spec.cell.constants) if q.size == INPUT]
+    if spec.num_layers > 1 and of_input and spec.units_of(1)[INPUT] != spec.units[INPUT]:
+        raise ValueError(
+            f"{of_input[0]} has input_size numbers, {spec.units[INPUT]}, and the layer above reads "
+            f"{spec.units_of(1)[INPUT]}. Use one layer, or another size for it"
+        )
 
 
 def _refuse_size(cell: Description, why: str) -> NoReturn:
