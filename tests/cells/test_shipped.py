@@ -117,7 +117,39 @@ def ea_lstm(w, x, h, c, static):
     return sigmoid(w.gate("output", x, h)) * np.tanh(c), c
 
 
-PAPERS: dict[type[cells.Cell], Any] = {
+def leaky(w, x, r, p, _):
+    share = np.minimum(0.5 / np.exp(w("log_time_constant")), 1)
+    recurrent = np.abs(w("hh")) * np.array([1, 1, 1, -1])
+    p = (1 - share) * p + share * (w("ih") @ x + w.b("driven") + recurrent @ r)
+    return np.maximum(p, 0), p
+
+
+def antisymmetric(w, x, h, _):
+    turned = w("hh") - w("hh").T - 0.01 * np.eye(H)
+    return (h + 0.1 * np.tanh(turned @ h + w("ih") @ x + w.b("change")),)
+
+
+def slstm(w, x, h, c, n, m, _):
+    """The stabilised form, equations 15 to 17, beside the plain one, 8 to 14."""
+
+    def gate(label):
+        blocks = w("hh", label).reshape(2, H // 2, H // 2)
+        return (
+            w("ih", label) @ x
+            + w.b(label)
+            + np.concatenate(
+                [block @ part for block, part in zip(blocks, h.reshape(2, -1), strict=True)]
+            )
+        )
+
+    log_i, log_f = gate("log_input"), -np.log1p(np.exp(-gate("forget")))
+    after = np.where(n == 0, log_i, np.maximum(log_f + m, log_i))
+    i, f = np.exp(log_i - after), np.exp(log_f + m - after)
+    c, n = f * c + i * np.tanh(gate("candidate")), f * n + i
+    return sigmoid(gate("output")) * c / n, c, n, after
+
+
+PAPERS: dict[Any, Any] = {
     cells.PeepholeLSTM: peephole,
     cells.CIFG: cifg,
     cells.LSTM1997: lstm1997,
@@ -129,6 +161,9 @@ PAPERS: dict[type[cells.Cell], Any] = {
     cells.MinLSTM: min_lstm,
     cells.IndRNN: ind_rnn,
     cells.EALSTM: ea_lstm,
+    cells.LeakyRNN(step_size=0.5, excitatory=0.75): leaky,
+    cells.AntisymmetricRNN: antisymmetric,
+    cells.SLSTM(heads=2): slstm,
 }
 
 
@@ -139,7 +174,7 @@ def test_a_cell_is_its_papers(cell):
     for parameter in module.parameters():
         parameter.data.normal_()
     x = torch.randn(T, INPUTS, dtype=torch.float64)
-    state = tuple(torch.randn(1, H, dtype=torch.float64) for _ in module.cell.states)
+    state = tuple(torch.randn(1, H, dtype=torch.float64).abs() for _ in module.cell.states)
     static = torch.randn(S, dtype=torch.float64)
     constants = {"static": static} if sizes else {}
     output, last = module(x, state, **constants)
@@ -149,6 +184,18 @@ def test_a_cell_is_its_papers(cell):
         np.testing.assert_allclose(output[t].detach(), now[0], rtol=1e-12, atol=1e-12)
     for found, expected in zip(last, now, strict=True):
         np.testing.assert_allclose(found[0].detach(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_an_slstm_is_its_equations_without_the_stabiliser():
+    """Where nothing overflows the stabiliser changes no output: equations 8 to 14."""
+    module = Recurrent(cells.SLSTM, INPUTS, H, dtype=torch.float64)
+    w, x = Weights(module), torch.randn(T, INPUTS, dtype=torch.float64)
+    h = c = n = np.zeros(H)
+    for now, found in zip(x.numpy(), module(x)[0].detach(), strict=True):
+        i, f = np.exp(w.gate("log_input", now, h)), sigmoid(w.gate("forget", now, h))
+        c, n = f * c + i * np.tanh(w.gate("candidate", now, h)), f * n + i
+        h = sigmoid(w.gate("output", now, h)) * c / n
+        np.testing.assert_allclose(found, h, rtol=1e-10)
 
 
 TORCHS = [

@@ -14,7 +14,7 @@ A cell is a class with a method ``step``, in Python's operators and the function
 
 from unrolled.cells.cell import Cell
 from unrolled.cells.coupled import CIFG
-from unrolled.cells.description import Description
+from unrolled.cells.description import Description, Form
 from unrolled.cells.elman import RNN
 from unrolled.cells.entity_aware import EALSTM
 from unrolled.cells.gru import GRU, GRUResetBefore
@@ -43,11 +43,14 @@ from unrolled.cells.language import (
     weight,
     where,
 )
+from unrolled.cells.leaky import AntisymmetricRNN, LeakyRNN
 from unrolled.cells.lstm import LSTM, ProjectedLSTM
 from unrolled.cells.lstm1997 import LSTM1997
 from unrolled.cells.minimal import JANET, MGU, MinGRU, MinLSTM
 from unrolled.cells.normalised import LayerNormLSTM
+from unrolled.cells.options import variational_dropout, zoneout
 from unrolled.cells.peephole import PeepholeLSTM
+from unrolled.cells.slstm import SLSTM
 
 __all__ = [
     "CIFG",
@@ -58,12 +61,16 @@ __all__ = [
     "LSTM1997",
     "MGU",
     "RNN",
+    "SLSTM",
+    "AntisymmetricRNN",
     "Cell",
     "CellError",
     "Description",
+    "Form",
     "GRUResetBefore",
     "IndRNN",
     "LayerNormLSTM",
+    "LeakyRNN",
     "MinGRU",
     "MinLSTM",
     "PeepholeLSTM",
@@ -87,8 +94,10 @@ __all__ = [
     "sqrt",
     "tanh",
     "variance",
+    "variational_dropout",
     "weight",
     "where",
+    "zoneout",
 ]
 
 

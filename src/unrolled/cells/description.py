@@ -38,6 +38,24 @@ class Part:
     size: str
 
 
+@dataclass(frozen=True)
+class Form:
+    """How the parts of a matrix become what multiplies.
+
+    With ``blocks`` above 1 a part is so many blocks along its diagonal and 0 beside them; what is
+    learned has a column for each of a block's. With ``excitatory``, a share from 0 to 1, the first
+    columns of that share have weights of at least 0 and the others of at most 0: the sizes are
+    learned, and ``sign_`` and the name of the weight holds the signs (Dale's law). With ``masked``
+    what is learned is multiplied by ``mask_`` and the name, which begins as ones. A part that is
+    ``antisymmetric`` is what is learned minus its transpose.
+    """
+
+    blocks: int = 1
+    excitatory: float | None = None
+    masked: bool = False
+    antisymmetric: bool = False
+
+
 Kind = Literal["matrix", "bias", "vector", "scalar"]
 
 
@@ -49,6 +67,8 @@ class Weight:
     ``columns`` columns; a ``bias`` has a number for each row; a ``vector`` a number for each unit,
     and a ``scalar`` one for all. ``initial`` is the value at the start, None for torch's law:
     uniform within ±1/√H.
+
+    What multiplies may be other than what is learned: see :class:`Form`.
     """
 
     name: str
@@ -56,6 +76,7 @@ class Weight:
     parts: tuple[Part, ...]
     columns: str | None = None
     initial: float | None = None
+    form: Form = Form()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from unrolled.cells.description import (
     Bias,
     Description,
+    Form,
     Kind,
     Line,
     Part,
@@ -249,13 +250,10 @@ class _Weights:
         label, products, biases = self._label(value), [], []
         for term in made.terms:
             suffix = self._suffix(term, made)
-            products.append(
-                Product(
-                    *self._part("matrix", f"weight_{suffix}", label, value, term.of), term.of.name
-                )
-            )
+            part = self._part("matrix", f"weight_{suffix}", label, value, term)
+            products.append(Product(*part, term.of.name))
             if term.is_biased:
-                biases.append(Bias(*self._part("bias", f"bias_{suffix}", label, value, None)))
+                biases.append(Bias(*self._part("bias", f"bias_{suffix}", label, value)))
         return Sum(value.name, value.size, tuple(products), tuple(biases))
 
     def _suffix(self, term: Term, made: Made) -> str:
@@ -274,14 +272,15 @@ class _Weights:
         return term.of.name
 
     def _part(
-        self, kind: Kind, name: str, label: str, value: Node, of: Node | None
+        self, kind: Kind, name: str, label: str, value: Node, term: Term | None = None
     ) -> tuple[str, int]:
-        columns = None if of is None else of.size
-        weight = self.found.get(name) or Weight(name, kind, (), columns)
-        if weight.columns != columns:
+        columns, form = (None, Form()) if term is None else (term.of.size, term.form)
+        weight = self.found.get(name) or Weight(name, kind, (), columns, None, form)
+        if weight.columns != columns or weight.form != form:
             refuse(
-                f"{name} multiplies vectors of {weight.columns}_size and of {columns}_size "
-                "numbers. Give one of them a name of its own: linear(..., name=...)",
+                f"{name} has {weight.columns}_size columns and the form {weight.form}, and here "
+                f"{columns}_size and {form}. Give one of both a name of its own: "
+                "linear(..., name=...)",
                 value.place,
             )
         labels, number, label_here = {part.label for part in weight.parts}, 1, label

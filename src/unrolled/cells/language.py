@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from unrolled.cells.description import ONE
+from unrolled.cells.description import ONE, Form
 from unrolled.cells.operations import OPERATIONS, UNIT_BY_UNIT
 from unrolled.errors import InputError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unrolled.cells.trace import Trace
 
 HERE = Path(__file__).parent
+PLAIN = Form()
 
 
 class CellError(InputError):
@@ -354,7 +355,13 @@ ELSEWHERE = {
 """Names that torch and NumPy have for ours."""
 
 
-def linear(*values: Any, size: str = "hidden", bias: bool = True, name: str | None = None) -> Any:
+def linear(
+    *values: Any,
+    size: str = "hidden",
+    bias: bool = True,
+    name: str | None = None,
+    form: Form = PLAIN,
+) -> Any:
     """Weights times each of the values, added up, with a bias.
 
     The weights that multiply one thing stand in one matrix, in the order of the equations:
@@ -367,6 +374,7 @@ def linear(*values: Any, size: str = "hidden", bias: bool = True, name: str | No
         size: the name of the size of the result.
         bias: whether a bias is added.
         name: what stands behind ``weight_`` and ``bias_``, where that is to be something else.
+        form: how the matrix becomes what multiplies: in blocks, with signs, masked.
     """
     if not values or not all(isinstance(value, Value) for value in values):
         refuse(f"linear takes values of the step, got {', '.join(map(repr, values)) or 'nothing'}")
@@ -374,8 +382,12 @@ def linear(*values: Any, size: str = "hidden", bias: bool = True, name: str | No
         refuse(f'size should be the name of a size, such as "hidden", got {size!r}')
     if name is not None and (len(values) > 1 or not _is_name(name)):
         refuse(f"name should be a name, beside one value to multiply, got {name!r}")
+    if not isinstance(form, Form):
+        refuse(f"form should be a Form, got {form!r}")
+    if form != PLAIN and len(values) > 1:
+        refuse("a form is that of one matrix. Give each value a linear of its own, and add them")
     nodes = [value.node for value in values]
-    return Value(nodes[0].trace.sum(nodes, size, name, bias=bias))
+    return Value(nodes[0].trace.sum(nodes, size, name, form, bias=bias))
 
 
 def weight(name: str | None = None, *, size: str = "hidden", initial: float | None = None) -> Any:

@@ -13,6 +13,7 @@ from unrolled.cells.description import (
     Bias,
     Description,
     Draw,
+    Form,
     Kind,
     Line,
     Operand,
@@ -40,6 +41,7 @@ MOST = {
 """So many there may be of each: far more than a cell has, and few enough to be read at once."""
 
 LONGEST_NAME = 100
+MOST_BLOCKS = 10_000
 
 
 def to_json(description: Description) -> dict[str, Any]:
@@ -129,6 +131,12 @@ class _At:
             self.refuse(f"one of {', '.join(choices)}")
         return self.value
 
+    def truth(self) -> bool:
+        """True or false."""
+        if not isinstance(self.value, bool):
+            self.refuse("true or false")
+        return self.value
+
     def place(self, count: int) -> int:
         """A place among so many."""
         value = self.value
@@ -202,7 +210,7 @@ class _Reader:
         return Quantity(self._new(fields["name"], size), size)
 
     def _weight(self, at: _At) -> Weight:
-        fields = at.fields("name", "kind", "parts", "columns", "initial")
+        fields = at.fields("name", "kind", "parts", "columns", "initial", "form")
         kind: Kind = fields["kind"].one_of(*get_args(Kind))
         parts = tuple(self._part(part, kind) for part in fields["parts"].items("parts", 1))
         if kind in ("vector", "scalar") and len(parts) != 1:
@@ -219,8 +227,21 @@ class _Reader:
             name = fields["name"].name()
             if name in self.sizes or name in self.weights:
                 fields["name"].refuse("a name that nothing has yet")
-        self.weights[name] = weight = Weight(name, kind, parts, columns, initial)
+        form = self._form(fields["form"])
+        if kind != "matrix" and form != Form():
+            fields["form"].refuse("the form of what is no matrix")
+        self.weights[name] = weight = Weight(name, kind, parts, columns, initial, form)
         return weight
+
+    def _form(self, at: _At) -> Form:
+        fields = at.fields("blocks", "excitatory", "masked", "antisymmetric")
+        blocks = fields["blocks"].place(MOST_BLOCKS + 1)
+        if blocks == 0:
+            fields["blocks"].refuse("a number of at least 1")
+        share = None if fields["excitatory"].value is None else fields["excitatory"].number()
+        if share is not None and not 0 <= share <= 1:
+            fields["excitatory"].refuse("a share, from 0 to 1")
+        return Form(blocks, share, fields["masked"].truth(), fields["antisymmetric"].truth())
 
     def _part(self, at: _At, kind: Kind) -> Part:
         fields = at.fields("label", "size")

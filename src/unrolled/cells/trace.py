@@ -13,6 +13,7 @@ from typing import Any, Literal
 from unrolled.cells.description import (
     ONE,
     Draw,
+    Form,
     Kind,
     Part,
     Weight,
@@ -33,6 +34,7 @@ class Term:
 
     of: Node
     name: str | None
+    form: Form
     is_biased: bool
 
 
@@ -71,7 +73,9 @@ class Trace:
         """A new line."""
         return self._add(Made(Node(self, "", size), operation, operands))
 
-    def sum(self, values: list[Node], size: str, name: str | None, *, bias: bool) -> Node:
+    def sum(
+        self, values: list[Node], size: str, name: str | None, form: Form, *, bias: bool
+    ) -> Node:
         """A new sum of products."""
         for value in values:
             if value in self.weights:
@@ -82,7 +86,8 @@ class Trace:
                     "it by a weight(): weight() * value"
                 )
         terms = [
-            Term(value, name, is_biased=bias and number == 0) for number, value in enumerate(values)
+            Term(value, name, form, is_biased=bias and number == 0)
+            for number, value in enumerate(values)
         ]
         return self._add(Made(Node(self, "", size), "sum", terms=terms))
 

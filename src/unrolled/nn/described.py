@@ -12,11 +12,11 @@ from torch.nn import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled import scan
-from unrolled.cells import Cell, Description
-from unrolled.cells.description import HIDDEN, INPUT, ONE, Weight
+from unrolled.cells import Cell, Description, options
+from unrolled.cells.description import HIDDEN, INPUT, ONE
 from unrolled.nn.checks import Lengths, checked_lengths
 from unrolled.nn.tools import ForTools
-from unrolled.scan import Sequences, State, described
+from unrolled.scan import Sequences, State, described, forms
 
 
 class Recurrent(ForTools):
@@ -67,7 +67,7 @@ class Recurrent(ForTools):
         **sizes: int,
     ) -> None:
         super().__init__()
-        self.cell = _description(cell)
+        self.cell = options.described(cell)
         self.units = _units(self.cell, input_size, hidden_size, sizes)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.num_layers = _at_least("num_layers", num_layers, 1)
@@ -75,29 +75,38 @@ class Recurrent(ForTools):
         if not isinstance(dropout, float | int) or not 0 <= dropout <= 1:
             raise ValueError(f"dropout should be a probability, from 0 to 1, got {dropout!r}")
         self.dropout = float(dropout)
-        self._names: list[str] = []
+        self._names: list[dict[str, str]] = []
         spec = self._spec()
         _check_layers(spec)
         for layer in range(num_layers):
             units = spec.units_of(layer)
             for suffix in ("", "_reverse")[: spec.directions]:
-                for weight in self.cell.weights:
-                    room = torch.empty(_shape(weight, units), device=device, dtype=dtype)
-                    self._names.append(f"{weight.name}_l{layer}{suffix}")
-                    self.register_parameter(self._names[-1], Parameter(room))
+                self._register(units, f"_l{layer}{suffix}", {"device": device, "dtype": dtype})
         self.reset_parameters()
+
+    def _register(self, units: dict[str, int], suffix: str, options: dict[str, Any]) -> None:
+        """The parameters of one layer in one direction, and what they have beside them."""
+        names = {}
+        for weight in self.cell.weights:
+            room = torch.empty(forms.shape(weight, units), **options)
+            names[weight.name] = weight.name + suffix
+            self.register_parameter(weight.name + suffix, Parameter(room))
+            for name in forms.given(weight):
+                names[name] = name + suffix
+                self.register_buffer(name + suffix, forms.beside(name, weight, units, room))
+        self._names.append(names)
 
     def reset_parameters(self) -> None:
         """Draws all parameters anew."""
         within = 1.0 / math.sqrt(self.hidden_size)
-        by_name = self.cell.weights_by_name
-        for name in self._names:
-            initial = by_name[name.rpartition("_l")[0]].initial
-            with torch.no_grad():
-                if initial is None:
-                    getattr(self, name).uniform_(-within, within)
-                else:
-                    getattr(self, name).fill_(initial)
+        for names in self._names:
+            for weight in self.cell.weights:
+                parameter = getattr(self, names[weight.name])
+                with torch.no_grad():
+                    if weight.initial is None:
+                        parameter.uniform_(-within, within)
+                    else:
+                        parameter.fill_(weight.initial)
 
     def flatten_parameters(self) -> None:
         """Does nothing: what torch's modules have for cuDNN, so that code may call it."""
@@ -184,8 +193,10 @@ class Recurrent(ForTools):
         if before is not None:
             state = tuple(s.index_select(1, before) for s in state)
             given = [constant.index_select(0, before) for constant in given]
-        flat = [getattr(self, name) for name in self._names]  # some may be computed
-        output, last = described.run(self._spec(), sequences, state, given, flat)
+        weights = [  # by name: some may be computed
+            {known: getattr(self, name) for known, name in names.items()} for names in self._names
+        ]
+        output, last = described.run(self._spec(), sequences, state, given, weights)
         if after is not None:
             last = tuple(s.index_select(1, after) for s in last)
         return output, last
@@ -259,19 +270,6 @@ def _listed(hx: Any) -> list[Any]:
     return list(hx) if isinstance(hx, tuple | list) else [hx]
 
 
-def _description(cell: Any) -> Description:
-    if isinstance(cell, Description):
-        return cell
-    if isinstance(cell, type) and issubclass(cell, Cell):
-        cell = cell()
-    if not isinstance(cell, Cell):
-        raise TypeError(
-            "cell should be a Cell, a class of one, or a description, got "
-            f"{type(cell).__name__}. torch's own cells are the modules RNN, LSTM and GRU"
-        )
-    return cell.description
-
-
 def _units(
     cell: Description, input_size: int, hidden_size: int, sizes: dict[str, int]
 ) -> dict[str, int]:
@@ -311,10 +309,3 @@ def _at_least(name: str, value: Any, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} should be a whole number of at least {least}, got {value!r}")
     return value
-
-
-def _shape(weight: Weight, units: dict[str, int]) -> tuple[int, ...]:
-    if weight.kind == "scalar":
-        return ()
-    rows = sum(units[part.size] for part in weight.parts)
-    return (rows,) if weight.columns is None else (rows, units[weight.columns])

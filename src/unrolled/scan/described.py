@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from unrolled.cells.description import INPUT, Description, Draw, Product
-from unrolled.scan import equations
+from unrolled.scan import equations, forms
 from unrolled.scan.reference import draw_noise, walk
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import State
@@ -52,7 +52,7 @@ def run(
     sequences: Sequences,
     initial: State,
     constants: Sequence[Tensor],
-    flat: Sequence[Tensor],
+    weights: Sequence[Mapping[str, Tensor]],
 ) -> tuple[Tensor, State]:
     """The whole pass.
 
@@ -61,19 +61,19 @@ def run(
         sequences: the input, [T, B, I] or ragged [N, I].
         initial: each state [L·D, B, ·]; the rows stand in the order of ``sequences``.
         constants: the cell's constants [B, ·], likewise.
-        flat: for each layer and direction the weights in the order of the description.
+        weights: for each layer and direction the weights, and the signs and masks that they
+            have, by their names; see :mod:`forms`.
 
     Returns:
         The outputs of the last layer, [T, B, D·P] or ragged [N, D·P] (P numbers in the first
         state), and each state after every row's own last step, [L·D, B, ·].
     """
-    count = len(spec.cell.weights)
     last: list[State] = []
     for layer in range(spec.num_layers):
         outputs = []
         for direction in range(spec.directions):
             index = layer * spec.directions + direction
-            one = _Layer(spec, layer, flat[index * count : (index + 1) * count], constants)
+            one = _Layer(spec, layer, weights[index], constants)
             state = tuple(s[index] for s in initial)
             output, after = one.run(sequences, state, reverse=direction == 1)
             outputs.append(output)
@@ -89,11 +89,15 @@ class _Layer:
     """One layer in one direction, with its weights and the constants [B, ·]."""
 
     def __init__(
-        self, spec: Pass, layer: int, weights: Sequence[Tensor], constants: Sequence[Tensor]
+        self,
+        spec: Pass,
+        layer: int,
+        weights: Mapping[str, Tensor],
+        constants: Sequence[Tensor],
     ) -> None:
         self.spec, self.cell = spec, spec.cell
         self.units = spec.units_of(layer)
-        self.weights = dict(zip([w.name for w in self.cell.weights], weights, strict=True))
+        self.weights = forms.multiplies(self.cell, weights, self.units)
         self.parts = equations.parts(self.cell, self.weights, self.units)
         self.constants = dict(zip([c.name for c in self.cell.constants], constants, strict=True))
 
