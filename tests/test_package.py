@@ -11,7 +11,7 @@ import pytest
 
 import unrolled
 
-ROOMS = ["deploy", "errors", "inspect", "learn", "model", "nn", "tasks"]
+ROOMS = ["cells", "deploy", "errors", "inspect", "learn", "model", "nn", "tasks"]
 
 
 def run(code: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from unrolled import cells as cells
     from unrolled import deploy as deploy
     from unrolled import errors as errors
     from unrolled import inspect as inspect
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from unrolled import model as model
     from unrolled import nn as nn
     from unrolled import tasks as tasks
+    from unrolled.cells import Cell
     from unrolled.deploy.convert import Conversion, convert, revert
     from unrolled.deploy.onnx_export import export_onnx
     from unrolled.deploy.onnx_import import import_onnx
@@ -34,10 +36,11 @@ if TYPE_CHECKING:
     from unrolled.learn.settings import TrainSettings
     from unrolled.learn.train import train_table
     from unrolled.model import load_run
-    from unrolled.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell, which_backend
+    from unrolled.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RNNCell, which_backend
     from unrolled.scan.engine import backend
 
 _HOMES = {
+    "Cell": "unrolled.cells",
     "Conversion": "unrolled.deploy.convert",
     "Diagnosis": "unrolled.inspect.diagnosis",
     "DivergedError": "unrolled.errors",
@@ -48,6 +51,7 @@ _HOMES = {
     "LSTMCell": "unrolled.nn",
     "RNN": "unrolled.nn",
     "RNNCell": "unrolled.nn",
+    "Recurrent": "unrolled.nn",
     "SequenceRegressor": "unrolled.learn.estimator",
     "Stream": "unrolled.deploy.stream",
     "Trace": "unrolled.inspect.trace",
@@ -70,6 +74,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Cell",
     "Conversion",
     "Diagnosis",
     "DivergedError",
@@ -77,6 +82,7 @@ __all__ = [
     "InputError",
     "LSTMCell",
     "RNNCell",
+    "Recurrent",
     "SequenceRegressor",
     "Stream",
     "Trace",
@@ -97,7 +103,7 @@ __all__ = [
 
 
 # Not in __all__: a star import is not to put an `inspect` in the place of Python's.
-_ROOMS = ("deploy", "errors", "inspect", "learn", "model", "nn", "tasks")
+_ROOMS = ("cells", "deploy", "errors", "inspect", "learn", "model", "nn", "tasks")
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.nn.cells import GRUCell, LSTMCell, RNNCell
+from unrolled.nn.described import Recurrent
 from unrolled.nn.recurrent import GRU, LSTM, RNN
 from unrolled.scan import engine, native
 
@@ -26,6 +27,8 @@ def which_backend(module: torch.nn.Module, input: Any) -> str:
         TypeError: the module is none of this package's.
         RuntimeError: the native backend is forced and can't run this.
     """
+    if isinstance(module, Recurrent):
+        return "reference: a cell that is written down runs by its equations"
     data = input.data if isinstance(input, PackedSequence) else input
     if isinstance(module, RNNCell | LSTMCell | GRUCell):
         name, why = engine.choose_cell(data)
@@ -33,7 +36,7 @@ def which_backend(module: torch.nn.Module, input: Any) -> str:
         name, why = engine.choose(data, list(module.parameters()))
     else:
         raise TypeError(
-            "module should be one of unrolled's RNN, LSTM, GRU or their cells, "
+            "module should be one of unrolled's RNN, LSTM, GRU, their cells, or Recurrent, "
             f"got {type(module).__name__}"
         )
     return (

@@ -88,22 +88,44 @@ def run_layer(
 ) -> tuple[Tensor, State]:
     """One layer in one direction: the outputs, laid out as the input is, and the last states.
 
-    Each state is [B, ·]. A row's last state is that of its own last step (in reverse: its first),
-    or its initial state if it has no step. Rows are sorted by falling length, so the active ones
-    are always the first: a forward pass drops rows at the end of the batch as they finish, and a
-    reverse pass takes them up there as they begin.
+    Each state is [B, ·]; see :func:`walk`.
     """
-    step = STEPS[cell.name]
-    sizes = sequences.sizes()
     x = linear(sequences.data.flatten(0, -2), w.ih, w.bias_ih)
+    sizes = sequences.sizes()
     steps = torch.split(x, sizes)
+
+    def step(t: int, state: State) -> tuple[State, Tensor]:
+        after, gates = STEPS[cell.name](steps[t], state, w)
+        return (after, after[0]) if watch is None else watch(after, gates)
+
+    outputs, last = walk(step, sizes, initial, reverse=reverse)
+    joined = torch.stack if sequences.batch_sizes is None else torch.cat
+    return joined(outputs), last
+
+
+def walk(
+    step: Callable[[int, State], tuple[State, Tensor]],
+    sizes: Sequence[int],
+    initial: State,
+    *,
+    reverse: bool,
+) -> tuple[list[Tensor], State]:
+    """Takes the rows through their steps: the output of each step, and each row's last states.
+
+    ``step(t, state)`` gives the states after step t, and the output, of the ``sizes[t]`` rows that
+    have it. A row's last state is that of its own last step (in reverse: its first), or its initial
+    one if it has no step. Rows are sorted by falling length, so the active ones are always the
+    first: a forward pass drops rows at the end of the batch as they finish, and a reverse pass
+    takes them up there as they begin.
+    """
     outputs: list[Tensor] = []
     finished: list[State] = []
+    order = range(len(sizes))
     begin = sizes[-1 if reverse else 0]
     state = tuple(s[:begin] for s in initial)
     waiting = tuple(s[begin:] for s in initial)
-    for x_t in reversed(steps) if reverse else steps:
-        active, now = state[0].shape[0], x_t.shape[0]
+    for t in reversed(order) if reverse else order:
+        active, now = state[0].shape[0], sizes[t]
         if now < active:
             finished.append(tuple(s[now:] for s in state))
             state = tuple(s[:now] for s in state)
@@ -112,17 +134,13 @@ def run_layer(
             begun = tuple(s[:more] for s in waiting)
             state = tuple(torch.cat(pair) for pair in zip(state, begun, strict=True))
             waiting = tuple(s[more:] for s in waiting)
-        state, gates = step(x_t, state, w)
-        output = state[0]
-        if watch is not None:
-            state, output = watch(state, gates)
+        state, output = step(t, state)
         outputs.append(output)
     parts = [state, *reversed(finished), waiting]
     last = tuple(torch.cat(column) for column in zip(*parts, strict=True))
     if reverse:
         outputs.reverse()
-    joined = torch.stack if sequences.batch_sizes is None else torch.cat
-    return joined(outputs), last
+    return outputs, last
 
 
 def draw_noise(like: Tensor, probability: float) -> Tensor:

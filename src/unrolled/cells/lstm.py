@@ -1,0 +1,43 @@
+"""The LSTM as torch has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from unrolled.cells.cell import Cell
+from unrolled.cells.language import linear, sigmoid, tanh
+
+
+@dataclass(frozen=True)
+class LSTM(Cell):
+    """torch's: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000."""
+
+    bias: bool = True
+
+    def step(self, x: Any, hidden: Any, cell: Any) -> Any:
+        """The next states."""
+        input = sigmoid(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
+        forget = sigmoid(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
+        candidate = tanh(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
+        output = sigmoid(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
+        cell = forget * cell + input * candidate
+        return output * tanh(cell), cell
+
+
+@dataclass(frozen=True)
+class ProjectedLSTM(Cell):
+    """torch's with ``proj_size``: Sak et al. 2014, arXiv 1402.1128."""
+
+    bias: bool = True
+    sizes: ClassVar[dict[str, str]] = {"hidden": "proj"}
+
+    def step(self, x: Any, hidden: Any, cell: Any) -> Any:
+        """The next states."""
+        input = sigmoid(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
+        forget = sigmoid(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
+        candidate = tanh(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
+        output = sigmoid(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
+        cell = forget * cell + input * candidate
+        raw = output * tanh(cell)
+        return linear(raw, size="proj", bias=False, name="hr"), cell

@@ -1,0 +1,76 @@
+"""Cells that the tests share, and numbers for them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unrolled import cells
+from unrolled.cells import (
+    Cell,
+    Description,
+    absolute,
+    exp,
+    hard_sigmoid,
+    hard_tanh,
+    linear,
+    log,
+    mask,
+    maximum,
+    mean,
+    minimum,
+    relu,
+    sign,
+    softplus,
+    softsign,
+    sqrt,
+    tanh,
+    variance,
+    weight,
+    where,
+)
+
+SHIPPED = [
+    cell
+    for cell in vars(cells).values()
+    if isinstance(cell, type) and issubclass(cell, Cell) and cell is not Cell
+]
+"""The classes of the cells that come with the package."""
+
+UNITS = {"input": 3, "hidden": 4, "proj": 2, "static": 3, "one": 1}
+
+
+class Everything(Cell):
+    """All that a cell can say, in one."""
+
+    def step(self, x, h, c, s, *, static):
+        dropped = mask(0.5)
+        per_unit, for_all = weight(), weight(size="one")
+        first = linear(x, h, static)
+        middle = maximum(first, for_all) / (1.5 + abs(c)) ** 3 - softplus(s) * per_unit
+        kept = middle * h * dropped
+        second = hard_sigmoid(linear(kept)) + softsign(first) + relu(per_unit * first)
+        third = exp(-first * first) * log(1 + c * c)
+        third = third + where(first > mean(c), sqrt(1 + s * s), minimum(s, -h))
+        normal = (second - mean(second)) / sqrt(variance(second) + 1e-3)
+        after = s * 0.5 + hard_tanh(middle) + sign(second) * per_unit
+        return tanh(normal) + third, c * for_all + absolute(second), after
+
+
+def known_for(description: Description, batch: int = 5) -> dict[str, Tensor]:
+    """All that a step of the cell is given, in float64, with gradients."""
+    shapes: dict[str, tuple[int, ...]] = {description.input.name: (batch, UNITS["input"])}
+    for quantity in (*description.states, *description.constants):
+        shapes[quantity.name] = (batch, UNITS[quantity.size])
+    for draw in description.draws:
+        shapes[draw.name] = (batch, UNITS[draw.size])
+    for w in description.weights:
+        rows = sum(UNITS[part.size] for part in w.parts)
+        if w.columns is not None:
+            shapes[w.name] = (rows, UNITS[w.columns])
+        else:
+            shapes[w.name] = () if w.kind == "scalar" else (rows,)
+    return {
+        name: torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for name, shape in shapes.items()
+    }
