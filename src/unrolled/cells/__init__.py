@@ -20,7 +20,6 @@ from unrolled.cells.entity_aware import EALSTM
 from unrolled.cells.gru import GRU, GRUResetBefore
 from unrolled.cells.independent import IndRNN
 from unrolled.cells.language import (
-    CellError,
     absolute,
     exp,
     hard_sigmoid,
@@ -51,6 +50,7 @@ from unrolled.cells.normalised import LayerNormLSTM
 from unrolled.cells.options import variational_dropout, zoneout
 from unrolled.cells.peephole import PeepholeLSTM
 from unrolled.cells.slstm import SLSTM
+from unrolled.cells.values import CellError
 
 __all__ = [
     "CIFG",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from unrolled.cells import finish, trace
 from unrolled.cells.description import HIDDEN, Description
 from unrolled.cells.equations import equations
-from unrolled.cells.language import CellError, refuse
+from unrolled.cells.values import CellError, refuse
 
 POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 

@@ -19,8 +19,8 @@ from unrolled.cells.description import (
     Sum,
     Weight,
 )
-from unrolled.cells.language import Node, Value, refuse
 from unrolled.cells.trace import Made, Term, Trace
+from unrolled.cells.values import Node, Value, refuse
 
 
 def describe(name: str, trace: Trace, returned: Any, variables: Mapping[str, Any]) -> Description:

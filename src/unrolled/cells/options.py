@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from unrolled.cells.cell import Cell
 from unrolled.cells.description import Description, Draw, Line, Sum
-from unrolled.cells.language import CellError
+from unrolled.cells.values import CellError
 
 
 def zoneout(cell: Cell | type[Cell] | Description, /, **rates: float) -> Description:

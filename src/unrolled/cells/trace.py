@@ -18,7 +18,7 @@ from unrolled.cells.description import (
     Part,
     Weight,
 )
-from unrolled.cells.language import Node, Value, refuse
+from unrolled.cells.values import Node, Value, refuse
 
 _current: ContextVar[Trace | None] = ContextVar("unrolled_cell_trace", default=None)
 
