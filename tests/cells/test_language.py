@@ -12,6 +12,7 @@ import torch
 from unrolled.cells import (
     Cell,
     CellError,
+    PeepholeLSTM,
     linear,
     mask,
     mean,
@@ -136,6 +137,38 @@ def test_settings_are_a_cells_own():
     assert "0.5 ⊙" in str(Gain(0.5))
 
 
+def test_settings_may_change():
+    class Loose(Cell):
+        gain = 2.0
+
+        def step(self, x, h):
+            return self.gain * tanh(linear(x, h))
+
+    loose = Loose()
+    loose.gain = 3.0
+    assert "3 ⊙" in str(loose)
+
+
+def test_a_cell_may_build_on_another():
+    class Squared(PeepholeLSTM):
+        def step(self, x, hidden, cell):
+            hidden, cell = super().step(x, hidden, cell)
+            return hidden * abs(hidden), cell
+
+    description = Squared().description
+    assert description.named == ("input", "forget", "candidate", "output", "hidden_new")
+    assert description.weights == PeepholeLSTM().description.weights
+
+
+def test_a_long_sum_is_no_deep_one():
+    def step(self, x, h):  # noqa: ARG001
+        return tanh(sum([0.001 * h for _ in range(3000)], start=linear(x)) + linear(h))
+
+    description = cell(step).description
+    assert len(description.sums) == 1
+    assert "tanh" in str(cell(step))
+
+
 def test_a_setting_without_a_value_is_asked_for_when_there_is_one():
     @dataclass(frozen=True)
     class Needs(Cell):
@@ -247,6 +280,10 @@ def raises_to_a_value(self, x, h):  # noqa: ARG001
     return h ** linear(x)
 
 
+def holds_a_parameter(self, x, h):  # noqa: ARG001
+    return tanh(linear(x, h)) * torch.nn.Parameter(torch.tensor(2.0))
+
+
 def draws_too_often(self, x, h):  # noqa: ARG001
     return tanh(linear(x, h)) * mask(0.5, each="row")
 
@@ -278,6 +315,7 @@ REFUSED = [
     (takes_no_state, "the input and at least one state"),
     (indexes, "can't take it apart"),
     (raises_to_a_value, "exponent of a power should be a number"),
+    (holds_a_parameter, r"can't hold a tensor that learns\. Write weight\(\)"),
     (draws_too_often, 'each should be "step" or "sequence"'),
     (draws_a_negative, "deviation should be a number of at least 0"),
 ]

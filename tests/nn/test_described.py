@@ -246,7 +246,13 @@ class AsWide(Cell):
         return tanh(linear(x, h)), c + x
 
 
+class TakesLengths(Cell):
+    def step(self, x, h, *, lengths):
+        return tanh(linear(x, h) + linear(lengths))
+
+
 MADE = [
+    (lambda: Recurrent(TakesLengths, 3, 4, lengths_size=2), ValueError, "a constant named lengths"),
     (lambda: Recurrent(AsWide, 3, 4, 2), ValueError, "c has input_size numbers, 3, and the layer"),
     (lambda: Recurrent(NO_CELL, 3, 4), TypeError, "a class of one, or a description, got"),
     (lambda: Recurrent(cells.GRU, 3, 0), ValueError, "hidden_size should be a whole number"),

@@ -54,12 +54,8 @@ class Cell:
 
     @property
     def description(self) -> Description:
-        """The cell as data."""
-        found: Description | None = vars(self).get("_description")
-        if found is None:
-            found = describe(self)
-            vars(self)["_description"] = found  # a frozen dataclass sets no attributes
-        return found
+        """The cell as data, with its settings as they are now."""
+        return describe(self)
 
     def __str__(self) -> str:
         """The equations, a line each."""
@@ -74,8 +70,11 @@ def describe(cell: Cell) -> Description:
     """
     if not hasattr(cell, "step"):
         raise CellError(f"{type(cell).__name__} has no step(self, x, h) to say what it does")
-    step: Any = inspect.unwrap(type(cell).step)
-    code = step.__code__
+    steps: list[Any] = [
+        inspect.unwrap(vars(cls)["step"]) for cls in type(cell).__mro__ if "step" in vars(cls)
+    ]
+    step, codes = steps[0], [step.__code__ for step in steps]
+    code = codes[0]
     place = f"{code.co_filename.rpartition('/')[2]}, line {code.co_firstlineno}"
     given = list(inspect.signature(step).parameters.values())[1:]
     for parameter in given:
@@ -100,7 +99,7 @@ def describe(cell: Cell) -> Description:
         {name: sizes.get(name, name) for name in constants},
         place,
     )
-    returned, variables = trace.run(written, cell.step, code)
+    returned, variables = trace.run(written, cell.step, codes)
     return finish.describe(type(cell).__name__, written, returned, variables)
 
 

@@ -10,6 +10,9 @@ from unrolled.cells.operations import OPERATIONS
 TIGHT = 4
 """The precedence of what needs no brackets."""
 
+DEEPEST = 50
+"""So many lines without a name are written into one another, and then one by itself."""
+
 
 def equations(description: Description) -> str:
     """A line for each named value and each state, with what has no name written where it is read.
@@ -25,7 +28,14 @@ class _Writer:
         self.description = description
         readers = Counter(name for line in description.lines for name in reads(line))
         ends = {*description.named, *description.next}
-        self.inline = {n for n in description.by_name if n not in ends and readers[n] == 1}
+        self.inline: set[str] = set()
+        depth: dict[str, int] = {}
+        for line in description.lines:
+            depth[line.name] = 1 + max((depth.get(name, 0) for name in reads(line)), default=0)
+            if line.name in ends or readers[line.name] != 1 or depth[line.name] > DEEPEST:
+                depth[line.name] = 0
+            else:
+                self.inline.add(line.name)
         self.symbols = {q.name: q.name for q in description.constants}
         self.symbols[description.input.name] = f"{description.input.name}[t]"
         for state in description.states:

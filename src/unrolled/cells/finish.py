@@ -23,7 +23,9 @@ from unrolled.cells.trace import Made, Term, Trace
 from unrolled.cells.values import Node, Value, refuse
 
 
-def describe(name: str, trace: Trace, returned: Any, variables: Mapping[str, Any]) -> Description:
+def describe(
+    name: str, trace: Trace, returned: Any, variables: list[Mapping[str, Any]]
+) -> Description:
     """The description of what was traced.
 
     Raises:
@@ -84,12 +86,15 @@ def _following(trace: Trace, returned: Any) -> list[Node]:
     return [value.node for value in found]
 
 
-def _name(trace: Trace, following: list[Node], variables: Mapping[str, Any]) -> dict[Node, str]:
+def _name(
+    trace: Trace, following: list[Node], variables: list[Mapping[str, Any]]
+) -> dict[Node, str]:
     """Names everything; returns the lines that have names in the equations."""
     by_variable: dict[Node, str] = {}
-    for variable, value in variables.items():
-        if isinstance(value, Value) and value.node.trace is trace:
-            by_variable.setdefault(value.node, variable)
+    for of_a_step in variables:
+        for variable, value in of_a_step.items():
+            if isinstance(value, Value) and value.node.trace is trace:
+                by_variable.setdefault(value.node, variable)
     taken = {value.name for value in trace.given}
     taken |= {weight.name for weight in trace.weights.values()}
     named: dict[Node, str] = {}
@@ -141,13 +146,19 @@ class _Merger:
     def lines(self) -> dict[Node, Made]:
         """The lines in the order in which they are computed."""
         gone: set[Node] = set()
+        seen: set[Node] = set()  # additions within others
         found: list[Made] = []
         for node, line in reversed(self.made.items()):
             if node in gone:
                 continue
-            leaves, within = self._leaves(node), self._within(node)
+            if line.operation != "add" or node in seen:
+                found.append(line)
+                continue
+            within = self._within(node)
+            seen |= within
+            leaves = self._leaves(node, within)
             sums = [leaf for leaf in leaves if isinstance(leaf, Node) and self._is_part(leaf, node)]
-            if line.operation != "add" or len(sums) < 2:
+            if len(sums) < 2:
                 found.append(line)
                 continue
             gone |= within | set(sums)
@@ -176,19 +187,24 @@ class _Merger:
     def _within(self, node: Node) -> set[Node]:
         """The additions within this one that nothing else reads."""
         found: set[Node] = set()
-        for operand in self.made[node].reads():
-            if operand in self.inner and self.made[operand].operation == "add":
-                found |= {operand} | self._within(operand)
+        todo = [node]
+        while todo:
+            for operand in self.made[todo.pop()].reads():
+                if operand in self.inner and self.made[operand].operation == "add":
+                    found.add(operand)
+                    todo.append(operand)
         return found
 
-    def _leaves(self, node: Node) -> list[Node | float]:
-        """What it and the additions within it add up."""
-        within, found = self._within(node), []
-        for operand in self.made[node].operands:
-            if isinstance(operand, Node) and operand in within:
-                found += self._leaves(operand)
+    def _leaves(self, node: Node, within: set[Node]) -> list[Node | float]:
+        """What it and the additions within it add up, in their order."""
+        found: list[Node | float] = []
+        todo: list[Node | float] = [node]
+        while todo:
+            now = todo.pop()
+            if isinstance(now, Node) and (now is node or now in within):
+                todo += reversed(self.made[now].operands)
             else:
-                found.append(operand)
+                found.append(now)
         return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -134,15 +134,20 @@ def _written(trace: Trace) -> Iterator[None]:
         _current.reset(token)
 
 
-def run(trace: Trace, step: Callable[..., Any], code: CodeType) -> tuple[Any, dict[str, Any]]:
-    """What the step returns for the trace's values, and its local variables at the end."""
-    found: dict[str, Any] = {}
+def run(
+    trace: Trace, step: Callable[..., Any], codes: Sequence[CodeType]
+) -> tuple[Any, list[Mapping[str, Any]]]:
+    """What the step returns for the trace's values, and the local variables at the end.
+
+    ``codes`` are those of the step and of those that it may call by ``super()``; so are the local
+    variables.
+    """
+    found: dict[CodeType, dict[str, Any]] = {}
     outer = sys.getprofile()
 
     def watch(frame: FrameType, event: str, _: Any) -> None:
-        if event == "return" and frame.f_code is code:
-            found.clear()
-            found.update(frame.f_locals)
+        if event == "return" and frame.f_code in codes:
+            found[frame.f_code] = dict(frame.f_locals)
 
     with _written(trace):
         sys.setprofile(watch)
@@ -154,4 +159,4 @@ def run(trace: Trace, step: Callable[..., Any], code: CodeType) -> tuple[Any, di
             )
         finally:
             sys.setprofile(outer)
-    return returned, found
+    return returned, [found.get(code, {}) for code in codes]

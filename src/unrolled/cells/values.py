@@ -219,6 +219,8 @@ def is_number(value: Any) -> bool:
     """Whether Python can compute with it: a number, also one of NumPy's."""
     if isinstance(value, bool | int | float):
         return True
+    if getattr(value, "requires_grad", False):
+        refuse("a step can't hold a tensor that learns. Write weight() for one, in the step")
     return getattr(value, "shape", None) == () and hasattr(value, "item")
 
 

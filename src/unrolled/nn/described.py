@@ -68,6 +68,12 @@ class Recurrent(ForTools):
     ) -> None:
         super().__init__()
         self.cell = options.described(cell)
+        for constant in self.cell.constants:
+            if constant.name in ("input", "hx", "lengths"):
+                raise ValueError(
+                    f"{self.cell.name} has a constant named {constant.name}, which is an argument "
+                    "of the call already. Give the constant another name"
+                )
         self.units = _units(self.cell, input_size, hidden_size, sizes)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.num_layers = _at_least("num_layers", num_layers, 1)
