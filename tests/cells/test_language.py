@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import math
 from dataclasses import dataclass
 
@@ -158,6 +159,16 @@ def test_a_cell_may_build_on_another():
     description = Squared().description
     assert description.named == ("input", "forget", "candidate", "output", "hidden_new")
     assert description.weights == PeepholeLSTM().description.weights
+
+
+def test_a_profiler_may_watch():
+    profiler = cProfile.Profile()
+    profiler.enable()
+    try:
+        description = cell(lambda self, x, h: tanh(linear(x, h))).description  # noqa: ARG005
+    finally:
+        profiler.disable()
+    assert description.next == ("h_new",)
 
 
 def test_a_long_sum_is_no_deep_one():

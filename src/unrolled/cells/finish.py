@@ -95,8 +95,7 @@ def _name(
         for variable, value in of_a_step.items():
             if isinstance(value, Value) and value.node.trace is trace:
                 by_variable.setdefault(value.node, variable)
-    taken = {value.name for value in trace.given}
-    taken |= {weight.name for weight in trace.weights.values()}
+    names = _Names([value.name for value in trace.given] + [w.name for w in trace.weights.values()])
     named: dict[Node, str] = {}
     for value in [*trace.weights, *trace.draws, *trace.made]:
         if value.name:
@@ -108,7 +107,7 @@ def _name(
             refuse(
                 'a weight needs a name: assign it to a variable, or say weight("name")', value.place
             )
-        value.name = free(wanted or "", taken)
+        value.name = names.free(wanted or "")
         if wanted is not None and value in trace.made:
             named[value] = value.name
     for value, weight in trace.weights.items():
@@ -118,14 +117,22 @@ def _name(
     return named
 
 
-def free(wanted: str, taken: set[str]) -> str:
-    """The name, or one like it that nothing has yet; it then has."""
-    name, number = wanted or "_1", 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_new" if wanted and number == 2 else f"{wanted}_{number}"
-    taken.add(name)
-    return name
+class _Names:
+    """The names that are taken."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._numbers: Counter[str] = Counter()
+
+    def free(self, wanted: str = "") -> str:
+        """The name, or one like it that nothing has yet; it then has. Without one, a number."""
+        name = wanted
+        while name in self._taken or not name:
+            self._numbers[wanted] += 1
+            number = self._numbers[wanted]
+            name = f"{wanted}_new" if wanted and number == 1 else f"{wanted}_{number}"
+        self._taken.add(name)
+        return name
 
 
 class _Merger:
@@ -139,9 +146,9 @@ class _Merger:
             for node in self.made
             if readers[node] == 1 and node not in named and node not in following
         }
-        self.taken = {
+        self.names = _Names(
             node.name for node in (*self.made, *trace.given, *trace.weights, *trace.draws)
-        }
+        )
 
     def lines(self) -> dict[Node, Made]:
         """The lines in the order in which they are computed."""
@@ -177,7 +184,7 @@ class _Merger:
         return [*chain, Made(node, "add", [chain[-1].node, rest[-1]])]
 
     def _new(self, like: Node) -> Node:
-        return Node(self.trace, free("", self.taken), like.size)
+        return Node(self.trace, self.names.free(), like.size)
 
     def _is_part(self, leaf: Node, of: Node) -> bool:
         """Whether it is a sum that nothing else reads."""
@@ -308,13 +315,13 @@ class _Weights:
 
     def _label(self, value: Node) -> str:
         """The name of the sum, or of the first line with a name that its numbers come to."""
-        reached = [value]
+        reached = {value}
         for reader, line in [(value, self.made[value]), *self.made.items()]:
-            if reader in reached or any(read in reached for read in line.reads()):
+            if reader in reached or not reached.isdisjoint(line.reads()):
                 if reader in self.named or reader in self.following:
                     for state, following in zip(self.trace.states, self.following, strict=True):
                         if following is reader:
                             return state.name
                     return reader.name
-                reached.append(reader)
+                reached.add(reader)
         return value.name

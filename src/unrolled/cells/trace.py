@@ -68,6 +68,7 @@ class Trace:
         self.made: dict[Node, Made] = {}
         self.weights: dict[Node, Weight] = {}
         self.draws: dict[Node, Draw] = {}
+        self.frames: dict[CodeType, FrameType | None] = {}  # of the step, while it runs
 
     def line(self, operation: str, operands: list[Node | float], size: str) -> Node:
         """A new line."""
@@ -96,6 +97,7 @@ class Trace:
         if name is not None and any(w.name == name for w in self.weights.values()):
             refuse(f"there are two weights named {name}. Give one of them another name")
         kind: Kind = "scalar" if size == ONE else "vector"
+        self._hold()
         value = Node(self, name or "", size)
         self.weights[value] = Weight(name or "", kind, (Part("", size),), None, initial)
         return value
@@ -111,13 +113,23 @@ class Trace:
         """New random numbers."""
         if each not in ("step", "sequence"):
             refuse(f'each should be "step" or "sequence", got {each!r}')
+        self._hold()
         value = Node(self, "", size)
         self.draws[value] = Draw("", size, law, parameter, each, resting)
         return value
 
     def _add(self, made: Made) -> Node:
         self.made[made.node] = made
+        self._hold()
         return made.node
+
+    def _hold(self) -> None:
+        """Keeps the step's frame, whose variables are the names of what it computes."""
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            if frame.f_code in self.frames:
+                self.frames[frame.f_code] = frame
+            frame = frame.f_back
 
     @property
     def given(self) -> list[Node]:
@@ -140,23 +152,15 @@ def run(
     """What the step returns for the trace's values, and the local variables at the end.
 
     ``codes`` are those of the step and of those that it may call by ``super()``; so are the local
-    variables.
+    variables. A frame that is held keeps its variables when its function has returned.
     """
-    found: dict[CodeType, dict[str, Any]] = {}
-    outer = sys.getprofile()
-
-    def watch(frame: FrameType, event: str, _: Any) -> None:
-        if event == "return" and frame.f_code in codes:
-            found[frame.f_code] = dict(frame.f_locals)
-
+    trace.frames = dict.fromkeys(codes)
     with _written(trace):
-        sys.setprofile(watch)
-        try:
-            returned = step(
-                Value(trace.input),
-                *map(Value, trace.states),
-                **{node.name: Value(node) for node in trace.constants},
-            )
-        finally:
-            sys.setprofile(outer)
-    return returned, [found.get(code, {}) for code in codes]
+        returned = step(
+            Value(trace.input),
+            *map(Value, trace.states),
+            **{node.name: Value(node) for node in trace.constants},
+        )
+    held = [trace.frames[code] for code in codes]
+    trace.frames = {}
+    return returned, [{} if frame is None else dict(frame.f_locals) for frame in held]

@@ -18,7 +18,7 @@ from unrolled.errors import InputError
 if TYPE_CHECKING:
     from unrolled.cells.trace import Trace
 
-HERE = Path(__file__).parent
+HERE = str(Path(__file__).parent)
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """What a step can call, by name; :mod:`unrolled.cells.language` has them."""
 
@@ -59,7 +59,7 @@ def refuse(message: str, place: str | None = None) -> NoReturn:
 def place_of_caller() -> str:
     """The nearest line on the stack that is not this package's: file, number and text."""
     frame: FrameType | None = sys._getframe()
-    while frame is not None and Path(frame.f_code.co_filename).parent == HERE:
+    while frame is not None and frame.f_code.co_filename.startswith(HERE):
         if frame.f_code.co_name == "step":
             break  # a cell of ours
         frame = frame.f_back
