@@ -6,9 +6,11 @@ from its own name. To repeat a run: ``UNROLLED_TEST_SEED=<the seed> pytest ...``
 
 import os
 import random
+import signal
 import zlib
 from collections import Counter
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 import torch
@@ -17,12 +19,22 @@ from unrolled.deploy import stepping
 
 VARIABLE = "UNROLLED_TEST_SEED"
 
+USUAL: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
+if hasattr(signal, "SIGHUP"):
+    USUAL[signal.SIGHUP] = signal.SIG_DFL
+"""What these signals do where nobody has said anything."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     # In the environment, so that the workers of pytest-xdist inherit the seed that is printed.
     os.environ.setdefault(VARIABLE, str(random.SystemRandom().randrange(2**31)))
     # The tensors of the tests are tiny, and the workers share the cores.
     torch.set_num_threads(1)
+    # Under nohup, or behind an & in a script, signals are ignored from the start, and programs that
+    # the tests start would go on ignoring them, as they should.
+    for number, usual in USUAL.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     # torch's own LSTM, which the tests measure ours by, says this once in each process.
     config.addinivalue_line(
         "filterwarnings", "ignore:LSTM with projections is not supported with oneDNN:UserWarning"

@@ -145,14 +145,17 @@ def test_a_terminal_that_is_closed_leaves_the_best_model_so_far(tmp_path):
     terminal = os.ttyname(theirs)
     shell = f"exec {shlex.join(command)} < {terminal} > {terminal} 2>&1"
     with subprocess.Popen(["sh", "-c", shell], start_new_session=True) as process:
-        seen, deadline = b"", time.monotonic() + 240
-        while b"validation" not in seen:
-            assert time.monotonic() < deadline, seen
-            assert process.poll() is None, seen
-            seen += os.read(ours, 1024)
-        os.close(theirs)
-        os.close(ours)
-        assert process.wait(120) == 128 + signal.SIGHUP
+        try:
+            seen, deadline = b"", time.monotonic() + 240
+            while b"validation" not in seen:
+                assert time.monotonic() < deadline, seen
+                assert process.poll() is None, seen
+                seen += os.read(ours, 1024)
+            os.close(theirs)
+            os.close(ours)
+            assert process.wait(120) == 128 + signal.SIGHUP
+        finally:
+            process.kill()
     assert json.loads((out / "metrics.json").read_text())["interrupted"] is True
     assert len(predict_table(load_run(out), wave_frame()).frame) == 195
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "wave.csv"]
@@ -181,10 +184,13 @@ def test_a_signal_before_the_first_epoch_keeps_nothing_and_says_so(tmp_path, num
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         assert process.stderr is not None
-        while "epochs" not in (seen := process.stderr.readline()):
-            assert process.poll() is None, seen
-        process.send_signal(number)
-        _, complained = process.communicate(timeout=120)
+        try:
+            while "epochs" not in (seen := process.stderr.readline()):
+                assert process.poll() is None, seen
+            process.send_signal(number)
+            _, complained = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 128 + number
     assert "Traceback" not in complained
     assert complained.splitlines()[-1].removeprefix("\x1b[?25h") == (
