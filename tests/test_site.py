@@ -114,7 +114,7 @@ def test_every_public_name_is_in_the_reference():
     assert set(unrolled.__all__) <= set(listed)
 
 
-@pytest.mark.parametrize("page", ["index.md", "howto/doctor.md"])
+@pytest.mark.parametrize("page", ["index.md", "howto/doctor.md", "api/cells.md"])
 def test_the_python_of_other_pages_runs(page, capsys):
     (code,) = re.findall(r"^```python\n(.*?)^```$", text(page), re.M | re.S)
     exec(compile(code, page, "exec"), {})
