@@ -49,7 +49,7 @@ def test_brackets_stand_where_they_are_needed():
     def nested(a, h):
         return -(a - (h - a) * 2) / (h / (a / h)) - (a + h) + (h + a) ** 2
 
-    def step(self, x, h):  # noqa: ARG001
+    def step(self, x, h):
         a = linear(x, h)
         return nested(a, h)
 
@@ -62,7 +62,7 @@ def test_brackets_stand_where_they_are_needed():
 
 
 def test_the_weights_of_one_thing_stand_in_one_matrix_in_the_order_of_the_equations():
-    def step(self, x, h, c):  # noqa: ARG001
+    def step(self, x, h, c):
         first = sigmoid(linear(x) + linear(h))
         kept = first * h
         second = tanh(linear(kept, c))
@@ -77,7 +77,7 @@ def test_the_weights_of_one_thing_stand_in_one_matrix_in_the_order_of_the_equati
 
 
 def test_a_sum_of_sums_is_one():
-    def step(self, x, h):  # noqa: ARG001
+    def step(self, x, h):
         return tanh(linear(x) + 0.5 * h + linear(h))
 
     (found,) = cell(step).description.sums
@@ -86,7 +86,7 @@ def test_a_sum_of_sums_is_one():
 
 
 def test_a_sum_that_two_read_stays():
-    def step(self, x, h):  # noqa: ARG001
+    def step(self, x, h):
         read = linear(x)
         return tanh(read + linear(h)) * read
 
@@ -94,7 +94,7 @@ def test_a_sum_that_two_read_stays():
 
 
 def test_names_are_those_of_variables_and_states():
-    def step(self, x, h, c):  # noqa: ARG001
+    def step(self, x, h, c):
         gate = sigmoid(linear(x, h))
         c = gate * c
         return gate * tanh(c), c
@@ -105,7 +105,7 @@ def test_names_are_those_of_variables_and_states():
 
 
 def test_numbers_alone_are_computed():
-    def step(self, x, h):  # noqa: ARG001
+    def step(self, x, h):
         scale = softplus(0.0) + abs(-2) + where(1.0 > 0, 1, 2)
         return tanh(linear(x, h)) * scale
 
@@ -114,7 +114,7 @@ def test_numbers_alone_are_computed():
 
 @pytest.mark.parametrize("library", [torch, np])
 def test_functions_of_other_libraries_are_ours(library):
-    def step(self, x, h):  # noqa: ARG001
+    def step(self, x, h):
         return library.tanh(linear(x, h)) * np.float64(2.0) + library.abs(h)
 
     assert str(cell(step)) == (
@@ -165,14 +165,14 @@ def test_a_profiler_may_watch():
     profiler = cProfile.Profile()
     profiler.enable()
     try:
-        description = cell(lambda self, x, h: tanh(linear(x, h))).description  # noqa: ARG005
+        description = cell(lambda self, x, h: tanh(linear(x, h))).description
     finally:
         profiler.disable()
     assert description.next == ("h_new",)
 
 
 def test_a_long_sum_is_no_deep_one():
-    def step(self, x, h):  # noqa: ARG001
+    def step(self, x, h):
         return tanh(sum([0.001 * h for _ in range(3000)], start=linear(x)) + linear(h))
 
     description = cell(step).description
@@ -200,106 +200,106 @@ def test_a_function_that_is_defined_later_is_found_when_the_cell_is_used():
     assert "tanh" in str(Early())
 
 
-def stays(self, x, h):  # noqa: ARG001
+def stays(self, x, h):
     return h
 
 
-def decides(self, x, h):  # noqa: ARG001
+def decides(self, x, h):
     a = linear(x, h)
     return a if a > 0 else h
 
 
-def takes_the_greater(self, x, h):  # noqa: ARG001
+def takes_the_greater(self, x, h):
     return max(linear(x, h), h)
 
 
-def calls_math(self, x, h):  # noqa: ARG001
+def calls_math(self, x, h):
     return math.tanh(linear(x, h))
 
 
-def calls_what_we_lack(self, x, h):  # noqa: ARG001
+def calls_what_we_lack(self, x, h):
     return torch.cos(linear(x, h))
 
 
-def calls_a_method_we_lack(self, x, h):  # noqa: ARG001
+def calls_a_method_we_lack(self, x, h):
     return linear(x, h).cumsum()
 
 
-def adds_what_is_wide(self, x, h):  # noqa: ARG001
+def adds_what_is_wide(self, x, h):
     return x + tanh(h)
 
 
-def adds_a_tensor(self, x, h):  # noqa: ARG001
+def adds_a_tensor(self, x, h):
     return linear(x, h) * [1.0]
 
 
-def leaves_a_sum(self, x, h):  # noqa: ARG001
+def leaves_a_sum(self, x, h):
     linear(x)
     return tanh(linear(x, h))
 
 
-def leaves_a_weight(self, x, h):  # noqa: ARG001
+def leaves_a_weight(self, x, h):
     gain, left = weight(), weight()
     return tanh(linear(x, h)) * gain if left is not None else h
 
 
-def names_two_alike(self, x, h):  # noqa: ARG001
+def names_two_alike(self, x, h):
     return tanh(linear(x, h)) * weight("p") * weight("p")
 
 
-def names_no_weight(self, x, h):  # noqa: ARG001
+def names_no_weight(self, x, h):
     return tanh(linear(x, h)) * weight()
 
 
-def names_nothing_to_multiply(self, x, h):  # noqa: ARG001
+def names_nothing_to_multiply(self, x, h):
     return tanh(linear(x, 2 * h))
 
 
-def multiplies_one_number(self, x, h):  # noqa: ARG001
+def multiplies_one_number(self, x, h):
     return tanh(linear(x, mean(h)))
 
 
-def returns_one_of_two(self, x, h, c):  # noqa: ARG001
+def returns_one_of_two(self, x, h, c):
     return tanh(linear(x, h)) + c
 
 
-def returns_a_number(self, x, h):  # noqa: ARG001
+def returns_a_number(self, x, h):
     return 1.0
 
 
-def returns_another_size(self, x, h):  # noqa: ARG001
+def returns_another_size(self, x, h):
     return linear(x, h, size="wide")
 
 
-def never_reads(self, x, h, c):  # noqa: ARG001
+def never_reads(self, x, h, c):
     return tanh(linear(x, h)), tanh(h)
 
 
-def takes_a_default(self, x, h=None):  # noqa: ARG001
+def takes_a_default(self, x, h=None):
     return tanh(linear(x, h))
 
 
-def takes_no_state(self, x):  # noqa: ARG001
+def takes_no_state(self, x):
     return tanh(linear(x))
 
 
-def indexes(self, x, h):  # noqa: ARG001
+def indexes(self, x, h):
     return linear(x, h)[0]
 
 
-def raises_to_a_value(self, x, h):  # noqa: ARG001
+def raises_to_a_value(self, x, h):
     return h ** linear(x)
 
 
-def holds_a_parameter(self, x, h):  # noqa: ARG001
+def holds_a_parameter(self, x, h):
     return tanh(linear(x, h)) * torch.nn.Parameter(torch.tensor(2.0))
 
 
-def draws_too_often(self, x, h):  # noqa: ARG001
+def draws_too_often(self, x, h):
     return tanh(linear(x, h)) * mask(0.5, each="row")
 
 
-def draws_a_negative(self, x, h):  # noqa: ARG001
+def draws_a_negative(self, x, h):
     return tanh(linear(x, h)) + noise(-1.0)
 
 
@@ -351,11 +351,11 @@ def test_weights_are_made_in_a_step_alone():
 def test_a_value_belongs_to_its_step():
     kept = []
 
-    def keeps(self, x, h):  # noqa: ARG001
+    def keeps(self, x, h):
         kept.append(h)
         return tanh(linear(x, h))
 
-    def uses(self, x, h):  # noqa: ARG001
+    def uses(self, x, h):
         return tanh(linear(x, h)) + kept[0]
 
     cell(keeps)
@@ -365,7 +365,7 @@ def test_a_value_belongs_to_its_step():
 
 def test_sizes_name_states_and_constants_alone():
     with pytest.raises(CellError, match="sizes names y, which is no state"):
-        cell(lambda self, x, h: tanh(linear(x, h)), sizes={"y": "wide"})  # noqa: ARG005
+        cell(lambda self, x, h: tanh(linear(x, h)), sizes={"y": "wide"})
 
 
 def test_a_cell_without_a_step_says_so():

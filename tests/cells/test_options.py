@@ -131,7 +131,7 @@ def test_a_mask_is_the_users_and_travels_with_the_weights():
             type(
                 "Wide",
                 (Cell,),
-                {"step": lambda self, x, h: tanh(linear(x, form=Form(antisymmetric=True)) + h)},  # noqa: ARG005
+                {"step": lambda self, x, h: tanh(linear(x, form=Form(antisymmetric=True)) + h)},
             )(),
             "is antisymmetric, and 6 by 3 is no square",
         ),

@@ -45,7 +45,7 @@ class Cell:
         if "step" in vars(cls):
             cell = object.__new__(cls)  # with the class's own values for its settings
             try:
-                cell.description  # noqa: B018
+                describe(cell)
             except NameError:
                 pass  # of what the file defines further down; the first use will tell
             except AttributeError as error:

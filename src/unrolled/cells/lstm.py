@@ -26,18 +26,12 @@ class LSTM(Cell):
 
 
 @dataclass(frozen=True)
-class ProjectedLSTM(Cell):
+class ProjectedLSTM(LSTM):
     """torch's with ``proj_size``: Sak et al. 2014, arXiv 1402.1128."""
 
-    bias: bool = True
     sizes: ClassVar[dict[str, str]] = {"hidden": "proj"}
 
     def step(self, x: Any, hidden: Any, cell: Any) -> Any:
         """The next states."""
-        input = sigmoid(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
-        forget = sigmoid(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
-        candidate = tanh(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
-        output = sigmoid(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
-        cell = forget * cell + input * candidate
-        raw = output * tanh(cell)
+        raw, cell = super().step(x, hidden, cell)
         return linear(raw, size="proj", bias=False, name="hr"), cell

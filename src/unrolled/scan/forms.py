@@ -50,6 +50,7 @@ def _part(learned: Tensor, form: Form) -> Tensor:
         return learned
     rows, columns = learned.shape
     apart = learned.view(form.blocks, rows // form.blocks, columns)
+    # torch has no types for it.
     whole: Tensor = torch.block_diag(*apart.unbind())  # type: ignore[no-untyped-call]
     return whole
 
