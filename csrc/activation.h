@@ -83,7 +83,7 @@ UNROLLED_INLINE Vec<T> power(Vec<T> shifted) {
 template <class T, int count>
 UNROLLED_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[count]) {
     Vec<T> sum = all<T>(c[count - 1]);
-    for (int k = count - 2; k >= 0; --k) sum = sum * x + c[k];
+    for (int k = count - 2; k >= 0; --k) sum = fused(sum, x, all<T>(c[k]));
     return sum;
 }
 
@@ -91,8 +91,9 @@ UNROLLED_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[count]) {
 template <class T, int count>
 UNROLLED_INLINE Vec<T> polynomial(Vec<T> x, Vec<T> x2, const T (&c)[count]) {
     constexpr int odd = count % 2;
-    Vec<T> sum = odd ? all<T>(c[count - 1]) : c[count - 2] + c[count - 1] * x;
-    for (int k = count - 4 + odd; k >= 0; k -= 2) sum = (c[k] + c[k + 1] * x) + x2 * sum;
+    const auto pair = [&](int k) { return fused(all<T>(c[k + 1]), x, all<T>(c[k])); };
+    Vec<T> sum = odd ? all<T>(c[count - 1]) : pair(count - 2);
+    for (int k = count - 4 + odd; k >= 0; k -= 2) sum = fused(x2, sum, pair(k));
     return sum;
 }
 
@@ -104,13 +105,14 @@ UNROLLED_INLINE Vec<T> sigmoid(Vec<T> x) {
     using E = Exp<T>;
     x = at_most(at_least(x, E::least), E::most);
     constexpr T round = E::round + (E::bias - E::room);
-    const Vec<T> shifted = round - x * E::log2_e;
+    const Vec<T> shifted = fused(x, all<T>(-E::log2_e), all<T>(round));
     const Vec<T> minus_n = shifted - round;
-    const Vec<T> r = (x + minus_n * E::ln2_high) + minus_n * E::ln2_low;
+    const Vec<T> high = fused(minus_n, all<T>(E::ln2_high), x);
+    const Vec<T> r = fused(minus_n, all<T>(E::ln2_low), high);
     const Vec<T> f = r * polynomial<T>(r, E::exp_minus_1);
     const Vec<T> scale = power<T>(shifted);
     const Vec<T> c = all<T>(E::c / T(std::int64_t(1) << E::room));
-    return c / (scale * E::c + (c + scale * f));
+    return c / fused(scale, all<T>(E::c), fused(scale, f, c));
 }
 
 // With exp(-2|x|) = 2^-n exp(-2s) and q = (1 - exp(-2s)) / 2:
@@ -123,11 +125,11 @@ UNROLLED_INLINE Vec<T> tanh(Vec<T> x) {
     const Mask<T> sign_bit = to_bits<T>(all<T>(T(-0.0)));
     const Vec<T> y = at_most(from_bits<T>(to_bits<T>(x) & ~sign_bit), E::far);
     constexpr T round = E::round + (E::bias - 1);
-    const Vec<T> shifted = y * (2 * E::log2_e) + round;
-    const Vec<T> s = y - (shifted - round) * (E::ln2 / 2);
+    const Vec<T> shifted = fused(y, all<T>(2 * E::log2_e), all<T>(round));
+    const Vec<T> s = fused(shifted - round, all<T>(-E::ln2 / 2), y);
     const Vec<T> half_power = power<T>(shifted);
     const Vec<T> s2 = s * s;
-    const Vec<T> q = s - s2 * polynomial<T>(s, s2, E::one_minus_exp);
+    const Vec<T> q = fused(-s2, polynomial<T>(s, s2, E::one_minus_exp), s);
     const Vec<T> t = (q + (half_power - T(0.5))) / ((half_power + T(0.5)) - q);
     return from_bits<T>(to_bits<T>(t) | (to_bits<T>(x) & sign_bit));
 }

@@ -1,28 +1,68 @@
-// The backward scan, in blocks of steps: the rows shared out to threads as in the forward one; then
-// the products of the block that has just been scanned, for the weights' gradients and the input's,
-// while the next block is scanned.
+// The backward scan of the cells that have kernels of their own.
 #pragma once
-#include <atomic>
-
-#include "pack.h"
+#include "blocks.h"
 #include "step.h"
-#include "sums.h"
 
 namespace unrolled::UNROLLED_ISA {
 
+// The sources of Sums.
+enum Read : int { of_input, of_hidden, of_raw, sources };
+
+// The sums of a layer's weights' gradients. A slot's derivatives are those of the gates, in the
+// order in which the cell leaves them, and behind them that of the projected state.
+template <class T, class C>
+class WeightSums {
+   public:
+    Sums<T> sums;
+
+    // What is not wanted has no sums, and takes no time.
+    WeightSums(const Shape& s, Wanted wanted)
+        : sums(C::derivatives * s.hidden + s.projection), shape_(s) {
+        const auto wants = [=](int weight) { return (wanted >> weight & 1u) != 0; };
+        const Index width = C::gates * s.hidden, recurrent = C::recurrent_derivatives * s.hidden;
+        if (wants(0)) ih_ = sums.add(of_input, s.inputs, 0, width);
+        if (wants(1)) hh_ = sums.add(of_hidden, s.state(), recurrent, width);
+        // Where the shares are the same, so are the gradients of the two biases.
+        if (wants(2) || (!recurrent && wants(3))) bias_ih_ = sums.add(Sums<T>::ones, 1, 0, width);
+        if (wants(3))
+            bias_hh_ = recurrent ? sums.add(Sums<T>::ones, 1, recurrent, width) : bias_ih_;
+        if (wants(4)) hr_ = sums.add(of_raw, s.hidden, C::derivatives * s.hidden, s.projection);
+    }
+
+    void write(const T* summed, const Gradients<T>& to) const {
+        const Index width = C::gates * shape_.hidden;
+        write_from_input(ih_, summed, to.ih, shape_.inputs);
+        if (to.hh) sums.write(hh_, summed, 0, width, to.hh);
+        write_from_input(bias_ih_, summed, to.bias_ih, 1);
+        if (to.bias_hh) sums.write(bias_hh_, summed, 0, width, to.bias_hh);
+        if (to.hr) sums.write(hr_, summed, 0, shape_.projection, to.hr);
+    }
+
+   private:
+    // The input's share begins with the last gate where the shares differ: see the cell.
+    void write_from_input(int part, const T* summed, T* to, Index count) const {
+        if (!to) return;
+        const Index last = C::recurrent_derivatives * shape_.hidden;
+        const Index others = C::gates * shape_.hidden - last;
+        sums.write(part, summed, 0, last, to + others * count);
+        sums.write(part, summed, last, others, to);
+    }
+
+    const Shape& shape_;
+    int ih_ = 0, hh_ = 0, bias_ih_ = 0, bias_hh_ = 0, hr_ = 0;
+};
+
 template <class T, class C>
 struct BackwardScan {
-    // So many slots make a block's products worth their reading of the sums.
-    static constexpr Index block_slots = 256;
     static constexpr Index rows_of_task = 48;              // of the input's gradient
     static constexpr Index most_at_once = Index(1) << 30;  // multiply-adds without asking to stop
 
     const Shape& s;
     const Layout& layout;
     const Backward<T>& g;
-    const Sums<T, C> sums;
-    T* summed;             // g's, or our own
-    const Index capacity;  // slots of a block
+    const WeightSums<T, C> weights;
+    const Sums<T>& sums = weights.sums;
+    T* summed;  // g's, or our own
     // Packed: hh for the step before, hr for what was projected, ih for the input's gradient.
     T *hh, *hr, *ih;
     BackRow<T>* rows;  // [B]
@@ -31,14 +71,12 @@ struct BackwardScan {
     const T* c0;
     T* d_h;  // [B, P], [B, H]: the loss by the states as the scan goes back
     T* d_c;
-    Block<T> blocks[2];
-    std::atomic<Index> next_task[2];
+    Blocks<T> blocks;
     Stop stop;
 
     BackwardScan(const Shape& s, const Layout& layout, const Backward<T>& g, Interrupt interrupt)
-        : s(s), layout(layout), g(g), sums(s, g.wanted), summed(g.sums),
-          capacity(most_slots(layout)), h0(g.h0), c0(g.c0), d_h(g.d_h0), d_c(g.d_c0),
-          next_task{0, 0}, stop(interrupt) {}
+        : s(s), layout(layout), g(g), weights(s, g.wanted), summed(g.sums), h0(g.h0), c0(g.c0),
+          d_h(g.d_h0), d_c(g.d_c0), blocks(layout, sums), stop(interrupt) {}
 
     static Outcome run(const Shape& s, const Layout& layout, const Backward<T>& g, int threads,
                        Interrupt interrupt) {
@@ -49,16 +87,11 @@ struct BackwardScan {
    private:
     // --- memory ---------------------------------------------------------------------------------
 
-    static Index most_slots(const Layout& layout) {
-        const Index slots = layout.slots() < block_slots ? layout.slots() : block_slots;
-        return slots > layout.size(layout.begin) ? slots : layout.size(layout.begin);
-    }
-
     Outcome with_memory(int threads) {
         const Index of_a_step = s.hidden * (3 * C::gates * (s.inputs + s.state()) + s.projection);
         threads = affordable(layout.slots() * of_a_step, threads);
         const Index hs = layout.rows * s.state(), cs = C::has_cell ? layout.rows * s.hidden : 0;
-        T *h_zeros = nullptr, *c_zeros = nullptr, *panels = nullptr;
+        T *h_zeros = nullptr, *c_zeros = nullptr;
         return Scratch::with(
             [&](Scratch& scratch) {
                 hh = scratch.take<T>(packed_product_size<T>(C::gates * s.hidden, s.state()));
@@ -73,8 +106,7 @@ struct BackwardScan {
                 if (!g.d_h0) d_h = scratch.take<T>(hs);
                 if (!g.d_c0) d_c = scratch.take<T>(cs);
                 if (!g.sums) summed = scratch.take<T>(sums.memory(layout));
-                panels = scratch.take<T>(threads * Sums<T, C>::panel_size);
-                for (int i = 0; i < (threads > 1 ? 2 : 1); ++i) take_block(scratch, blocks[i]);
+                blocks.take(scratch, sources, g.d_input.data, threads);
             },
             [&] {
                 if (!g.h0) zero(h_zeros, hs), h0 = h_zeros;
@@ -83,8 +115,11 @@ struct BackwardScan {
                 start(d_c, g.d_c_n, cs);
                 if (!g.sums) zero(summed, sums.memory(layout));
                 pack(threads);
-                share(threads, panels);
-                if (g.gradients.any() && !stop.is_due()) sums.write(s, layout, summed, g.gradients);
+                share(threads);
+                if (g.gradients.any() && !stop.is_due()) {
+                    sums.finish(layout, summed);
+                    weights.write(summed, g.gradients);
+                }
                 return stop.outcome();
             });
     }
@@ -96,22 +131,9 @@ struct BackwardScan {
         if (s.projection)  // d raw = hr^T * d h
             pack_product<T>({g.weights.hr, s.projection, s.hidden, false, 0}, hr, threads);
         // In the order in which the cell leaves its gates.
-        const Index turn = Sums<T, C>::differ ? gates - s.hidden : 0;
+        const Index turn = C::recurrent_derivatives ? gates - s.hidden : 0;
         if (g.d_input.data)
             pack_product<T>({g.weights.ih, gates, s.inputs, false, turn}, ih, threads);
-    }
-
-    void take_block(Scratch& scratch, Block<T>& block) const {
-        const Index projected = s.projection ? capacity : 0;
-        block.input = scratch.take<const T*>(capacity);
-        block.hidden = scratch.take<const T*>(capacity);
-        block.raw = scratch.take<const T*>(projected);
-        block.d_projected = scratch.take<const T*>(projected);
-        T* numbers = scratch.take<T>(projected * s.projection);
-        block.d_input = scratch.take<T*>(g.d_input.data ? capacity : 0);
-        block.d_gates = scratch.take<T>(capacity * C::derivatives * s.hidden);
-        for (Index slot = 0; numbers && slot < projected; ++slot)
-            block.d_projected[slot] = numbers + slot * s.projection;
     }
 
     static void start(T* to, const T* from, Index count) {
@@ -120,87 +142,37 @@ struct BackwardScan {
         else zero(to, count);
     }
 
-    // --- the order of the work ------------------------------------------------------------------
+    // --- the products of a block ----------------------------------------------------------------
 
-    void share(int threads, T* panels) {
-        Index bounds[most_threads + 1];
-        on_threads(threads, [&](int thread, int all) {
-            if (thread == 0) cut(layout, all, bounds);
-            wait_for_all(all);
-            T* panel = panels + thread * Sums<T, C>::panel_size;
-            if (all > 1) at_once(bounds[thread], bounds[thread + 1], panel, thread, all);
-            else one_by_one(panel);
-        });
-    }
-
-    void one_by_one(T* panel) {
-        Block<T>& block = blocks[0];
-        for (Index end = layout.end - layout.begin; end > 0; end = block.begin) {
-            extend(block, end);
-            scan(block, 0, layout.rows, 0);
-            for (Index task = 0; task < tasks(block); ++task) run_task(task, block, panel, 0);
-        }
-    }
-
-    // While one block's products are shared out, the block that the scan comes to next is scanned
-    // by who has rows in it. The results do not depend on who does what.
-    void at_once(Index first, Index last, T* panel, int thread, int all) {
-        // The same numbers on every thread, and on each its own: no thread reads what another
-        // writes.
-        Block<T> own[2] = {blocks[0], blocks[1]};
-        Index end = layout.end - layout.begin;
-        for (int turn = 0;; turn ^= 1) {
-            Block<T>&mine = own[turn], &before = own[turn ^ 1];
-            if (end > 0) {
-                extend(mine, end);
-                // Nobody claims of these before the barrier, and nobody has since the last one.
-                if (thread == 0) next_task[turn] = 0;
-                scan(mine, first, last, thread);
-            }
-            if (end < layout.end - layout.begin)
-                for (Index task; (task = next_task[turn ^ 1]++) < tasks(before);)
-                    run_task(task, before, panel, thread);
-            if (end <= 0) return;
-            end = mine.begin;
-            wait_for_all(all);
-        }
-    }
-
-    // The block that ends before the scan's step `end`: as many steps as it has room for.
-    void extend(Block<T>& block, Index end) const {
-        const Order order{layout};
-        block.end = block.begin = end;
-        block.slots = 0;
-        block.closes = false;
-        while (block.begin > 0 && !block.closes) {
-            const Index t = order.step(block.begin - 1), size = layout.size(t);
-            if (block.slots && block.slots + size > capacity) break;
-            --block.begin;
-            block.slots += size;
-            block.closes = Sums<T, C>::has_totals(layout) &&
-                           (layout.reverse ? t + 1 : t) % Sums<T, C>::stretch(layout) == 0;
-        }
+    void share(int threads) {
+        blocks.run(
+            threads,
+            [&](const Block<T>& block, Index first, Index last, int thread) {
+                scan(block, first, last, thread);
+            },
+            [&](const Block<T>& block) { return tasks(block); },
+            [&](Index task, const Block<T>& block, T* panel, int thread) {
+                run_task(task, block, panel, thread);
+            });
     }
 
     Index tasks(const Block<T>& block) const {
-        const Index of_input = (block.slots + rows_of_task - 1) / rows_of_task;
-        return sums.tasks(s) + (g.d_input.data ? of_input : 0);
+        const Index rows_apart = (block.slots + rows_of_task - 1) / rows_of_task;
+        return sums.tasks() + (g.d_input.data ? rows_apart : 0);
     }
 
     void run_task(Index task, const Block<T>& block, T* panel, int thread) {
-        const Index of_sums = sums.tasks(s);
+        const Index of_sums = sums.tasks();
         const Index of_slot = panel_width<T>(C::gates * s.hidden) * (s.inputs + s.state());
         if (stop.after(task < of_sums ? block.slots * of_slot
                                       : rows_of_task * C::gates * s.hidden * s.inputs,
                        thread))
             return;
-        if (task < of_sums) return sums.run(s, task, block, summed, panel);
+        if (task < of_sums) return sums.run(task, block, summed, panel);
         const Index first = (task - of_sums) * rows_of_task, last = first + rows_of_task;
         product<T>(
             ih, C::gates * s.hidden, s.inputs, first, last < block.slots ? last : block.slots,
-            [&](Index slot) -> const T* {
-                return block.d_gates + slot * C::derivatives * s.hidden;
-            },
+            [&](Index slot) -> const T* { return block.derivatives + slot * sums.row; },
             [&](Index slot) { return block.d_input[slot]; }, g.adds_to_input);
     }
 
@@ -256,7 +228,7 @@ struct BackwardScan {
             row.hidden_before = starts ? h0 + b * state : output_before + b * g.output.row;
             row.hidden = output + b * g.output.row;
             row.gates = g.gates ? g.gates + (kept + b) * C::kept * hidden : nullptr;
-            row.d_gates = block.d_gates + (slot + b) * C::derivatives * hidden;
+            row.d_gates = block.derivatives + (slot + b) * sums.row;
             row.d_output = d_h + b * state;
             row.d_hidden = s.projection ? d_raw + b * hidden : row.d_output;
             if constexpr (C::has_cell) {
@@ -269,12 +241,12 @@ struct BackwardScan {
                 copy(g.carried_c + (kept + b) * hidden, d_c + b * hidden, hidden);
             if (d_output) add(row.d_output, d_output + b * g.d_output.row, state);
             if (g.total_h) copy(g.total_h + (kept + b) * state, row.d_output, state);
-            block.input[slot + b] = input + b * g.input.row;
-            block.hidden[slot + b] = row.hidden_before;
+            block.read[of_input][slot + b] = input + b * g.input.row;
+            block.read[of_hidden][slot + b] = row.hidden_before;
             if (d_input) block.d_input[slot + b] = d_input + b * g.d_input.row;
             if (s.projection) {
-                block.raw[slot + b] = g.raw + (kept + b) * hidden;
-                copy(const_cast<T*>(block.d_projected[slot + b]), row.d_output, state);
+                block.read[of_raw][slot + b] = g.raw + (kept + b) * hidden;
+                copy(row.d_gates + C::derivatives * hidden, row.d_output, state);
             }
         }
     }

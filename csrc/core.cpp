@@ -24,7 +24,8 @@ Outcome backward(const Shape& s, const Layout& layout, const Backward<T>& g, int
 
 template <class T>
 Index sums_size(const Shape& s, const Layout& layout, Wanted wanted) {
-    return with_cell<T>(s, [&]<class C>() { return Sums<T, C>(s, wanted).memory(layout); });
+    return with_cell<T>(s,
+                        [&]<class C>() { return WeightSums<T, C>(s, wanted).sums.memory(layout); });
 }
 
 template <class T>
@@ -48,7 +49,7 @@ T busy(Index rounds) {
     for (int c = 0; c < busy_chains; ++c) chain[c] = all<T>(T(c));
     const Vec<T> factor = all<T>(T(0.5)), term = all<T>(T(1));
     for (Index i = 0; i < rounds; ++i)
-        for (int c = 0; c < busy_chains; ++c) chain[c] = chain[c] * factor + term;
+        for (int c = 0; c < busy_chains; ++c) chain[c] = fused(chain[c], factor, term);
     T sum = 0;
     for (int c = 0; c < busy_chains; ++c) sum += chain[c][0];
     return sum;

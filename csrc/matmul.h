@@ -21,8 +21,8 @@ UNROLLED_INLINE void accumulate(Vec<T> (&acc)[R][A], const T* const* rows, Index
         for (int c = 0; c < C; ++c) column[c] = load(w + c * lanes<T>);
         w += C * lanes<T>;
         for (int r = 0; r < R; ++r) {
-            const T x = in[r][k];
-            for (int c = 0; c < C; ++c) acc[r][map(c)] += x * column[c];
+            const Vec<T> x = all<T>(in[r][k]);
+            for (int c = 0; c < C; ++c) acc[r][map(c)] = fused(x, column[c], acc[r][map(c)]);
         }
     }
 }
@@ -38,8 +38,8 @@ UNROLLED_INLINE void accumulate_across(Vec<T> (&acc)[R][C], const T* const* rows
         for (int c = 0; c < C; ++c) column[c] = load(w + c * lanes<T>);
         w += C * lanes<T>;
         for (int r = 0; r < R; ++r) {
-            const T x = in[r];
-            for (int c = 0; c < C; ++c) acc[r][c] += x * column[c];
+            const Vec<T> x = all<T>(in[r]);
+            for (int c = 0; c < C; ++c) acc[r][c] = fused(x, column[c], acc[r][c]);
         }
     }
 }

@@ -9,6 +9,8 @@
 #include <utility>
 #ifdef __SSE2__
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 #include "contract.h"
@@ -125,7 +127,6 @@ UNROLLED_INLINE Vec<double> at_least(Vec<double> x, double limit) {
 UNROLLED_INLINE Vec<double> at_most(Vec<double> x, double limit) {
     return UNROLLED_MM(min_pd, all<double>(limit), x);
 }
-#undef UNROLLED_MM
 #else
 template <class V, class T>
 UNROLLED_INLINE V at_least(V x, T limit) {
@@ -135,6 +136,33 @@ template <class V, class T>
 UNROLLED_INLINE V at_most(V x, T limit) {
     return x > limit ? all<T>(limit) : x;
 }
+#endif
+
+// a * b + c, rounded once where the build has an instruction for it. Nothing else is fused: the
+// compiler is told to leave what is written apart, so that two kernels of the same equations give
+// the same bits.
+#if defined(__SSE2__) && defined(__FMA__)
+UNROLLED_INLINE Vec<float> fused(Vec<float> a, Vec<float> b, Vec<float> c) {
+    return UNROLLED_MM(fmadd_ps, a, b, c);
+}
+UNROLLED_INLINE Vec<double> fused(Vec<double> a, Vec<double> b, Vec<double> c) {
+    return UNROLLED_MM(fmadd_pd, a, b, c);
+}
+#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA) && UNROLLED_BYTES == 16
+UNROLLED_INLINE Vec<float> fused(Vec<float> a, Vec<float> b, Vec<float> c) {
+    return reinterpret_cast<Vec<float>>(vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b));
+}
+UNROLLED_INLINE Vec<double> fused(Vec<double> a, Vec<double> b, Vec<double> c) {
+    return reinterpret_cast<Vec<double>>(vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b));
+}
+#else
+template <class V>
+UNROLLED_INLINE V fused(V a, V b, V c) {
+    return a * b + c;
+}
+#endif
+#ifdef UNROLLED_MM
+#undef UNROLLED_MM
 #endif
 
 template <class T>

@@ -28,7 +28,7 @@ struct Elman {
     UNROLLED_INLINE static void backward(const BackRow<T>& row, Index unit, Index left, Index) {
         const Vec<T> h = load(row.hidden + unit, left), dh = load(row.d_hidden + unit, left);
         // Of relu as torch has it: nothing passes where the output is 0, and all where it is NaN.
-        const Vec<T> d = is_relu ? (h <= T(0) ? Vec<T>{} : dh) : dh * (T(1) - h * h);
+        const Vec<T> d = is_relu ? (h <= T(0) ? Vec<T>{} : dh) : dh * fused(-h, h, all<T>(1));
         store(row.d_gates + unit, d, left);
     }
 };

@@ -18,9 +18,9 @@ struct Gru {
     UNROLLED_INLINE static void forward(const Vec<T> (&sum)[sums], const Row<T>& row, Index unit,
                                         Index left, Index hidden) {
         const Vec<T> r = sigmoid<T>(sum[0]), z = sigmoid<T>(sum[1]);
-        const Vec<T> n = tanh<T>(sum[2] + r * sum[3]);
+        const Vec<T> n = tanh<T>(fused(r, sum[3], sum[2]));
         const Vec<T> before = load(row.hidden_before + unit, left);
-        store(row.hidden + unit, n + z * (before - n), left);
+        store(row.hidden + unit, fused(z, before - n, n), left);
         if (row.gates) {
             T* to = row.gates + unit;
             store(to, r, left);
@@ -40,13 +40,14 @@ struct Gru {
                      hidden_share = load(from + 3 * hidden, left);
         const Vec<T> dh = load(row.d_hidden + unit, left);
         const Vec<T> before = load(row.hidden_before + unit, left);
-        const Vec<T> dn = dh * (T(1) - z) * (T(1) - n * n);
+        const Vec<T> by_before = dh * z;
+        const Vec<T> dn = (dh - by_before) * fused(-n, n, all<T>(1));
         T* to = row.d_gates + unit;
         store(to, dn, left);
         store(to + hidden, dn * hidden_share * r * (T(1) - r), left);
         store(to + 2 * hidden, dh * (before - n) * z * (T(1) - z), left);
         store(to + 3 * hidden, dn * r, left);
-        store(row.d_hidden + unit, dh * z, left);
+        store(row.d_hidden + unit, by_before, left);
     }
 };
 

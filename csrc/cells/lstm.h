@@ -21,7 +21,7 @@ struct Lstm {
         const Vec<T> i = sigmoid<T>(sum[0]), f = sigmoid<T>(sum[1]), g = tanh<T>(sum[2]),
                      o = sigmoid<T>(sum[3]);
         const Vec<T> before = load(row.cell_before + unit, left);
-        const Vec<T> c = f * before + i * g;
+        const Vec<T> c = fused(f, before, i * g);
         store(row.cell + unit, c, left);
         store(row.hidden + unit, o * tanh<T>(c), left);
         if (row.gates) {
@@ -40,11 +40,12 @@ struct Lstm {
                      g = load(from + 2 * hidden, left), o = load(from + 3 * hidden, left);
         const Vec<T> tanh_c = tanh<T>(load(row.cell + unit, left));
         const Vec<T> dh = load(row.d_hidden + unit, left);
-        const Vec<T> dc = load(row.d_cell + unit, left) + dh * o * (T(1) - tanh_c * tanh_c);
+        const Vec<T> dc =
+            fused(dh * o, fused(-tanh_c, tanh_c, all<T>(1)), load(row.d_cell + unit, left));
         T* to = row.d_gates + unit;
         store(to, dc * g * i * (T(1) - i), left);
         store(to + hidden, dc * load(row.cell_before + unit, left) * f * (T(1) - f), left);
-        store(to + 2 * hidden, dc * i * (T(1) - g * g), left);
+        store(to + 2 * hidden, dc * i * fused(-g, g, all<T>(1)), left);
         store(to + 3 * hidden, dh * tanh_c * o * (T(1) - o), left);
         store(row.d_cell + unit, dc * f, left);
     }
