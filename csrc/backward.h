@@ -54,9 +54,6 @@ class WeightSums {
 
 template <class T, class C>
 struct BackwardScan {
-    static constexpr Index rows_of_task = 48;              // of the input's gradient
-    static constexpr Index most_at_once = Index(1) << 30;  // multiply-adds without asking to stop
-
     const Shape& s;
     const Layout& layout;
     const Backward<T>& g;
@@ -163,8 +160,7 @@ struct BackwardScan {
 
     void run_task(Index task, const Block<T>& block, T* panel, int thread) {
         const Index of_sums = sums.tasks();
-        const Index of_slot = panel_width<T>(C::gates * s.hidden) * (s.inputs + s.state());
-        if (stop.after(task < of_sums ? block.slots * of_slot
+        if (stop.after(task < of_sums ? block.slots * sums.work(task)
                                       : rows_of_task * C::gates * s.hidden * s.inputs,
                        thread))
             return;

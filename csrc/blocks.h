@@ -9,6 +9,9 @@
 
 namespace unrolled::UNROLLED_ISA {
 
+constexpr Index rows_of_task = 48;              // of the input's gradient
+constexpr Index most_at_once = Index(1) << 30;  // multiply-adds without asking to stop
+
 template <class T>
 class Blocks {
    public:

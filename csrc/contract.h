@@ -132,6 +132,15 @@ struct Interrupt {
 
 enum class Outcome { done, no_memory, interrupted };
 
+// What runs a cell's equations: program.h.
+struct Program;
+template <class T>
+struct ProgramForward;
+template <class T>
+struct ProgramBackward;
+using WantedWeights = std::uint64_t;
+enum class Code : int;
+
 // One instruction set's build of the core for one element type.
 template <class T>
 struct Table {
@@ -140,6 +149,14 @@ struct Table {
     Outcome (*forward)(const Shape&, const Layout&, const Forward<T>&, int threads, Interrupt);
     Outcome (*backward)(const Shape&, const Layout&, const Backward<T>&, int threads, Interrupt);
     Index (*sums_size)(const Shape&, const Layout&, Wanted);
+    // The same of a layer whose cell is given as a program.
+    Outcome (*program_forward)(const Program&, const Layout&, const ProgramForward<T>&, int threads,
+                               Interrupt);
+    Outcome (*program_backward)(const Program&, const Layout&, const ProgramBackward<T>&,
+                                int threads, Interrupt);
+    Index (*program_sums_size)(const Program&, const Layout&, WantedWeights);
+    // One of its instructions by itself, for tests: y[i] = f(x[0][i], ...); x has four, or null.
+    void (*instruct)(Code, const T* const* x, T* y, Index count);
     // The activations by themselves, for tests: y[i] = f(x[i]).
     void (*sigmoid)(const T* x, T* y, Index count);
     void (*tanh)(const T* x, T* y, Index count);

@@ -4,6 +4,8 @@
 #include "backward.h"
 #include "cells/all.h"
 #include "forward.h"
+#include "program_backward.h"
+#include "program_forward.h"
 
 namespace unrolled {
 namespace UNROLLED_ISA {
@@ -26,6 +28,23 @@ template <class T>
 Index sums_size(const Shape& s, const Layout& layout, Wanted wanted) {
     return with_cell<T>(s,
                         [&]<class C>() { return WeightSums<T, C>(s, wanted).sums.memory(layout); });
+}
+
+template <class T>
+Index program_sums_size(const Program& p, const Layout& layout, WantedWeights wanted) {
+    return ProgramSums<T>(p, wanted).sums.memory(layout);
+}
+
+// One instruction on numbers of its own, for tests: y[i] = f(x[0][i], x[1][i], ...).
+template <class T>
+void instruct(Code code, const T* const* x, T* y, Index count) {
+    const Instruction instruction = {code, 4, {0, 1, 2, 3}};
+    T room[5][lanes<T>] = {};
+    for (Index i = 0; i < count; i += lanes<T>) {
+        for (int o = 0; o < 4; ++o) store(room[o], x[o] ? load(x[o] + i, count - i) : Vec<T>{});
+        execute<T, 1>(instruction, 1, [&](int o) { return Lies<T>{room[o], 0, 0}; });
+        store(y + i, load(room[4]), count - i);
+    }
 }
 
 template <class T>
@@ -56,8 +75,19 @@ T busy(Index rounds) {
 }
 
 template <class T>
-constexpr Table<T> table = {forward<T>,  backward<T>, sums_size<T>,          all_sigmoid<T>,
-                            all_tanh<T>, busy<T>,     busy_chains * lanes<T>};
+constexpr Table<T> table = {
+    forward<T>,
+    backward<T>,
+    sums_size<T>,
+    ProgramForwardScan<T>::run,
+    ProgramBackwardScan<T>::run,
+    program_sums_size<T>,
+    instruct<T>,
+    all_sigmoid<T>,
+    all_tanh<T>,
+    busy<T>,
+    busy_chains * lanes<T>,
+};
 
 #define UNROLLED_TEXT_OF(x) #x
 #define UNROLLED_TEXT(x) UNROLLED_TEXT_OF(x)

@@ -4,12 +4,13 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "handed.h"
+#include "linked.h"
 
 namespace nb = nanobind;
 
@@ -53,6 +54,23 @@ const Table<T>& table(int isa) {
 bool is_interrupted() {
     nb::gil_scoped_acquire held;
     return PyErr_CheckSignals() != 0;
+}
+
+int checked_threads(int threads) {
+    require(threads >= 1, "at least one thread was expected");
+    return threads;
+}
+
+// Runs it without Python's lock, and raises what it comes to.
+template <class Work>
+void run(Work work) {
+    Outcome outcome;
+    {
+        nb::gil_scoped_release free;
+        outcome = work(Interrupt{is_interrupted});
+    }
+    if (outcome == Outcome::no_memory) throw std::bad_alloc();
+    if (outcome == Outcome::interrupted) throw nb::python_error();
 }
 
 // One kind of pass: a cell's shape with the instruction set that runs it.
@@ -139,21 +157,125 @@ struct Pass {
               kept_cells(s.cell == Cell::lstm ? times(slots, s.hidden) : 0),
               kept_raw(s.projection ? times(slots, s.hidden) : 0) {}
     };
+};
 
-    static int checked_threads(int threads) {
-        require(threads >= 1, "at least one thread was expected");
-        return threads;
+// The same of a cell that is given as a program.
+template <class T>
+struct ProgramPass {
+    int isa;
+    const LinkedProgram& linked;
+
+    ProgramPass(int isa, const LinkedProgram& linked) : isa(isa), linked(linked) {
+        table<T>(isa);  // throws where there is none
     }
 
-    template <class Work>
-    static void run(Work work) {
-        Outcome outcome;
-        {
-            nb::gil_scoped_release free;
-            outcome = work(Interrupt{is_interrupted});
+    void forward(const Layout& layout, const std::vector<Memory>& weights,
+                 const std::vector<Place>& inputs, const std::vector<Memory>& constants,
+                 const std::vector<Memory>& before, const Place& output,
+                 const std::vector<Memory>& after, const Memory& kept, int threads) const {
+        const Program& p = linked.program();
+        const Index rows = layout.rows;
+        const auto w = pointers<const T>("a weight", weights, weight_counts(), given);
+        const auto x = places(inputs, layout);
+        const auto c = pointers<const T>("a constant", constants, counts(p.constants, rows), if_any);
+        const auto s = pointers<const T>("a state", before, counts(p.states, rows), optionally);
+        const auto n = pointers<T>("a last state", after, counts(p.states, rows), if_any);
+        const ProgramForward<T> f = {
+            w.data(), x.data(), c.data(), s.data(),
+            reached<T>("output", output, layout, p.states.data[0]), n.data(),
+            optional<T>("kept", kept, times(layout.slots(), p.kept)),
+        };
+        run([&](Interrupt interrupt) {
+            return table<T>(isa).program_forward(p, layout, f, checked_threads(threads), interrupt);
+        });
+    }
+
+    void backward(const Layout& layout, const std::vector<Memory>& weights,
+                  const std::vector<Place>& inputs, const std::vector<Memory>& constants,
+                  const std::vector<Memory>& before, const Place& output, const Memory& kept,
+                  const Place& d_output, const std::vector<Memory>& d_after,
+                  const std::vector<Memory>& d_before, const std::vector<Memory>& carried,
+                  const Memory& total, const Place& d_input, bool adds_to_input,
+                  const std::vector<Memory>& d_constants, WantedWeights wanted, const Memory& sums,
+                  const std::vector<Memory>& gradients, int threads) const {
+        const Program& p = linked.program();
+        const Index rows = layout.rows, slots = layout.slots();
+        const auto of_rows = counts(p.states, rows), of_slots = counts(p.states, slots);
+        const auto of_constants = counts(p.constants, rows);
+        const auto w = pointers<const T>("a weight", weights, weight_counts(), given);
+        const auto x = places(inputs, layout);
+        const auto c = pointers<const T>("a constant", constants, of_constants, if_any);
+        const auto s = pointers<const T>("a state", before, of_rows, optionally);
+        const auto d_n = pointers<const T>("d_after", d_after, of_rows, optionally);
+        const auto d_s = pointers<T>("d_before", d_before, of_rows, optionally);
+        const auto each = pointers<T>("carried", carried, of_slots, optionally);
+        const auto d_c = pointers<T>("d_constants", d_constants, of_constants, optionally);
+        const auto d_w = pointers<T>("a gradient", gradients, weight_counts(), optionally);
+        const bool ends = std::any_of(d_w.begin(), d_w.end(), [](T* d) { return d != nullptr; });
+        const ProgramBackward<T> g = {
+            w.data(), x.data(), c.data(), s.data(),
+            reached<const T>("output", output, layout, p.states.data[0]),
+            needed_if_any<const T>("kept", kept, times(slots, p.kept)),
+            reached_if_given<const T>("d_output", d_output, layout, p.states.data[0]),
+            d_n.data(), d_s.data(), each.data(),
+            optional<T>("total", total, times(slots, p.states.data[0])),
+            reached_if_given<T>("d_input", d_input, layout, p.inputs.data[0]),
+            adds_to_input,
+            d_c.data(),
+            wanted,
+            optional<T>("sums", sums, sums_size(layout, wanted)),
+            ends ? d_w.data() : nullptr,
+        };
+        run([&](Interrupt interrupt) {
+            return table<T>(isa).program_backward(p, layout, g, checked_threads(threads),
+                                                  interrupt);
+        });
+    }
+
+    Index sums_size(const Layout& layout, WantedWeights wanted) const {
+        return table<T>(isa).program_sums_size(linked.program(), layout, wanted);
+    }
+
+   private:
+    enum Presence { given, if_any, optionally };
+
+    template <class Pointer>
+    static std::vector<Pointer*> pointers(const char* name, const std::vector<Memory>& memory,
+                                          const std::vector<Index>& counts, Presence presence) {
+        require(memory.size() == counts.size(), std::string(name) + ": more or fewer than expected");
+        std::vector<Pointer*> found;
+        for (std::size_t i = 0; i < memory.size(); ++i)
+            found.push_back(presence == given      ? needed<Pointer>(name, memory[i], counts[i])
+                            : presence == if_any   ? needed_if_any<Pointer>(name, memory[i], counts[i])
+                                                   : optional<Pointer>(name, memory[i], counts[i]));
+        return found;
+    }
+
+    std::vector<Matrix<const T>> places(const std::vector<Place>& places,
+                                        const Layout& layout) const {
+        const List<Index>& inputs = linked.program().inputs;
+        require(places.size() == static_cast<std::size_t>(inputs.count), "other inputs");
+        std::vector<Matrix<const T>> found;
+        for (int i = 0; i < inputs.count; ++i)
+            found.push_back(reached<const T>("input", places[static_cast<std::size_t>(i)], layout,
+                                             inputs.data[i]));
+        return found;
+    }
+
+    static std::vector<Index> counts(const List<Index>& units, Index rows) {
+        std::vector<Index> all;
+        for (int i = 0; i < units.count; ++i) all.push_back(times(rows, units.data[i]));
+        return all;
+    }
+
+    std::vector<Index> weight_counts() const {
+        const Program& p = linked.program();
+        std::vector<Index> all;
+        for (int i = 0; i < p.weight_rows.count; ++i) {
+            const Index columns = p.weight_columns.data[i];
+            all.push_back(times(p.weight_rows.data[i], columns < 1 ? 1 : columns));
         }
-        if (outcome == Outcome::no_memory) throw std::bad_alloc();
-        if (outcome == Outcome::interrupted) throw nb::python_error();
+        return all;
     }
 };
 
@@ -164,6 +286,26 @@ void bind_pass(nb::module_& m, const char* name) {
         .def("forward", &Pass<T>::forward)
         .def("backward", &Pass<T>::backward)
         .def("sums_size", &Pass<T>::sums_size);
+}
+
+template <class T>
+void bind_program(nb::module_& m, const char* name) {
+    nb::class_<ProgramPass<T>>(m, name)
+        .def(nb::init<int, const LinkedProgram&>(), nb::keep_alive<1, 3>())
+        .def("forward", &ProgramPass<T>::forward)
+        .def("backward", &ProgramPass<T>::backward)
+        .def("sums_size", &ProgramPass<T>::sums_size);
+}
+
+// One instruction by itself.
+template <class T>
+void instruct(int isa, const std::string& name, const std::vector<Memory>& x, const Memory& y) {
+    const int number = instruction_number(name);
+    const Index count = std::get<1>(y);
+    require(static_cast<int>(x.size()) == instruction_names[number].arity, "other operands");
+    const T* from[4] = {};
+    for (std::size_t i = 0; i < x.size(); ++i) from[i] = needed<const T>("x", x[i], count);
+    table<T>(isa).instruct(static_cast<Code>(number), from, needed<T>("y", y, count), count);
 }
 
 template <class T>
@@ -214,6 +356,21 @@ NB_MODULE(_core, m) {
             nb::keep_alive<1, 2>());
     bind_pass<float>(m, "PassF32");
     bind_pass<double>(m, "PassF64");
+    nb::class_<LinkedProgram>(m, "Program")
+        .def(nb::init<std::vector<Index>, std::vector<Index>, std::vector<Index>,
+                      const std::vector<std::tuple<Index, Index>>&, std::vector<double>,
+                      const HandedEquations&, const HandedEquations&, const HandedEquations&, Index,
+                      Index, std::vector<Index>, const std::vector<HandedBackTotal>&,
+                      const std::vector<HandedGradient>&>());
+    bind_program<float>(m, "ProgramF32");
+    bind_program<double>(m, "ProgramF64");
+    m.def("instruct_f32", &instruct<float>);
+    m.def("instruct_f64", &instruct<double>);
+    m.def("instructions", [] {
+        std::vector<std::tuple<std::string, int>> all;
+        for (const InstructionName& i : instruction_names) all.emplace_back(i.name, i.arity);
+        return all;
+    });
     m.def("activation_f32", &activation<float>);
     m.def("activation_f64", &activation<double>);
     m.def("busy_f32", &busy<float>);

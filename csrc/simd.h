@@ -4,6 +4,7 @@
 // names, and an old machine would then run new instructions) and UNROLLED_BYTES (a register's
 // size).
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <utility>
@@ -161,8 +162,17 @@ UNROLLED_INLINE V fused(V a, V b, V c) {
     return a * b + c;
 }
 #endif
-#ifdef UNROLLED_MM
+
+#ifdef __SSE2__
+UNROLLED_INLINE Vec<float> square_root(Vec<float> x) { return UNROLLED_MM(sqrt_ps, x); }
+UNROLLED_INLINE Vec<double> square_root(Vec<double> x) { return UNROLLED_MM(sqrt_pd, x); }
 #undef UNROLLED_MM
+#else
+template <class V>
+UNROLLED_INLINE V square_root(V x) {
+    for (unsigned i = 0; i < sizeof(V) / sizeof(x[0]); ++i) x[i] = std::sqrt(x[i]);
+    return x;
+}
 #endif
 
 template <class T>

@@ -68,11 +68,18 @@ class Sums {
         return all;
     }
 
+    // The multiply-adds of a task for one slot.
+    Index work(Index task) const {
+        const Group& group = group_[group_of(task)];
+        Index all = 0;
+        for (int p = 0; p < parts_; ++p)
+            if (&group_[part_[p].group] == &group) all += part_[p].count;
+        return all * panel_width<T>(group.width);
+    }
+
     // `panel` is memory for panel_size numbers.
     void run(Index task, const Block<T>& block, T* sums, T* panel) const {
-        int group = 0;
-        for (; task >= panels<T>(group_[group].width); ++group)
-            task -= panels<T>(group_[group].width);
+        const int group = group_of(task);
         with_vectors<T>(group_[group].width,
                         [&]<int V>() { run_panel<V>(group, task, block, sums, panel); });
     }
@@ -108,6 +115,14 @@ class Sums {
     struct Group {
         Index begin, width;
     };
+
+    // Leaves the task's number within its group.
+    int group_of(Index& task) const {
+        int group = 0;
+        for (; task >= panels<T>(group_[group].width); ++group)
+            task -= panels<T>(group_[group].width);
+        return group;
+    }
 
     template <int V>
     void run_panel(int group, Index number, const Block<T>& block, T* sums, T* panel) const {

@@ -1,10 +1,10 @@
 """The compiled core: memory by its address and size, in the order of csrc/contract.h.
 
 It keeps within the memory that it is told of, and raises ValueError where a call would reach
-further. scan/native.py is the only caller.
+further. scan/native.py and scan/linked.py are the only callers.
 """
 
-from typing import overload
+from typing import Any, overload
 
 Memory = tuple[int, int]
 Place = tuple[int, int, int, int, int]
@@ -74,3 +74,68 @@ class PassF32:
     ) -> None: ...
 
 class PassF64(PassF32): ...
+
+def instructions() -> list[tuple[str, int]]: ...
+def instruct_f32(isa: int, name: str, x: list[Memory], y: Memory, /) -> None: ...
+def instruct_f64(isa: int, name: str, x: list[Memory], y: Memory, /) -> None: ...
+
+class Program:
+    def __init__(
+        self,
+        inputs: list[int],
+        constants: list[int],
+        states: list[int],
+        weights: list[tuple[int, int]],
+        numbers: list[float],
+        infer: Any,
+        train: Any,
+        back: Any,
+        kept: int,
+        derivatives: int,
+        state_places: list[int],
+        to_input: list[Any],
+        weight_gradients: list[Any],
+        /,
+    ) -> None: ...
+
+class ProgramF32:
+    def __init__(self, isa: int, program: Program, /) -> None: ...
+    def sums_size(self, layout: Layout, wanted: int, /) -> int: ...
+    def forward(
+        self,
+        layout: Layout,
+        weights: list[Memory],
+        inputs: list[Place],
+        constants: list[Memory],
+        before: list[Memory],
+        output: Place,
+        after: list[Memory],
+        kept: Memory,
+        threads: int,
+        /,
+    ) -> None: ...
+    def backward(
+        self,
+        layout: Layout,
+        weights: list[Memory],
+        inputs: list[Place],
+        constants: list[Memory],
+        before: list[Memory],
+        output: Place,
+        kept: Memory,
+        d_output: Place,
+        d_after: list[Memory],
+        d_before: list[Memory],
+        carried: list[Memory],
+        total: Memory,
+        d_input: Place,
+        adds_to_input: bool,
+        d_constants: list[Memory],
+        wanted: int,
+        sums: Memory,
+        gradients: list[Memory],
+        threads: int,
+        /,
+    ) -> None: ...
+
+class ProgramF64(ProgramF32): ...

@@ -190,9 +190,9 @@ def _times(b: _Builder, d: str, *factors: Operand) -> Operand:
     return found
 
 
-def _from_result(factor: Callable[[_Builder, str], Operand]) -> Derivative:
-    """Of a function of one number whose slope is told by its result."""
-    return lambda b, line, d: [(0, _times(b, d, factor(b, line.name)))]
+def _from_result(*factors: Callable[[_Builder, str], Operand]) -> Derivative:
+    """Of a function of one number whose slope is told by its result: one factor after the other."""
+    return lambda b, line, d: [(0, _times(b, d, *[factor(b, line.name) for factor in factors]))]
 
 
 def _from_operand(factor: Callable[[_Builder, Operand], Operand]) -> Derivative:
@@ -252,7 +252,7 @@ RULES: dict[str, Derivative] = {
     "exp": _from_result(lambda _, y: y),
     "log": lambda b, line, d: [(0, b.line("divide", d, line.operands[0]))],
     "sqrt": lambda b, line, d: [(0, b.line("divide", b.line("multiply", d, 0.5), line.name))],
-    "sigmoid": _from_result(lambda b, y: b.line("multiply", y, b.line("subtract", 1.0, y))),
+    "sigmoid": _from_result(lambda _, y: y, lambda b, y: b.line("subtract", 1.0, y)),
     "tanh": _from_result(lambda b, y: b.line("subtract", 1.0, b.line("multiply", y, y))),
     "relu": lambda b, line, d: [(0, b.line("where", b.line("less_equal", line.name, 0.0), 0.0, d))],
     "softplus": _from_operand(lambda b, x: b.line("sigmoid", x)),

@@ -158,6 +158,14 @@ class Description:
     next: tuple[str, ...]
     named: tuple[str, ...] = field(default=())
 
+    def __hash__(self) -> int:
+        """Computed once: programs are looked up by it in every call."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.name, self.lines, self.next))
+
     @cached_property
     def sizes(self) -> tuple[str, ...]:
         """The names of all sizes, without ``one``: the input's, the states', then the others."""

@@ -20,7 +20,7 @@ class GRU(Cell):
         reset = sigmoid(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
         update = sigmoid(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
         candidate = tanh(linear(x, bias=self.bias) + reset * linear(hidden, bias=self.bias))
-        return (1 - update) * candidate + update * hidden
+        return candidate + update * (hidden - candidate)
 
 
 class GRUResetBefore(Cell):

@@ -202,7 +202,7 @@ class Recurrent(ForTools):
         weights = [  # by name: some may be computed
             {known: getattr(self, name) for known, name in names.items()} for names in self._names
         ]
-        output, last = described.run(self._spec(), sequences, state, given, weights)
+        output, last = scan.run_described(self._spec(), sequences, state, given, weights)
         if after is not None:
             last = tuple(s.index_select(1, after) for s in last)
         return output, last

@@ -7,7 +7,7 @@
 * ``engine``: picks one of them. Callers use this and nothing below it.
 """
 
-from unrolled.scan.engine import is_native_forced, run, run_cell
+from unrolled.scan.engine import is_native_forced, run, run_cell, run_described
 from unrolled.scan.sequences import Sequences, dense, ragged
 from unrolled.scan.spec import CELLS, Cell, Spec, State, Weights
 
@@ -23,4 +23,5 @@ __all__ = [
     "ragged",
     "run",
     "run_cell",
+    "run_described",
 ]

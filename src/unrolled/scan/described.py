@@ -1,13 +1,13 @@
-"""The pass of a described cell, by its equations in plain torch.
+"""The pass of a described cell: its layers and directions, each by whoever runs a layer.
 
-On any device, in any dtype, differentiable any number of times.
+By the equations in plain torch it runs on any device, in any dtype, and can be differentiated any
+number of times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -47,12 +47,42 @@ class Pass:
         return {**self.units, INPUT: self.units[INPUT] if layer == 0 else below}
 
 
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer in one direction, with all that it is given but the input and the states.
+
+    Attributes:
+        cell: the cell.
+        units: how many numbers each size has in it.
+        weights: what multiplies, by name: see :mod:`forms`.
+        constants: the cell's constants [B, ·].
+        draws: random numbers, and what stands for them outside of training: for every step
+            [N, ·], else of a row [B, ·].
+        draws_steps: the names of the former.
+        reverse: whether it goes from each row's last step to its first.
+    """
+
+    cell: Description
+    units: Mapping[str, int]
+    weights: Mapping[str, Tensor]
+    constants: Mapping[str, Tensor]
+    draws: Mapping[str, Tensor]
+    draws_steps: frozenset[str]
+    reverse: bool
+
+
+RunLayer = Callable[[Layer, Sequences, State], tuple[Tensor, State]]
+"""Runs a layer over an input from states [B, ·]: the outputs, laid out as the input is, and the
+states after each row's own last step, [B, ·]."""
+
+
 def run(
     spec: Pass,
     sequences: Sequences,
     initial: State,
     constants: Sequence[Tensor],
     weights: Sequence[Mapping[str, Tensor]],
+    run_layer: RunLayer,
 ) -> tuple[Tensor, State]:
     """The whole pass.
 
@@ -63,19 +93,26 @@ def run(
         constants: the cell's constants [B, ·], likewise.
         weights: for each layer and direction the weights, and the signs and masks that they
             have, by their names; see :mod:`forms`.
+        run_layer: who runs a layer.
 
     Returns:
         The outputs of the last layer, [T, B, D·P] or ragged [N, D·P] (P numbers in the first
         state), and each state after every row's own last step, [L·D, B, ·].
     """
     last: list[State] = []
+    named = dict(zip([c.name for c in spec.cell.constants], constants, strict=True))
     for layer in range(spec.num_layers):
         outputs = []
         for direction in range(spec.directions):
             index = layer * spec.directions + direction
-            one = _Layer(spec, layer, weights[index], constants)
+            units = spec.units_of(layer)
+            multiplies = forms.multiplies(spec.cell, weights[index], units)
             state = tuple(s[index] for s in initial)
-            output, after = one.run(sequences, state, reverse=direction == 1)
+            draws = _draw(spec.cell, units, sequences, state[0]) if spec.training else {}
+            steps = frozenset(d.name for d in spec.cell.draws if d.each == "step" and draws)
+            reverse = direction == 1
+            one = Layer(spec.cell, units, multiplies, named, draws, steps, reverse)
+            output, after = run_layer(one, sequences, state)
             outputs.append(output)
             last.append(after)
         data = torch.cat(outputs, dim=-1) if spec.bidirectional else outputs[0]
@@ -85,91 +122,85 @@ def run(
     return sequences.data, tuple(torch.stack(column) for column in zip(*last, strict=True))
 
 
-class _Layer:
-    """One layer in one direction, with its weights and the constants [B, ·]."""
+def _draw(
+    cell: Description, units: Mapping[str, int], sequences: Sequences, like: Tensor
+) -> dict[str, Tensor]:
+    """The random numbers: [N, ·] where they are drawn at every step, else of each row [B, ·]."""
+    steps, rows = sequences.data.shape[:-1].numel(), like.shape[0]
+    return {
+        draw.name: _drawn(draw, like, (steps if draw.each == "step" else rows, units[draw.size]))
+        for draw in cell.draws
+    }
 
-    def __init__(
-        self,
-        spec: Pass,
-        layer: int,
-        weights: Mapping[str, Tensor],
-        constants: Sequence[Tensor],
-    ) -> None:
-        self.spec, self.cell = spec, spec.cell
-        self.units = spec.units_of(layer)
-        self.weights = forms.multiplies(self.cell, weights, self.units)
-        self.parts = equations.parts(self.cell, self.weights, self.units)
-        self.constants = dict(zip([c.name for c in self.cell.constants], constants, strict=True))
 
-    def run(self, sequences: Sequences, initial: State, *, reverse: bool) -> tuple[Tensor, State]:
-        """The outputs, laid out as the input is, and the last states, each [B, ·]."""
+def _drawn(draw: Draw, like: Tensor, shape: tuple[int, int]) -> Tensor:
+    options: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
+    if draw.law == "normal":
+        return torch.randn(shape, **options) * draw.parameter
+    return (torch.rand(shape, **options) < draw.parameter).to(like.dtype)
+
+
+def resting(layer: Layer, rows: int, like: Tensor) -> dict[str, Tensor]:
+    """What stands for random numbers outside of training, of each row [B, ·]."""
+    return {
+        draw.name: like.new_full((rows, layer.units[draw.size]), draw.resting)
+        for draw in layer.cell.draws
+    }
+
+
+def by_equations(layer: Layer, sequences: Sequences, initial: State) -> tuple[Tensor, State]:
+    """Runs a layer by its equations in plain torch; see :data:`RunLayer`."""
+    return _ByEquations(layer).run(sequences, initial)
+
+
+class _ByEquations:
+    def __init__(self, layer: Layer) -> None:
+        self.layer, self.cell = layer, layer.cell
+        self.parts = equations.parts(self.cell, layer.weights, layer.units)
+
+    def run(self, sequences: Sequences, initial: State) -> tuple[Tensor, State]:
         sizes = sequences.sizes()
-        inputs = torch.split(sequences.data.flatten(0, -2), sizes)
-        beforehand = list(
-            zip(*[torch.split(p, sizes) for p in self._of_input(sequences)], strict=True)
-        )
+        data = sequences.data.flatten(0, -2)
+        inputs = torch.split(data, sizes)
+        read = self._products([self.cell.input.name])
+        beforehand = [torch.split(p, sizes) for p in self._multiplied(read, data)]
+        steps = list(zip(*beforehand, strict=True))
+        constants = self.layer.constants
         of_rows = {
-            p: linear(self.constants[p.of], self.parts[p.weight, p.part]) for p in self._fixed
+            p: linear(constants[p.of], self.parts[p.weight, p.part])
+            for p in self._products(constants)
         }
-        draws = self._draw(sequences, initial[0])
-        plain = {w.name: self.weights[w.name] for w in self.cell.weights if w.kind in PLAIN}
+        draws = self.layer.draws or resting(self.layer, initial[0].shape[0], initial[0])
+        drawn = {
+            name: torch.split(value, sizes) if name in self.layer.draws_steps else value
+            for name, value in draws.items()
+        }
+        plain = {w.name: self.layer.weights[w.name] for w in self.cell.weights if w.kind in PLAIN}
 
         def step(t: int, state: State) -> tuple[State, Tensor]:
             rows = sizes[t]
             products = {p: found[:rows] for p, found in of_rows.items()}
-            products |= dict(zip(self._read, beforehand[t], strict=True)) if self._read else {}
+            products |= dict(zip(read, steps[t], strict=True)) if read else {}
             known: dict[str, Any] = {**plain, self.cell.input.name: inputs[t]}
-            known |= {name: value[:rows] for name, value in self.constants.items()}
+            known |= {name: value[:rows] for name, value in constants.items()}
             known |= dict(zip([s.name for s in self.cell.states], state, strict=True))
-            for name, value in draws.items():
+            for name, value in drawn.items():
                 known[name] = value[t] if isinstance(value, tuple) else value[:rows]
             values = equations.step(self.cell, known, self.parts, products)
             after = tuple(values[name] for name in self.cell.next)
             return after, after[0]
 
-        outputs, last = walk(step, sizes, initial, reverse=reverse)
+        outputs, last = walk(step, sizes, initial, reverse=self.layer.reverse)
         joined = torch.stack if sequences.batch_sizes is None else torch.cat
         return joined(outputs), last
 
-    @cached_property
-    def _products(self) -> list[Product]:
-        return [product for line in self.cell.sums for product in line.products]
+    def _products(self, names: Collection[str]) -> list[Product]:
+        """The products with what has one of these names, which are computed beforehand."""
+        return [p for line in self.cell.sums for p in line.products if p.of in names]
 
-    @cached_property
-    def _read(self) -> list[Product]:
-        """The products with the input, which are computed for all steps at once."""
-        return [p for p in self._products if p.of == self.cell.input.name]
-
-    @cached_property
-    def _fixed(self) -> list[Product]:
-        """The products with constants, which are computed once."""
-        return [p for p in self._products if p.of in self.constants]
-
-    def _of_input(self, sequences: Sequences) -> Iterator[Tensor]:
-        data = sequences.data.flatten(0, -2)
-        for product in self._read:
+    def _multiplied(self, products: list[Product], data: Tensor) -> Iterator[Tensor]:
+        for product in products:
             yield linear(data, self.parts[product.weight, product.part])
-
-    def _draw(self, sequences: Sequences, like: Tensor) -> dict[str, Any]:
-        """The random numbers: a list of each step's, or those of the rows [B, ·]."""
-        found: dict[str, Any] = {}
-        for draw in self.cell.draws:
-            width = self.units[draw.size]
-            if draw.each == "sequence" or not self.spec.training:
-                found[draw.name] = self._drawn(draw, like, (like.shape[0], width))
-            else:
-                count = sequences.data.shape[:-1].numel()
-                drawn = self._drawn(draw, like, (count, width))
-                found[draw.name] = torch.split(drawn, sequences.sizes())
-        return found
-
-    def _drawn(self, draw: Draw, like: Tensor, shape: tuple[int, int]) -> Tensor:
-        options: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
-        if not self.spec.training:
-            return torch.full(shape, draw.resting, **options)
-        if draw.law == "normal":
-            return torch.randn(shape, **options) * draw.parameter
-        return (torch.rand(shape, **options) < draw.parameter).to(like.dtype)
 
 
 PLAIN = ("vector", "scalar")

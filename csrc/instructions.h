@@ -1,0 +1,231 @@
+// What a program's instructions do, on a block of vectors of units of a few rows.
+#pragma once
+#include <cmath>
+
+#include "activation.h"
+#include "program.h"
+
+namespace unrolled::UNROLLED_ISA {
+
+// --- functions that the cells with kernels of their own don't need -------------------------------
+
+// 2^k for whole k in two factors, so that neither passes the greatest number nor the least.
+template <class T>
+UNROLLED_INLINE Vec<T> scaled(Vec<T> x, Mask<T> k) {
+    using E = Exp<T>;
+    const Mask<T> half = k >> 1;
+    const auto factor = [](Mask<T> n) {
+        return from_bits<T>((n + typename Simd<T>::Bits(E::bias)) << E::mantissa);
+    };
+    return x * factor(half) * factor(k - half);
+}
+
+// With x = n ln 2 + r: 2^n (1 + (exp(r) - 1)).
+template <class T>
+UNROLLED_INLINE Vec<T> exp(Vec<T> x) {
+    using E = Exp<T>;
+    constexpr T most = sizeof(T) == 4 ? T(89) : T(710);  // beyond it is infinity
+    const Vec<T> y = at_most(at_least(x, E::least), most);
+    const Vec<T> shifted = fused(y, all<T>(E::log2_e), all<T>(E::round));
+    const Vec<T> n = shifted - E::round;
+    const Vec<T> high = fused(n, all<T>(-E::ln2_high), y);
+    const Vec<T> r = fused(n, all<T>(-E::ln2_low), high);
+    // The polynomial is c (exp(-r) - 1) / r, so that this is c (exp(r) - 1).
+    const Vec<T> f = -r * polynomial<T>(-r, E::exp_minus_1);
+    const Mask<T> k = to_bits<T>(shifted) - to_bits<T>(all<T>(E::round));
+    return scaled<T>(fused(f, all<T>(T(1) / E::c), all<T>(1)), k);
+}
+
+template <class T>
+struct Log;
+template <>
+struct Log<float> {
+    // atanh(s) / s of s^2, for s^2 <= 1/9.
+    static constexpr int terms = 9;
+};
+template <>
+struct Log<double> {
+    static constexpr int terms = 18;
+};
+
+// 2 atanh(s) by its series, for |s| <= 1/3.
+template <class T>
+UNROLLED_INLINE Vec<T> twice_atanh(Vec<T> s) {
+    const Vec<T> s2 = s * s;
+    Vec<T> sum = all<T>(T(2) / (2 * Log<T>::terms + 1));
+    for (int k = Log<T>::terms - 1; k >= 1; --k) sum = fused(sum, s2, all<T>(T(2) / (2 * k + 1)));
+    return fused(sum * s2, s, s + s);
+}
+
+// log(1 + y) for y from 0 to 1.
+template <class T>
+UNROLLED_INLINE Vec<T> log_of_one_plus(Vec<T> y) {
+    return twice_atanh<T>(y / (y + T(2)));
+}
+
+// With x = 2^k m, m from sqrt(1/2) to sqrt(2): k ln 2 + 2 atanh((m - 1) / (m + 1)).
+template <class T>
+UNROLLED_INLINE Vec<T> log(Vec<T> x) {
+    using E = Exp<T>;
+    using Bits = typename Simd<T>::Bits;
+    const Vec<T> least = all<T>(sizeof(T) == 4 ? T(1.17549435e-38) : T(2.2250738585072014e-308));
+    constexpr int lift = E::mantissa + 1;  // of subnormal numbers
+    const Vec<T> lifted = x * T(Bits(1) << lift);
+    const Vec<T> y = x < least ? lifted : x;
+    const Mask<T> down = x < least ? Mask<T>{} + Bits(lift) : Mask<T>{};
+    const Mask<T> half = to_bits<T>(all<T>(T(0.70710678118654752440)));
+    const Mask<T> k = (to_bits<T>(y) - half) >> E::mantissa;
+    const Vec<T> m = from_bits<T>(to_bits<T>(y) - (k << E::mantissa));
+    const Vec<T> n = __builtin_convertvector(k - down, Vec<T>);
+    const Vec<T> of_m = twice_atanh<T>((m - T(1)) / (m + T(1)));
+    const Vec<T> sum = fused(n, all<T>(E::ln2_high), fused(n, all<T>(E::ln2_low), of_m));
+    const T infinity = T(INFINITY);
+    const Vec<T> of_positive = x == infinity ? x : sum;  // NaN has left by itself
+    const Vec<T> nan = all<T>(T(NAN));
+    return x > T(0) ? of_positive : x == T(0) ? all<T>(-infinity) : x != x ? x : nan;
+}
+
+template <class T>
+UNROLLED_INLINE Vec<T> absolute(Vec<T> x) {
+    return from_bits<T>(to_bits<T>(x) & ~to_bits<T>(all<T>(T(-0.0))));
+}
+
+// log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))
+template <class T>
+UNROLLED_INLINE Vec<T> softplus(Vec<T> x) {
+    return relu<T>(x) + log_of_one_plus<T>(exp<T>(-absolute<T>(x)));
+}
+
+template <class T, class F>
+UNROLLED_INLINE Vec<T> lane_by_lane(Vec<T> x, F f) {
+    for (int i = 0; i < lanes<T>; ++i) x[i] = f(x[i], i);
+    return x;
+}
+
+template <class T>
+UNROLLED_INLINE Vec<T> one_or_zero(Mask<T> mask) {
+    return from_bits<T>(mask & to_bits<T>(all<T>(T(1))));
+}
+
+// --- where an operand lies ------------------------------------------------------------------------
+
+// Its vectors in a block: of row r and vector v at data + r * row + v * step.
+template <class T>
+struct Lies {
+    T* data;
+    Index row, step;
+};
+
+// y = f(...) for V vectors of each of so many rows.
+template <class T, int V, class F>
+UNROLLED_INLINE void each(Index rows, Lies<T> y, Lies<T> a, F f) {
+    for (; rows > 0; --rows, y.data += y.row, a.data += a.row)
+        for (int v = 0; v < V; ++v) store(y.data + v * y.step, f(load(a.data + v * a.step)));
+}
+
+template <class T, int V, class F>
+UNROLLED_INLINE void each(Index rows, Lies<T> y, Lies<T> a, Lies<T> b, F f) {
+    for (; rows > 0; --rows, y.data += y.row, a.data += a.row, b.data += b.row)
+        for (int v = 0; v < V; ++v)
+            store(y.data + v * y.step, f(load(a.data + v * a.step), load(b.data + v * b.step)));
+}
+
+template <class T, int V, class F>
+UNROLLED_INLINE void each(Index rows, Lies<T> y, Lies<T> a, Lies<T> b, Lies<T> c, F f) {
+    for (; rows > 0; --rows, y.data += y.row, a.data += a.row, b.data += b.row, c.data += c.row)
+        for (int v = 0; v < V; ++v)
+            store(y.data + v * y.step, f(load(a.data + v * a.step), load(b.data + v * b.step),
+                                         load(c.data + v * c.step)));
+}
+
+template <class T, int V, class F>
+UNROLLED_INLINE void each(Index rows, Lies<T> y, Lies<T> a, Lies<T> b, Lies<T> c, Lies<T> d, F f) {
+    for (; rows > 0; --rows) {
+        for (int v = 0; v < V; ++v)
+            store(y.data + v * y.step, f(load(a.data + v * a.step), load(b.data + v * b.step),
+                                         load(c.data + v * c.step), load(d.data + v * d.step)));
+        y.data += y.row, a.data += a.row, b.data += b.row, c.data += c.row, d.data += d.row;
+    }
+}
+
+// --- the instructions -----------------------------------------------------------------------------
+
+// Runs one on V vectors of so many rows; lies(i) says where an operand lies.
+template <class T, int V, class Where>
+UNROLLED_INLINE void execute(const Instruction& i, Index rows, Where lies) {
+    using X = Vec<T>;
+    const Lies<T> y = lies(i.to), a = lies(i.from[0]);
+    const auto b = [&] { return lies(i.from[1]); };
+    const auto c = [&] { return lies(i.from[2]); };
+    const auto one_minus_square = [](X t) { return fused(-t, t, all<T>(1)); };
+    switch (i.code) {
+        case Code::copy: return each<T, V>(rows, y, a, [](X x) { return x; });
+        case Code::negative: return each<T, V>(rows, y, a, [](X x) { return -x; });
+        case Code::absolute: return each<T, V>(rows, y, a, [](X x) { return absolute<T>(x); });
+        case Code::sign:
+            return each<T, V>(rows, y, a, [](X x) {
+                const X sign = one_or_zero<T>(x > T(0)) - one_or_zero<T>(x < T(0));
+                return x != x ? x : sign;
+            });
+        case Code::exp: return each<T, V>(rows, y, a, [](X x) { return exp<T>(x); });
+        case Code::log: return each<T, V>(rows, y, a, [](X x) { return log<T>(x); });
+        case Code::sqrt:
+            return each<T, V>(rows, y, a, [](X x) { return square_root(x); });
+        case Code::sigmoid: return each<T, V>(rows, y, a, [](X x) { return sigmoid<T>(x); });
+        case Code::tanh: return each<T, V>(rows, y, a, [](X x) { return tanh<T>(x); });
+        case Code::relu: return each<T, V>(rows, y, a, [](X x) { return relu<T>(x); });
+        case Code::softplus: return each<T, V>(rows, y, a, [](X x) { return softplus<T>(x); });
+        case Code::add: return each<T, V>(rows, y, a, b(), [](X p, X q) { return p + q; });
+        case Code::subtract: return each<T, V>(rows, y, a, b(), [](X p, X q) { return p - q; });
+        case Code::multiply: return each<T, V>(rows, y, a, b(), [](X p, X q) { return p * q; });
+        case Code::divide: return each<T, V>(rows, y, a, b(), [](X p, X q) { return p / q; });
+        case Code::power:
+            return each<T, V>(rows, y, a, b(), [](X p, X q) {
+                return lane_by_lane<T>(p, [&](T one, int lane) { return std::pow(one, q[lane]); });
+            });
+        case Code::minimum:
+            return each<T, V>(rows, y, a, b(), [](X p, X q) {
+                const X least = p < q ? p : q;
+                return p != p ? p : least;
+            });
+        case Code::maximum:
+            return each<T, V>(rows, y, a, b(), [](X p, X q) {
+                const X greatest = p > q ? p : q;
+                return p != p ? p : greatest;
+            });
+        case Code::less:
+            return each<T, V>(rows, y, a, b(), [](X p, X q) { return one_or_zero<T>(p < q); });
+        case Code::less_equal:
+            return each<T, V>(rows, y, a, b(), [](X p, X q) { return one_or_zero<T>(p <= q); });
+        case Code::equal:
+            return each<T, V>(rows, y, a, b(), [](X p, X q) { return one_or_zero<T>(p == q); });
+        case Code::where:
+            return each<T, V>(rows, y, a, b(), c(),
+                              [](X p, X q, X r) { return p != T(0) ? q : r; });
+        case Code::multiply_add:
+            return each<T, V>(rows, y, a, b(), c(), [](X p, X q, X r) { return fused(p, q, r); });
+        case Code::subtract_product:
+            return each<T, V>(rows, y, a, b(), c(), [](X p, X q, X r) { return fused(-p, q, r); });
+        case Code::multiply_add_product:
+            return each<T, V>(rows, y, a, b(), c(), lies(i.from[3]),
+                              [](X p, X q, X r, X s) { return fused(p, q, r * s); });
+        case Code::multiply_tanh:
+            return each<T, V>(rows, y, a, b(), [](X p, X q) { return p * tanh<T>(q); });
+        case Code::sigmoid_back:
+            return each<T, V>(rows, y, a, b(), [](X d, X s) { return d * s * (T(1) - s); });
+        case Code::sigmoid_back_product:
+            return each<T, V>(rows, y, a, b(), c(),
+                              [](X d, X s, X e) { return d * e * s * (T(1) - s); });
+        case Code::tanh_back:
+            return each<T, V>(rows, y, a, b(),
+                              [=](X d, X t) { return d * one_minus_square(t); });
+        case Code::tanh_back_product:
+            return each<T, V>(rows, y, a, b(), c(),
+                              [=](X d, X t, X e) { return d * e * one_minus_square(t); });
+        case Code::tanh_back_add:
+            return each<T, V>(rows, y, a, b(), c(),
+                              [=](X d, X t, X e) { return fused(d, one_minus_square(t), e); });
+    }
+}
+
+}  // namespace unrolled::UNROLLED_ISA

@@ -1,0 +1,86 @@
+// What both scans of a program have beside what they are given: packed weights, weights that stand
+// in equations, numbers, and the rows that stages hand to each other.
+#pragma once
+#include "share.h"
+#include "tile.h"
+
+namespace unrolled::UNROLLED_ISA {
+
+template <class T>
+class ProgramMemory {
+   public:
+    ProgramMemory(const Program& p, const Equations& e) : p_(p), e_(e) {}
+
+    void take(Scratch& scratch, Index rows, int threads) {
+        Index weights = 0;
+        for_each(e_.stages, [&](const Stage& stage) { weights += PackedStage<T>::size(stage); });
+        packed_ = scratch.take<T>(weights);
+        vectors_ = scratch.take<T*>(p_.weight_rows.count);
+        for (int w = 0; w < p_.weight_rows.count; ++w) {
+            T* const vector = scratch.take<T>(is_vector(w) ? room(p_.weight_rows.data[w]) : 0);
+            if (vectors_) vectors_[w] = vector;
+        }
+        numbers_ = scratch.take<T>(p_.numbers.count * lanes<T>);
+        buffers_ = scratch.take<T*>(e_.buffers.count);
+        for (int i = 0; i < e_.buffers.count; ++i) {
+            T* const buffer = scratch.take<T>(rows * Tile<T>::padded(e_.buffers.data[i]));
+            if (buffers_) buffers_[i] = buffer;
+        }
+        tiles_ = scratch.take<Tile<T>>(threads);
+        for (int thread = 0; thread < threads; ++thread) {
+            Tile<T> none;
+            Tile<T>::take(scratch, e_, tiles_ ? tiles_[thread] : none);
+        }
+    }
+
+    void start(const T* const* weights, Index rows, int threads) {
+        for (int w = 0; w < p_.weight_rows.count; ++w) {
+            if (!is_vector(w)) continue;
+            const Index units = p_.weight_rows.data[w];
+            for (Index i = 0; i < room(units); ++i)
+                vectors_[w][i] = units == 1 ? weights[w][0] : i < units ? weights[w][i] : T(0);
+        }
+        for (Index i = 0; i < p_.numbers.count * lanes<T>; ++i)
+            numbers_[i] = T(p_.numbers.data[i / lanes<T>]);
+        // What stands past the units is computed with, and read by nobody.
+        for (int i = 0; i < e_.buffers.count; ++i)
+            zero(buffers_[i], rows * Tile<T>::padded(e_.buffers.data[i]));
+        for (int i = 0; i < threads; ++i) tiles_[i].start(e_, vectors_, numbers_, buffers_);
+        Index size = 0;
+        for_each(e_.stages, [&](const Stage& stage) { size += PackedStage<T>::size(stage); });
+        on_threads(affordable(size * packing, threads), [&](int thread, int all) {
+            T* to = packed_;
+            for_each(e_.stages, [&](const Stage& stage) {
+                PackedStage<T>::write(p_, e_, stage, weights, to, thread, all);
+                to += PackedStage<T>::size(stage);
+            });
+        });
+    }
+
+    Tile<T>& tile(int thread) const { return tiles_[thread]; }
+    const T* packed() const { return packed_; }
+    T* buffer(Index i) const { return buffers_[i]; }
+
+   private:
+    bool is_vector(int w) const { return p_.weight_columns.data[w] == 0; }
+    static Index room(Index units) { return (units + lanes<T> - 1) / lanes<T> * lanes<T>; }
+
+    const Program& p_;
+    const Equations& e_;
+    T* packed_ = nullptr;
+    T** vectors_ = nullptr;
+    T* numbers_ = nullptr;
+    T** buffers_ = nullptr;
+    Tile<T>* tiles_ = nullptr;
+};
+
+// The multiply-adds of a step of a row.
+inline Index work(const Equations& e) {
+    Index all = 0;
+    for_each(e.stages, [&](const Stage& stage) {
+        all += stage.units * (stage.length + 4 * stage.instructions.count);
+    });
+    return all;
+}
+
+}  // namespace unrolled::UNROLLED_ISA

@@ -1,0 +1,154 @@
+"""A layer of a described cell on the compiled core, and its place in autograd.
+
+The first derivative is the core's. To be differentiated again, the backward pass is repeated by the
+equations in plain torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.scan import described, linked
+from unrolled.scan.described import Layer
+from unrolled.scan.fitting import are_plain, check_kind
+from unrolled.scan.linked import Linked
+from unrolled.scan.native import Steps
+from unrolled.scan.saving import Given, Layout, handed
+from unrolled.scan.sequences import Sequences
+from unrolled.scan.spec import State
+
+
+def program(layer: Layer) -> Linked | str:
+    """The layer's program, or why there is none."""
+    return linked.linked(layer.cell, tuple(layer.units.items()), draws=bool(layer.draws))
+
+
+def run(
+    layer: Layer, program: Linked, sequences: Sequences, initial: State
+) -> tuple[Tensor, State]:
+    """Runs a layer; see :data:`unrolled.scan.described.RunLayer`."""
+    steps = Steps.of(sequences, initial[0].shape[0])
+    tensors = _given(layer, program, sequences, initial)
+    is_differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    if not is_differentiated or torch.is_inference_mode_enabled():
+        given = linked.Given(program, steps, tensors)
+        output, after, _ = linked.forward(program, given, reverse=layer.reverse, keeps=False)
+        return output, after
+    bare = replace(layer, weights={}, constants={}, draws={})
+    sizes = sequences.batch_sizes
+    results: tuple[Tensor, ...] = _Run.apply(  # type: ignore[no-untyped-call]
+        bare, program, steps, sizes, *handed(tensors)
+    )
+    return results[0], results[1:]
+
+
+def _given(layer: Layer, program: Linked, sequences: Sequences, initial: State) -> list[Tensor]:
+    """All tensors that the program reads, in its order, as the core can read them."""
+    known = {**layer.constants, **layer.draws}
+    missing = [name for name in program.program.constants if name not in known]
+    if missing:
+        known |= described.resting(layer, initial[0].shape[0], initial[0])
+    shape = sequences.data.shape[:-1]
+    inputs = [sequences.data, *[known[n] for n in program.program.inputs[1:]]]
+    inputs = [linked.dense(x if i == 0 else x.view(*shape, -1)) for i, x in enumerate(inputs)]
+    rest = [
+        *[known[name] for name in program.program.constants],
+        *initial,
+        *[layer.weights[name] for name in program.program.weights],
+    ]
+    return [*inputs, *[tensor.contiguous() for tensor in rest]]
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        layer: Layer,
+        program: Linked,
+        steps: Steps,
+        batch_sizes: Tensor | None,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        given = linked.Given(program, steps, tensors)
+        output, after, kept = linked.forward(program, given, reverse=layer.reverse, keeps=True)
+        ctx.given = Given(tensors, [True] * len(tensors), 0, repeats=False)
+        ctx.save_for_backward(*ctx.given.release(), output, kept)
+        ctx.lies = Layout.of(output), Layout.of(kept)
+        ctx.layer, ctx.program, ctx.steps = layer, program, steps
+        ctx.batch_sizes = batch_sizes
+        ctx.set_materialize_grads(False)
+        return output, *after
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        *saved, output, kept = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[4:]
+        if all(gradient is None for gradient in gradients):
+            return (None,) * (4 + len(wanted))
+        tensors = ctx.given.restored(saved)
+        check_kind(tensors[0], tensors[1:])
+        if torch.is_grad_enabled() or not are_plain(gradients):
+            stand_ins = ctx.given.stand_ins(saved, tensors, wanted)
+            found = _by_equations(ctx, stand_ins, gradients, wanted)
+        else:
+            output, kept = (
+                lies.restored(tensor) for lies, tensor in zip(ctx.lies, (output, kept), strict=True)
+            )
+            given = linked.Given(ctx.program, ctx.steps, tensors)
+            plain = [None if g is None else g.resolve_neg() for g in gradients]
+            found = linked.backward(
+                ctx.program, given, output, kept, plain, wanted, reverse=ctx.layer.reverse
+            )
+        return None, None, None, None, *found
+
+
+def _by_equations(
+    ctx: Any,
+    stand_ins: list[Tensor],
+    gradients: tuple[Tensor | None, ...],
+    wanted: tuple[bool, ...],
+) -> list[Tensor | None]:
+    """The same by plain torch: gradients that can be differentiated again."""
+    program, layer = ctx.program.program, ctx.layer
+    tensors = iter(stand_ins)
+    inputs = {name: next(tensors) for name in program.inputs}
+    constants = {name: next(tensors) for name in program.constants}
+    initial = tuple(next(tensors) for _ in layer.cell.states)
+    weights = {name: next(tensors) for name in program.weights}
+    data = inputs.pop(layer.cell.input.name)
+    names = [constant.name for constant in layer.cell.constants]
+    draws = {name: value.flatten(0, -2) for name, value in inputs.items()}
+    draws |= {name: value for name, value in constants.items() if name not in names}
+    whole = replace(
+        layer,
+        weights={**_without_columns(layer, data), **weights},
+        constants={name: constants[name] for name in names},
+        draws=draws,
+    )
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        output, after = described.by_equations(whole, Sequences(data, ctx.batch_sizes), initial)
+    known = [(o, g) for o, g in zip((output, *after), gradients, strict=True) if g is not None]
+    found = iter(
+        torch.autograd.grad(
+            outputs=[o for o, _ in known],
+            inputs=[t for t, is_wanted in zip(stand_ins, wanted, strict=True) if is_wanted],
+            grad_outputs=[g for _, g in known],
+            create_graph=create_graph,
+            allow_unused=True,
+        )
+    )
+    return [next(found) if is_wanted else None for is_wanted in wanted]
+
+
+def _without_columns(layer: Layer, like: Tensor) -> dict[str, Tensor]:
+    """The weights of inputs that have no numbers, which the program does not read."""
+    return {
+        weight.name: like.new_empty(sum(layer.units[p.size] for p in weight.parts), 0)
+        for weight in layer.cell.weights
+        if weight.columns is not None and not layer.units[weight.columns]
+    }
