@@ -42,7 +42,8 @@ void instruct(Code code, const T* const* x, T* y, Index count) {
     T room[5][lanes<T>] = {};
     for (Index i = 0; i < count; i += lanes<T>) {
         for (int o = 0; o < 4; ++o) store(room[o], x[o] ? load(x[o] + i, count - i) : Vec<T>{});
-        execute<T, 1>(instruction, 1, [&](int o) { return Lies<T>{room[o], 0, 0}; });
+        execute<T, 1>(&instruction, &instruction + 1, 1,
+                      [&](int o) { return Lies<T>{room[o], 0, 0}; });
         store(y + i, load(room[4]), count - i);
     }
 }

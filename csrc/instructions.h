@@ -96,18 +96,38 @@ UNROLLED_INLINE Vec<T> softplus(Vec<T> x) {
     return relu<T>(x) + log_of_one_plus<T>(exp<T>(-absolute<T>(x)));
 }
 
-template <class T, class F>
-UNROLLED_INLINE Vec<T> lane_by_lane(Vec<T> x, F f) {
-    for (int i = 0; i < lanes<T>; ++i) x[i] = f(x[i], i);
-    return x;
-}
-
 template <class T>
 UNROLLED_INLINE Vec<T> one_or_zero(Mask<T> mask) {
     return from_bits<T>(mask & to_bits<T>(all<T>(T(1))));
 }
 
-// --- where an operand lies ------------------------------------------------------------------------
+template <class T>
+UNROLLED_INLINE Vec<T> sign(Vec<T> x) {
+    const Vec<T> sign = one_or_zero<T>(x > T(0)) - one_or_zero<T>(x < T(0));
+    return x != x ? x : sign;
+}
+
+template <class T>
+UNROLLED_INLINE Vec<T> power_of(Vec<T> x, Vec<T> exponent) {
+    for (int i = 0; i < lanes<T>; ++i) x[i] = std::pow(x[i], exponent[i]);
+    return x;
+}
+
+// Of two, NaN wins.
+template <class T>
+UNROLLED_INLINE Vec<T> minimum(Vec<T> x, Vec<T> y) {
+    const Vec<T> least = x < y ? x : y;
+    return x != x ? x : least;
+}
+
+template <class T>
+UNROLLED_INLINE Vec<T> maximum(Vec<T> x, Vec<T> y) {
+    const Vec<T> greatest = x > y ? x : y;
+    return x != x ? x : greatest;
+}
+
+// --- where an operand lies
+// ------------------------------------------------------------------------
 
 // Its vectors in a block: of row r and vector v at data + r * row + v * step.
 template <class T>
@@ -148,84 +168,86 @@ UNROLLED_INLINE void each(Index rows, Lies<T> y, Lies<T> a, Lies<T> b, Lies<T> c
     }
 }
 
-// --- the instructions -----------------------------------------------------------------------------
+// --- the instructions
+// -----------------------------------------------------------------------------
 
-// Runs one on V vectors of so many rows; lies(i) says where an operand lies.
+// Runs the first of these, and those that follow it with the same code, on V vectors of so many
+// rows; gives what is left. lies(i) says where an operand lies.
 template <class T, int V, class Where>
-UNROLLED_INLINE void execute(const Instruction& i, Index rows, Where lies) {
+UNROLLED_INLINE const Instruction* execute(const Instruction* i, const Instruction* end, Index rows,
+                                           Where lies) {
     using X = Vec<T>;
-    const Lies<T> y = lies(i.to), a = lies(i.from[0]);
-    const auto b = [&] { return lies(i.from[1]); };
-    const auto c = [&] { return lies(i.from[2]); };
+    const Code code = i->code;
+    const auto of_one = [&](auto f) {
+        do each<T, V>(rows, lies(i->to), lies(i->from[0]), f);
+        while (++i != end && i->code == code);
+        return i;
+    };
+    const auto of_two = [&](auto f) {
+        do each<T, V>(rows, lies(i->to), lies(i->from[0]), lies(i->from[1]), f);
+        while (++i != end && i->code == code);
+        return i;
+    };
+    const auto of_three = [&](auto f) {
+        do each<T, V>(rows, lies(i->to), lies(i->from[0]), lies(i->from[1]), lies(i->from[2]), f);
+        while (++i != end && i->code == code);
+        return i;
+    };
+    const auto of_four = [&](auto f) {
+        do
+            each<T, V>(rows, lies(i->to), lies(i->from[0]), lies(i->from[1]), lies(i->from[2]),
+                       lies(i->from[3]), f);
+        while (++i != end && i->code == code);
+        return i;
+    };
     const auto one_minus_square = [](X t) { return fused(-t, t, all<T>(1)); };
-    switch (i.code) {
-        case Code::copy: return each<T, V>(rows, y, a, [](X x) { return x; });
-        case Code::negative: return each<T, V>(rows, y, a, [](X x) { return -x; });
-        case Code::absolute: return each<T, V>(rows, y, a, [](X x) { return absolute<T>(x); });
-        case Code::sign:
-            return each<T, V>(rows, y, a, [](X x) {
-                const X sign = one_or_zero<T>(x > T(0)) - one_or_zero<T>(x < T(0));
-                return x != x ? x : sign;
-            });
-        case Code::exp: return each<T, V>(rows, y, a, [](X x) { return exp<T>(x); });
-        case Code::log: return each<T, V>(rows, y, a, [](X x) { return log<T>(x); });
-        case Code::sqrt:
-            return each<T, V>(rows, y, a, [](X x) { return square_root(x); });
-        case Code::sigmoid: return each<T, V>(rows, y, a, [](X x) { return sigmoid<T>(x); });
-        case Code::tanh: return each<T, V>(rows, y, a, [](X x) { return tanh<T>(x); });
-        case Code::relu: return each<T, V>(rows, y, a, [](X x) { return relu<T>(x); });
-        case Code::softplus: return each<T, V>(rows, y, a, [](X x) { return softplus<T>(x); });
-        case Code::add: return each<T, V>(rows, y, a, b(), [](X p, X q) { return p + q; });
-        case Code::subtract: return each<T, V>(rows, y, a, b(), [](X p, X q) { return p - q; });
-        case Code::multiply: return each<T, V>(rows, y, a, b(), [](X p, X q) { return p * q; });
-        case Code::divide: return each<T, V>(rows, y, a, b(), [](X p, X q) { return p / q; });
-        case Code::power:
-            return each<T, V>(rows, y, a, b(), [](X p, X q) {
-                return lane_by_lane<T>(p, [&](T one, int lane) { return std::pow(one, q[lane]); });
-            });
-        case Code::minimum:
-            return each<T, V>(rows, y, a, b(), [](X p, X q) {
-                const X least = p < q ? p : q;
-                return p != p ? p : least;
-            });
-        case Code::maximum:
-            return each<T, V>(rows, y, a, b(), [](X p, X q) {
-                const X greatest = p > q ? p : q;
-                return p != p ? p : greatest;
-            });
-        case Code::less:
-            return each<T, V>(rows, y, a, b(), [](X p, X q) { return one_or_zero<T>(p < q); });
-        case Code::less_equal:
-            return each<T, V>(rows, y, a, b(), [](X p, X q) { return one_or_zero<T>(p <= q); });
-        case Code::equal:
-            return each<T, V>(rows, y, a, b(), [](X p, X q) { return one_or_zero<T>(p == q); });
-        case Code::where:
-            return each<T, V>(rows, y, a, b(), c(),
-                              [](X p, X q, X r) { return p != T(0) ? q : r; });
-        case Code::multiply_add:
-            return each<T, V>(rows, y, a, b(), c(), [](X p, X q, X r) { return fused(p, q, r); });
-        case Code::subtract_product:
-            return each<T, V>(rows, y, a, b(), c(), [](X p, X q, X r) { return fused(-p, q, r); });
+    switch (code) {
+        case Code::copy: return of_one([](X x) { return x; });
+        case Code::negative: return of_one([](X x) { return -x; });
+        case Code::absolute: return of_one([](X x) { return absolute<T>(x); });
+        case Code::sign: return of_one([](X x) { return sign<T>(x); });
+        case Code::exp: return of_one([](X x) { return exp<T>(x); });
+        case Code::log: return of_one([](X x) { return log<T>(x); });
+        case Code::sqrt: return of_one([](X x) { return square_root(x); });
+        case Code::sigmoid: return of_one([](X x) { return sigmoid<T>(x); });
+        case Code::tanh: return of_one([](X x) { return tanh<T>(x); });
+        case Code::relu: return of_one([](X x) { return relu<T>(x); });
+        case Code::softplus: return of_one([](X x) { return softplus<T>(x); });
+        case Code::add: return of_two([](X p, X q) { return p + q; });
+        case Code::subtract: return of_two([](X p, X q) { return p - q; });
+        case Code::multiply: return of_two([](X p, X q) { return p * q; });
+        case Code::divide: return of_two([](X p, X q) { return p / q; });
+        case Code::power: return of_two([](X p, X q) { return power_of<T>(p, q); });
+        case Code::minimum: return of_two([](X p, X q) { return minimum<T>(p, q); });
+        case Code::maximum: return of_two([](X p, X q) { return maximum<T>(p, q); });
+        case Code::less: return of_two([](X p, X q) { return one_or_zero<T>(p < q); });
+        case Code::less_equal: return of_two([](X p, X q) { return one_or_zero<T>(p <= q); });
+        case Code::equal: return of_two([](X p, X q) { return one_or_zero<T>(p == q); });
+        case Code::where: return of_three([](X p, X q, X r) { return p != T(0) ? q : r; });
+        case Code::multiply_add: return of_three([](X p, X q, X r) { return fused(p, q, r); });
+        case Code::subtract_product: return of_three([](X p, X q, X r) { return fused(-p, q, r); });
         case Code::multiply_add_product:
-            return each<T, V>(rows, y, a, b(), c(), lies(i.from[3]),
-                              [](X p, X q, X r, X s) { return fused(p, q, r * s); });
-        case Code::multiply_tanh:
-            return each<T, V>(rows, y, a, b(), [](X p, X q) { return p * tanh<T>(q); });
-        case Code::sigmoid_back:
-            return each<T, V>(rows, y, a, b(), [](X d, X s) { return d * s * (T(1) - s); });
+            return of_four([](X p, X q, X r, X s) { return fused(p, q, r * s); });
+        case Code::multiply_tanh: return of_two([](X p, X q) { return p * tanh<T>(q); });
+        case Code::sigmoid_back: return of_two([](X d, X s) { return d * s * (T(1) - s); });
         case Code::sigmoid_back_product:
-            return each<T, V>(rows, y, a, b(), c(),
-                              [](X d, X s, X e) { return d * e * s * (T(1) - s); });
-        case Code::tanh_back:
-            return each<T, V>(rows, y, a, b(),
-                              [=](X d, X t) { return d * one_minus_square(t); });
+            return of_three([](X d, X s, X e) { return d * e * s * (T(1) - s); });
+        case Code::tanh_back: return of_two([=](X d, X t) { return d * one_minus_square(t); });
         case Code::tanh_back_product:
-            return each<T, V>(rows, y, a, b(), c(),
-                              [=](X d, X t, X e) { return d * e * one_minus_square(t); });
+            return of_three([=](X d, X t, X e) { return d * e * one_minus_square(t); });
         case Code::tanh_back_add:
-            return each<T, V>(rows, y, a, b(), c(),
-                              [=](X d, X t, X e) { return fused(d, one_minus_square(t), e); });
+            return of_three([=](X d, X t, X e) { return fused(d, one_minus_square(t), e); });
+        case Code::multiply_add_sigmoid:
+            return of_three([](X p, X q, X r) { return sigmoid<T>(fused(p, q, r)); });
+        case Code::multiply_add_tanh:
+            return of_three([](X p, X q, X r) { return tanh<T>(fused(p, q, r)); });
+        case Code::blend: return of_three([](X p, X q, X r) { return fused(p, q - r, r); });
+        case Code::tanh_back_difference:
+            return of_three([=](X p, X q, X t) { return (p - q) * one_minus_square(t); });
+        case Code::sigmoid_back_difference:
+            return of_four([](X d, X s, X p, X q) { return d * (p - q) * s * (T(1) - s); });
     }
+    return end;
 }
 
 }  // namespace unrolled::UNROLLED_ISA

@@ -11,17 +11,16 @@ namespace unrolled {
 // The tuples in which Python writes the structures of program.h.
 using HandedOperand = std::tuple<int, Index, Index>;
 using HandedRows = std::tuple<int, Index, Index>;  // a weight, its first row, how many
-using HandedTotal = std::tuple<int, std::vector<std::tuple<int, Index, int>>,
-                               std::vector<std::tuple<int, Index>>>;
+using HandedTotal =
+    std::tuple<int, std::vector<std::tuple<int, Index, int>>, std::vector<std::tuple<int, Index>>>;
 using HandedInstruction = std::tuple<std::string, int, std::vector<int>>;
 using HandedReduction = std::tuple<int, int, bool>;
 using HandedBackTotal = std::tuple<int, Index, std::vector<HandedRows>, bool>;
 using HandedGradient = std::tuple<int, Index, std::vector<HandedRows>>;
-using HandedStage =
-    std::tuple<Index, std::vector<HandedTotal>, std::vector<HandedInstruction>,
-               std::vector<HandedReduction>, std::vector<HandedBackTotal>>;
-using HandedEquations = std::tuple<std::vector<HandedOperand>, std::vector<HandedStage>, int,
-                                   std::vector<Index>>;
+using HandedStage = std::tuple<Index, std::vector<HandedTotal>, std::vector<HandedInstruction>,
+                               std::vector<HandedReduction>, std::vector<HandedBackTotal>>;
+using HandedEquations =
+    std::tuple<std::vector<HandedOperand>, std::vector<HandedStage>, int, std::vector<Index>>;
 
 struct InstructionName {
     const char* name;
@@ -71,9 +70,9 @@ class LinkedProgram {
         p.derivatives = times(1, derivatives);
         require(state_places.size() == size(p.states), "a place for each state was expected");
         for (std::size_t i = 0; i < state_places.size(); ++i)
-            require(state_places[i] == -1 ||
-                        (i && within(state_places[i], p.states.data[i], p.kept)),
-                    "a state is not within what is kept");
+            require(
+                state_places[i] == -1 || (i && within(state_places[i], p.states.data[i], p.kept)),
+                "a state is not within what is kept");
         p.state_places = keep(std::move(state_places));
         link(infer, p.infer, Use::infer);
         link(train, p.train, Use::train);
@@ -108,7 +107,9 @@ class LinkedProgram {
     List<Index> keep(std::vector<Index>&& v) { return list(indices_.emplace_back(std::move(v))); }
     List<int> keep(std::vector<int>&& v) { return list(ints_.emplace_back(std::move(v))); }
     List<double> keep(std::vector<double>&& v) { return list(numbers_.emplace_back(std::move(v))); }
-    List<Operand> keep(std::vector<Operand>&& v) { return list(operands_.emplace_back(std::move(v))); }
+    List<Operand> keep(std::vector<Operand>&& v) {
+        return list(operands_.emplace_back(std::move(v)));
+    }
     List<Total> keep(std::vector<Total>&& v) { return list(totals_.emplace_back(std::move(v))); }
     List<Alike> keep(std::vector<Alike>&& v) { return list(alike_.emplace_back(std::move(v))); }
     List<Stage> keep(std::vector<Stage>&& v) { return list(stages_.emplace_back(std::move(v))); }
@@ -262,9 +263,9 @@ class LinkedProgram {
         }
         std::vector<Reduction> reduced;
         for (const auto& [to, from, is_mean] : reductions) {
-            require(is_in_memory(operand(e, written(e, to, 1, use))) &&
-                        is_in_memory(operand(e, from)),
-                    "what is summed over a row's units, and its sum, have places of their own");
+            require(
+                is_in_memory(operand(e, written(e, to, 1, use))) && is_in_memory(operand(e, from)),
+                "what is summed over a row's units, and its sum, have places of their own");
             reduced.push_back({to, from, is_mean});
         }
         require(use == Use::back || back.empty(), "no derivatives in a step forward");
@@ -368,8 +369,7 @@ class LinkedProgram {
             if (of != -1) {
                 const Operand& o = operand(program_.back, of);
                 require(o.kind == Kind::input || o.kind == Kind::constant ||
-                            o.kind == Kind::before || o.kind == Kind::after ||
-                            o.kind == Kind::kept,
+                            o.kind == Kind::before || o.kind == Kind::after || o.kind == Kind::kept,
                         "what is multiplied is still there when a block has been scanned");
                 columns = o.units;
             }

@@ -177,12 +177,17 @@ struct ProgramPass {
         const Index rows = layout.rows;
         const auto w = pointers<const T>("a weight", weights, weight_counts(), given);
         const auto x = places(inputs, layout);
-        const auto c = pointers<const T>("a constant", constants, counts(p.constants, rows), if_any);
+        const auto c =
+            pointers<const T>("a constant", constants, counts(p.constants, rows), if_any);
         const auto s = pointers<const T>("a state", before, counts(p.states, rows), optionally);
         const auto n = pointers<T>("a last state", after, counts(p.states, rows), if_any);
         const ProgramForward<T> f = {
-            w.data(), x.data(), c.data(), s.data(),
-            reached<T>("output", output, layout, p.states.data[0]), n.data(),
+            w.data(),
+            x.data(),
+            c.data(),
+            s.data(),
+            reached<T>("output", output, layout, p.states.data[0]),
+            n.data(),
             optional<T>("kept", kept, times(layout.slots(), p.kept)),
         };
         run([&](Interrupt interrupt) {
@@ -213,11 +218,16 @@ struct ProgramPass {
         const auto d_w = pointers<T>("a gradient", gradients, weight_counts(), optionally);
         const bool ends = std::any_of(d_w.begin(), d_w.end(), [](T* d) { return d != nullptr; });
         const ProgramBackward<T> g = {
-            w.data(), x.data(), c.data(), s.data(),
+            w.data(),
+            x.data(),
+            c.data(),
+            s.data(),
             reached<const T>("output", output, layout, p.states.data[0]),
             needed_if_any<const T>("kept", kept, times(slots, p.kept)),
             reached_if_given<const T>("d_output", d_output, layout, p.states.data[0]),
-            d_n.data(), d_s.data(), each.data(),
+            d_n.data(),
+            d_s.data(),
+            each.data(),
             optional<T>("total", total, times(slots, p.states.data[0])),
             reached_if_given<T>("d_input", d_input, layout, p.inputs.data[0]),
             adds_to_input,
@@ -242,12 +252,14 @@ struct ProgramPass {
     template <class Pointer>
     static std::vector<Pointer*> pointers(const char* name, const std::vector<Memory>& memory,
                                           const std::vector<Index>& counts, Presence presence) {
-        require(memory.size() == counts.size(), std::string(name) + ": more or fewer than expected");
+        require(memory.size() == counts.size(),
+                std::string(name) + ": more or fewer than expected");
         std::vector<Pointer*> found;
         for (std::size_t i = 0; i < memory.size(); ++i)
-            found.push_back(presence == given      ? needed<Pointer>(name, memory[i], counts[i])
-                            : presence == if_any   ? needed_if_any<Pointer>(name, memory[i], counts[i])
-                                                   : optional<Pointer>(name, memory[i], counts[i]));
+            found.push_back(presence == given ? needed<Pointer>(name, memory[i], counts[i])
+                            : presence == if_any
+                                ? needed_if_any<Pointer>(name, memory[i], counts[i])
+                                : optional<Pointer>(name, memory[i], counts[i]));
         return found;
     }
 

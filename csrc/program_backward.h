@@ -32,8 +32,9 @@ class ProgramSums {
             Index begin = 0;
             for (int k = 0; k < g.pieces; begin += piece(g, k++).rows) {
                 T* const to = gradients[piece(g, k).weight];
-                if (to) sums.write(part_[i], summed, begin, piece(g, k).rows,
-                                   to + piece(g, k).row * count);
+                if (to)
+                    sums.write(part_[i], summed, begin, piece(g, k).rows,
+                               to + piece(g, k).row * count);
             }
         }
     }
@@ -225,7 +226,10 @@ struct ProgramBackwardScan {
     void scan(const Block<T>& block, Index first, Index last, int thread) {
         const Order order{layout};
         Tile<T>& tile = memory.tile(thread);
-        for (int o = 0; o < e.operands.count; ++o) place_fixed(tile, o);
+        tile.moving = {};
+        for (int o = 0; o < e.operands.count; ++o)
+            if (moves(e.operands.data[o])) tile.moves(o);
+            else place_fixed(tile, o);
         Index slot = 0;
         for (Index i = block.end - 1; i >= block.begin; --i) {
             const Index size = layout.size(order.step(i)), end = last < size ? last : size;
@@ -239,19 +243,19 @@ struct ProgramBackwardScan {
     bool step(Tile<T>& tile, Index i, Index first, Index end, bool starts, const Block<T>& block,
               Index slot, int thread) {
         if (first >= end) return false;
-        for (int o = 0; o < e.operands.count; ++o) place(tile, o, i, starts, block, slot);
+        for_each(tile.moving, [&](int o) { place(tile, o, i, starts, block, slot); });
         hand_on(tile, i, first, end, block, slot);
         const T *weights_here = memory.packed(), *packed = products;
         bool is_due = false;
         for_each(e.stages, [&](const Stage& stage) {
             if (is_due) return;
             const Index of_unit = (end - first) * (stage.length + 4 * stage.instructions.count);
-            is_due = tile.run(p, stage, weights_here, first, end, [&](Index units) {
-                return stop.after(units * of_unit, thread);
-            });
+            is_due = tile.run(p, stage, weights_here, first, end,
+                              [&](Index units) { return stop.after(units * of_unit, thread); });
             weights_here += PackedStage<T>::size(stage);
             for_each(stage.back_totals, [&](const BackTotal& total) {
-                if (!is_due) is_due = multiply(tile, total, packed, first, end, block, slot, thread);
+                if (!is_due)
+                    is_due = multiply(tile, total, packed, first, end, block, slot, thread);
                 packed += size(total);
             });
         });
@@ -309,7 +313,20 @@ struct ProgramBackwardScan {
 
     const T* kept(Index t, Index place) const { return g.kept + layout.slot(t) * p.kept + place; }
 
-    // Where an operand lies at every step.
+    // Whether an operand lies elsewhere at every step.
+    bool moves(const Operand& operand) const {
+        switch (operand.kind) {
+            case Kind::input:
+            case Kind::before:
+            case Kind::after:
+            case Kind::kept:
+            case Kind::derivative: return true;
+            case Kind::d_input: return g.d_input.data;
+            default: return false;
+        }
+    }
+
+    // Where it lies at every step.
     void place_fixed(Tile<T>& tile, int o) {
         const Operand& operand = e.operands.data[o];
         switch (operand.kind) {
@@ -317,9 +334,7 @@ struct ProgramBackwardScan {
                 return tile.bind(o, const_cast<T*>(g.constants[operand.index]), operand.units);
             case Kind::d_state: return tile.bind(o, d_states[operand.index], operand.units);
             case Kind::d_constant: return tile.bind(o, d_constants[operand.index], operand.units);
-            case Kind::d_input:
-                if (!g.d_input.data) tile.bind(o, d_input, operand.units);
-                return;
+            case Kind::d_input: return tile.bind(o, d_input, operand.units);
             default: return;
         }
     }
@@ -341,9 +356,7 @@ struct ProgramBackwardScan {
             case Kind::kept: return bind(kept(t, operand.index), p.kept);
             case Kind::derivative:
                 return bind(block.derivatives + slot * sums.row + operand.index, sums.row);
-            case Kind::d_input:
-                if (g.d_input.data) bind(g.d_input.at(layout, t, 0), g.d_input.row);
-                return;
+            case Kind::d_input: return bind(g.d_input.at(layout, t, 0), g.d_input.row);
             case Kind::before:
                 if (starts) return bind(before[operand.index], operand.units);
                 return place_state(bind, operand.index, order.step(i - 1));

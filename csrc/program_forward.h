@@ -60,10 +60,12 @@ struct ProgramForwardScan {
         for (Index i = 1; i < p.states.count; ++i) {
             const Index units = p.states.data[i];
             if (!is_kept(i))
-                copy(f.after[i] + first * units, before[i] + first * units,
-                     (last - first) * units);
+                copy(f.after[i] + first * units, before[i] + first * units, (last - first) * units);
         }
-        for (int o = 0; o < e.operands.count; ++o) place_fixed(tile, o);
+        tile.moving = {};
+        for (int o = 0; o < e.operands.count; ++o)
+            if (moves(e.operands.data[o])) tile.moves(o);
+            else place_fixed(tile, o);
         for (Index i = 0; i < order.count(); ++i) {
             const Index t = order.step(i), size = layout.size(t);
             const Index end = last < size ? last : size;
@@ -84,15 +86,14 @@ struct ProgramForwardScan {
 
     bool step(Tile<T>& tile, Index i, Index first, Index end, bool starts, int thread) {
         if (first >= end) return false;
-        for (int o = 0; o < e.operands.count; ++o) place(tile, o, i, starts);
+        for_each(tile.moving, [&](int o) { place(tile, o, i, starts); });
         const T* packed = memory.packed();
         bool is_due = false;
         for_each(e.stages, [&](const Stage& stage) {
             if (is_due) return;
             const Index of_unit = (end - first) * (stage.length + 4 * stage.instructions.count);
-            is_due = tile.run(p, stage, packed, first, end, [&](Index units) {
-                return stop.after(units * of_unit, thread);
-            });
+            is_due = tile.run(p, stage, packed, first, end,
+                              [&](Index units) { return stop.after(units * of_unit, thread); });
             packed += PackedStage<T>::size(stage);
         });
         return is_due;
@@ -112,13 +113,23 @@ struct ProgramForwardScan {
 
     T* kept(Index t, Index place) const { return f.kept + layout.slot(t) * p.kept + place; }
 
-    // Where an operand lies at every step.
+    // Whether an operand lies elsewhere at every step.
+    bool moves(const Operand& operand) const {
+        switch (operand.kind) {
+            case Kind::input:
+            case Kind::kept: return true;
+            case Kind::before:
+            case Kind::after: return operand.index == 0 || is_kept(operand.index);
+            default: return false;
+        }
+    }
+
+    // Where it lies at every step.
     void place_fixed(Tile<T>& tile, int o) {
         const Operand& operand = e.operands.data[o];
-        const bool is_state = operand.kind == Kind::before || operand.kind == Kind::after;
         if (operand.kind == Kind::constant)
             tile.bind(o, const_cast<T*>(f.constants[operand.index]), operand.units);
-        else if (is_state && operand.index > 0 && !is_kept(operand.index))
+        else if (operand.kind == Kind::before || operand.kind == Kind::after)
             tile.bind(o, f.after[operand.index], operand.units);
     }
 
@@ -135,12 +146,10 @@ struct ProgramForwardScan {
             case Kind::kept: return tile.bind(o, kept(t, operand.index), p.kept);
             case Kind::after:
                 if (operand.index == 0) tile.bind(o, f.output.at(layout, t, 0), f.output.row);
-                else if (is_kept(operand.index))
-                    tile.bind(o, kept(t, p.state_places.data[operand.index]), p.kept);
+                else tile.bind(o, kept(t, p.state_places.data[operand.index]), p.kept);
                 return;
             case Kind::before: {
                 const Index state = operand.index;
-                if (state && !is_kept(state)) return;
                 if (starts) return tile.bind(o, const_cast<T*>(before[state]), operand.units);
                 const Index from = order.step(i - 1);
                 if (state == 0) tile.bind(o, f.output.at(layout, from, 0), f.output.row);

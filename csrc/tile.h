@@ -37,12 +37,13 @@ UNROLLED_INLINE void for_each(const List<X>& list, F f) {
     for (int i = 0; i < list.count; ++i) f(list.data[i]);
 }
 
-// --- sums of products -----------------------------------------------------------------------------
+// --- sums of products
+// -----------------------------------------------------------------------------
 
-// The weights of a stage's sums as the kernels read them. Sums that multiply the same operands stand
-// side by side, in panels of up to four columns, each a vector of units of one sum. For each block
-// of units, for each panel: the biases of its columns, and then, operand after operand, number after
-// number, their weights.
+// The weights of a stage's sums as the kernels read them. Sums that multiply the same operands
+// stand side by side, in panels of up to four columns, each a vector of units of one sum. For each
+// block of units, for each panel: the biases of its columns, and then, operand after operand,
+// number after number, their weights.
 template <class T>
 class PackedStage {
    public:
@@ -126,7 +127,8 @@ class PackedStage {
     }
 };
 
-// --- a thread's run -------------------------------------------------------------------------------
+// --- a thread's run
+// -------------------------------------------------------------------------------
 
 template <class T>
 class Tile {
@@ -137,6 +139,7 @@ class Tile {
         tile.memory = scratch.take<Bound<T>>(operands);
         tile.whole = scratch.take<Bound<T>>(operands);
         tile.partly = scratch.take<Bound<T>>(operands);
+        tile.moving_ = scratch.take<int>(operands);
         tile.scratch = scratch.take<T>(e.scratch * block_rows * row_width(e));
         tile.ends = scratch.take<T>(operands * block_rows * lanes<T>);
     }
@@ -159,8 +162,7 @@ class Tile {
 
     // All that has the same place at every step. `vectors` are the weights that stand in equations,
     // with room for whole vectors, and `numbers` likewise.
-    void start(const Equations& equations, T* const* vectors, const T* numbers,
-               T* const* buffers) {
+    void start(const Equations& equations, T* const* vectors, const T* numbers, T* const* buffers) {
         e = &equations;
         const Index width = row_width(*e);
         for (int o = 0; o < e->operands.count; ++o) {
@@ -174,9 +176,8 @@ class Tile {
                     same = {const_cast<T*>(numbers) + operand.index * lanes<T>, 0, 0, 0, 0};
                     break;
                 case Kind::weight:
-                    same = operand.units == 1
-                               ? Bound<T>{vectors[operand.index], 0, 0, 0, 0}
-                               : Bound<T>{vectors[operand.index], 0, 1, 0, lanes<T>};
+                    same = operand.units == 1 ? Bound<T>{vectors[operand.index], 0, 0, 0, 0}
+                                              : Bound<T>{vectors[operand.index], 0, 1, 0, lanes<T>};
                     break;
                 case Kind::scratch:
                     same = {scratch + operand.index * block_rows * width, 0, 0, width, lanes<T>};
@@ -218,14 +219,23 @@ class Tile {
             packed += PackedStage<T>::template block_size<V>(stage);
             is_due = stop(V * lanes<T>);
         });
-        if (!is_due) for_each(stage.reductions, [&](const Reduction& r) { reduce(r, first, last); });
+        if (!is_due)
+            for_each(stage.reductions, [&](const Reduction& r) { reduce(r, first, last); });
         return is_due;
     }
 
+    // Notes that an operand is to be bound anew at every step.
+    void moves(int operand) {
+        moving_[moving.count++] = operand;
+        moving.data = moving_;
+    }
+
     Bound<T>* memory;  // [operands], of those that are in memory
+    List<int> moving;
     const Equations* e;
 
    private:
+    int* moving_;
     Bound<T>*whole, *partly;  // [operands], in a block of whole vectors, and in one that is not
     T* scratch;
     T* ends;  // [operands, block_rows, lanes], copies for blocks of part of a vector
@@ -236,7 +246,7 @@ class Tile {
             for_each(list, [&](int o) {
                 const Bound<T>& from = memory[o];
                 for (Index r = 0; r < rows; ++r)
-                    move(from.data + (b + r) * from.of_row + unit, end(o) + r * lanes<T>);
+                    move(from.data + (b + r) * from.of_row + unit, copy_of(o) + r * lanes<T>);
             });
         };
         each(stage.loads, [&](T* there, T* here) { store(here, load(there, left)); });
@@ -244,19 +254,21 @@ class Tile {
         each(stage.stores, [&](T* there, T* here) { store(there, load(here), left); });
     }
 
-    T* end(int operand) const { return ends + operand * block_rows * lanes<T>; }
+    T* copy_of(int operand) const { return ends + operand * block_rows * lanes<T>; }
 
     template <int V>
     void run_block(const Program& p, const Stage& stage, const Bound<T>* bound, const T* packed,
                    Index unit, Index b, Index rows) {
         for_each(stage.spreads, [&](int o) {
             for (Index r = 0; r < rows; ++r)
-                store(end(o) + r * lanes<T>, all<T>(memory[o].data[(b + r) * memory[o].of_row]));
+                store(copy_of(o) + r * lanes<T>,
+                      all<T>(memory[o].data[(b + r) * memory[o].of_row]));
         });
         add_up<V>(p, stage, bound, packed, unit, b, rows);
-        for_each(stage.instructions, [&](const Instruction& instruction) {
-            execute<T, V>(instruction, rows, [&](int o) { return bound[o].at(b, unit); });
-        });
+        const Instruction* next = stage.instructions.data;
+        const Instruction* const end = next + stage.instructions.count;
+        while (next != end)
+            next = execute<T, V>(next, end, rows, [&](int o) { return bound[o].at(b, unit); });
     }
 
     template <int V>
@@ -317,8 +329,7 @@ class Tile {
             weights += k_end * C * lanes<T>;
         }
         for (int r = 0; r < R; ++r)
-            for (int c = 0; c < C; ++c)
-                store(to[c].data + (r_begin + r) * to[c].row, sum[r][c]);
+            for (int c = 0; c < C; ++c) store(to[c].data + (r_begin + r) * to[c].row, sum[r][c]);
     }
 
     // Every row's in the same order, whatever rows are run with it.

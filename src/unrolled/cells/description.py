@@ -177,6 +177,11 @@ class Description:
         return tuple(size for size in found if size != ONE)
 
     @cached_property
+    def has_forms(self) -> bool:
+        """Whether what multiplies is anywhere another matrix than what is learned."""
+        return any(weight.form != Form() for weight in self.weights)
+
+    @cached_property
     def by_name(self) -> dict[str, Sum | Line]:
         """The lines by their names."""
         return {line.name: line for line in self.lines}

@@ -74,7 +74,7 @@ def fused(lines: list[Step], results: Collection[str]) -> list[Step]:
 
     ``results`` are the names that are read elsewhere.
     """
-    for rule in (_derivative_of_activation, _sum_of_product, _product_of_three):
+    for rule in (_derivative_of_activation, _sum_of_product, _of_product, _of_sum):
         lines = _rewritten(lines, results, rule)
     return lines
 
@@ -166,7 +166,7 @@ def _sum_of_product(
     return None
 
 
-def _product_of_three(
+def _of_product(
     known: _Lines, line: Line
 ) -> tuple[str, tuple[Operand, ...], tuple[str, ...]] | None:
     """a·tanh(b), and derivatives of activations of a product."""
@@ -179,4 +179,25 @@ def _product_of_three(
         for one, other in ((y, x), (x, y)):
             if (of_tanh := known.once(one, "tanh", line.size)) is not None:
                 return "multiply_tanh", (other, of_tanh[0]), (str(one),)
+    return None
+
+
+def _of_sum(known: _Lines, line: Line) -> tuple[str, tuple[Operand, ...], tuple[str, ...]] | None:
+    """Activations of a·b + c, derivatives of activations of a − b, and c + a·(b − c)."""
+    x = line.operands[0]
+    if line.operation in ("sigmoid", "tanh"):
+        if (sum_ := known.once(x, "multiply_add", line.size)) is not None:
+            return f"multiply_add_{line.operation}", sum_, (str(x),)
+    elif line.operation == "tanh_back":
+        if (difference := known.once(x, "subtract", line.size)) is not None:
+            return "tanh_back_difference", (*difference, line.operands[1]), (str(x),)
+    elif line.operation == "sigmoid_back_product":
+        d, y, factor = line.operands
+        if (difference := known.once(factor, "subtract", line.size)) is not None:
+            return "sigmoid_back_difference", (d, y, *difference), (str(factor),)
+    elif line.operation == "multiply_add":
+        for a, b in (line.operands[:2], line.operands[1::-1]):
+            difference = known.once(b, "subtract", line.size)
+            if difference is not None and difference[1] == line.operands[2]:
+                return "blend", (a, *difference), (str(b),)
     return None

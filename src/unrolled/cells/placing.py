@@ -8,7 +8,7 @@ from typing import Any
 from unrolled.cells.derive import BackSum
 from unrolled.cells.description import Line, Operand, Sum
 from unrolled.cells.lowering import Step, read_by
-from unrolled.cells.staging import Stage, staged
+from unrolled.cells.staging import Stage, in_runs, staged
 
 KINDS = (
     "number",
@@ -116,7 +116,7 @@ class Equations:
         for _ in range(2 * len(self.lines) + 2):
             stages = staged(self.lines, self.sizes, self._after)
             for stage in stages:
-                stage.lines.sort(key=lambda line: line.name in self._late)
+                stage.lines = in_runs(stage.lines, self._late)
             if (early := self._too_early(stages)) is None:
                 return stages
             self._postpone(*early)

@@ -355,13 +355,26 @@ class _Back(Equations):
     def _postpone(self, name: str, readers: tuple[str, ...]) -> None:
         """What a sum is added to lies where the sum does, and is postponed with it."""
         of = next((of for of, plus in self._plus.items() if name in (of, plus)), None)
-        if of is None:
+        if of is None or (name != of and name not in self._late and not self._needs(of, readers)):
             super()._postpone(name, readers)
+            if of is not None:  # its last line is the copy
+                self._plus[of] = self.lines[-1].name
+                self.comes_after(of, (self._plus[of],))
             return
-        plus, size = self._plus.pop(of), self.sizes[of]
+        size = self.sizes[of]
         super()._postpone(of, readers)
-        self._overwritten.pop(plus)
-        self.places[of] = self.places[plus] = self.buffer(size)
+        self.places[of] = self.buffer(size)
+        if of in self._plus:
+            plus = self._plus.pop(of)
+            self._overwritten.pop(plus)
+            self.places[plus] = self.places[of]
+
+    def _needs(self, name: str, readers: tuple[str, ...]) -> bool:
+        """Whether any of these is computed from it."""
+        of_it = {name}
+        for _ in self.lines:
+            of_it |= {line.name for line in self.lines if not of_it.isdisjoint(read_by(line))}
+        return not of_it.isdisjoint(readers)
 
     def _place_added(self, value: str | None, place: Place, size: str) -> None:
         """Has a value added to what is at a place."""

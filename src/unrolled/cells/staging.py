@@ -7,7 +7,7 @@ for a later stage than the one that computes these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from unrolled.cells.derive import BackSum
@@ -83,18 +83,36 @@ def _ordered(steps: list[Step], after: After) -> list[Step]:
     """The same in an order in which each comes after what it reads, else as they stand."""
     made = {step.name: step for step in steps}
     found: dict[str, Step] = {}
+    begun: set[str] = set()
     todo = [(step, False) for step in reversed(steps)]
     while todo:
         step, is_due = todo.pop()
-        if step.name in found:
-            continue
         if is_due:
             found[step.name] = step
+        if step.name in begun:
             continue
+        begun.add(step.name)
         todo.append((step, True))
         names = (*after.get(step.name, ()), *reversed(read_by(step)))
         todo += [(made[name], False) for name in names if name in made and name not in found]
     return list(found.values())
+
+
+def in_runs(lines: list[Line], last: Collection[str]) -> list[Line]:
+    """The lines of a stage in an order in which many follow others of the same operation.
+
+    The core looks at an operation once for all that follow each other. Those in ``last`` are last.
+    """
+    waiting = {line.name: line for line in lines}
+    found: list[Line] = []
+    while waiting:
+        early = [line for line in waiting.values() if line.name not in last]
+        ready = [line for line in early if waiting.keys().isdisjoint(read_by(line))]
+        ready = ready or list(waiting.values())[:1]
+        before = found[-1].operation if found else ""
+        line = next((line for line in ready if line.operation == before), ready[0])
+        found.append(waiting.pop(line.name))
+    return found
 
 
 def _computed_in(step: Step, sizes: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import torch
@@ -190,27 +191,25 @@ class Recurrent(ForTools):
     ) -> tuple[Tensor, State]:
         """The pass; ``orders`` are those of its rows, and of the caller's."""
         before, after = orders
-        if state is None:
-            depth = self.num_layers * (2 if self.bidirectional else 1)
-            state = tuple(
-                sequences.data.new_zeros(depth, batch, self.units[s.size]) for s in self.cell.states
-            )
-        given = self._constants(constants, batch)
+        given = self._constants(constants, batch) if constants or self.cell.constants else []
         if before is not None:
-            state = tuple(s.index_select(1, before) for s in state)
+            if state is not None:
+                state = tuple(s.index_select(1, before) for s in state)
             given = [constant.index_select(0, before) for constant in given]
+        plain: dict[str, Any] = self._parameters
         weights = [  # by name: some may be computed
-            {known: getattr(self, name) for known, name in names.items()} for names in self._names
+            {k: plain[n] if n in plain else getattr(self, n) for k, n in names.items()}
+            for names in self._names
         ]
-        output, last = scan.run_described(self._spec(), sequences, state, given, weights)
+        output, last = scan.run_described(self._spec(), sequences, batch, state, given, weights)
         if after is not None:
             last = tuple(s.index_select(1, after) for s in last)
         return output, last
 
     def _spec(self) -> described.Pass:
-        return described.Pass(
+        return _pass(
             self.cell,
-            self.units,
+            tuple(self.units.items()),
             self.num_layers,
             self.bidirectional,
             self.dropout if self.training else 0.0,
@@ -271,6 +270,10 @@ class Recurrent(ForTools):
             raise RuntimeError(f"{name} should have shape [{shown}], got {list(tensor.shape)}")
 
 
+_pass = lru_cache(maxsize=256)(described.Pass)
+"""Passes are values: made once for all calls that are alike."""
+
+
 def _listed(hx: Any) -> list[Any]:
     """The states of ``hx``, which is one itself where a cell has no other."""
     return list(hx) if isinstance(hx, tuple | list) else [hx]
@@ -298,10 +301,11 @@ def _units(
 def _check_layers(spec: described.Pass) -> None:
     """That a state or constant as large as the input can be so in every layer."""
     of_input = [q.name for q in (*spec.cell.states, *spec.cell.constants) if q.size == INPUT]
-    if spec.num_layers > 1 and of_input and spec.units_of(1)[INPUT] != spec.units[INPUT]:
+    if spec.num_layers > 1 and of_input and spec.units_of(1)[INPUT] != spec.units_of(0)[INPUT]:
+        first, above = (spec.units_of(layer)[INPUT] for layer in (0, 1))
         raise ValueError(
-            f"{of_input[0]} has input_size numbers, {spec.units[INPUT]}, and the layer above reads "
-            f"{spec.units_of(1)[INPUT]}. Use one layer, or another size for it"
+            f"{of_input[0]} has input_size numbers, {first}, and the layer above reads {above}. "
+            "Use one layer, or another size for it"
         )
 
 

@@ -6,14 +6,13 @@ equations in plain torch.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unrolled.scan import described, linked
-from unrolled.scan.described import Layer
+from unrolled.scan.described import Kind, Layer
 from unrolled.scan.fitting import are_plain, check_kind
 from unrolled.scan.linked import Linked
 from unrolled.scan.native import Steps
@@ -24,61 +23,61 @@ from unrolled.scan.spec import State
 
 def program(layer: Layer) -> Linked | str:
     """The layer's program, or why there is none."""
-    return linked.linked(layer.cell, tuple(layer.units.items()), draws=bool(layer.draws))
+    return linked.linked(layer.kind.cell, layer.kind.key, bool(layer.draws))
 
 
 def run(
-    layer: Layer, program: Linked, sequences: Sequences, initial: State
+    layer: Layer, program: Linked, sequences: Sequences, initial: State | None, rows: int
 ) -> tuple[Tensor, State]:
     """Runs a layer; see :data:`unrolled.scan.described.RunLayer`."""
-    steps = Steps.of(sequences, initial[0].shape[0])
-    tensors = _given(layer, program, sequences, initial)
+    steps = Steps.of(sequences, rows)
+    tensors = _given(layer, program, sequences, initial, rows)
     is_differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     if not is_differentiated or torch.is_inference_mode_enabled():
         given = linked.Given(program, steps, tensors)
-        output, after, _ = linked.forward(program, given, reverse=layer.reverse, keeps=False)
+        output, after, _ = linked.forward(program, given, layer.kind.reverse, keeps=False)
         return output, after
-    bare = replace(layer, weights={}, constants={}, draws={})
     sizes = sequences.batch_sizes
     results: tuple[Tensor, ...] = _Run.apply(  # type: ignore[no-untyped-call]
-        bare, program, steps, sizes, *handed(tensors)
+        layer.kind, program, steps, sizes, *handed(tensors)
     )
     return results[0], results[1:]
 
 
-def _given(layer: Layer, program: Linked, sequences: Sequences, initial: State) -> list[Tensor]:
-    """All tensors that the program reads, in its order, as the core can read them."""
-    known = {**layer.constants, **layer.draws}
-    missing = [name for name in program.program.constants if name not in known]
-    if missing:
-        known |= described.resting(layer, initial[0].shape[0], initial[0])
-    shape = sequences.data.shape[:-1]
-    inputs = [sequences.data, *[known[n] for n in program.program.inputs[1:]]]
-    inputs = [linked.dense(x if i == 0 else x.view(*shape, -1)) for i, x in enumerate(inputs)]
-    rest = [
-        *[known[name] for name in program.program.constants],
-        *initial,
-        *[layer.weights[name] for name in program.program.weights],
-    ]
-    return [*inputs, *[tensor.contiguous() for tensor in rest]]
+def _given(
+    layer: Layer, program: Linked, sequences: Sequences, initial: State | None, rows: int
+) -> list[Tensor]:
+    """All tensors that the program reads, in its order, as the core can read them.
+
+    Without states there are none.
+    """
+    data = sequences.data
+    inputs, constants, weights = [linked.dense(data)], [], layer.weights
+    if program.reads_more:
+        known = {**layer.constants, **(layer.draws or described.resting(layer.kind, rows, data))}
+        shape = data.shape[:-1]
+        inputs += [known[n].reshape(*shape, -1) for n in program.program.inputs[1:]]
+        constants = [known[name].contiguous() for name in program.program.constants]
+    states = [] if initial is None else [state.contiguous() for state in initial]
+    return [*inputs, *constants, *states, *[weights[n].contiguous() for n in program.names]]
 
 
 class _Run(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        layer: Layer,
+        kind: Kind,
         program: Linked,
         steps: Steps,
         batch_sizes: Tensor | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         given = linked.Given(program, steps, tensors)
-        output, after, kept = linked.forward(program, given, reverse=layer.reverse, keeps=True)
+        output, after, kept = linked.forward(program, given, kind.reverse, keeps=True)
         ctx.given = Given(tensors, [True] * len(tensors), 0, repeats=False)
         ctx.save_for_backward(*ctx.given.release(), output, kept)
         ctx.lies = Layout.of(output), Layout.of(kept)
-        ctx.layer, ctx.program, ctx.steps = layer, program, steps
+        ctx.kind, ctx.program, ctx.steps = kind, program, steps
         ctx.batch_sizes = batch_sizes
         ctx.set_materialize_grads(False)
         return output, *after
@@ -101,7 +100,7 @@ class _Run(torch.autograd.Function):
             given = linked.Given(ctx.program, ctx.steps, tensors)
             plain = [None if g is None else g.resolve_neg() for g in gradients]
             found = linked.backward(
-                ctx.program, given, output, kept, plain, wanted, reverse=ctx.layer.reverse
+                ctx.program, given, output, kept, plain, wanted, ctx.kind.reverse
             )
         return None, None, None, None, *found
 
@@ -113,25 +112,20 @@ def _by_equations(
     wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:
     """The same by plain torch: gradients that can be differentiated again."""
-    program, layer = ctx.program.program, ctx.layer
+    program, kind = ctx.program.program, ctx.kind
     tensors = iter(stand_ins)
-    inputs = {name: next(tensors) for name in program.inputs}
-    constants = {name: next(tensors) for name in program.constants}
-    initial = tuple(next(tensors) for _ in layer.cell.states)
+    data, *more = [next(tensors) for _ in program.inputs]
+    draws = {n: t.flatten(0, -2) for n, t in zip(program.inputs[1:], more, strict=True)}
+    draws |= {name: next(tensors) for name in program.constants}
+    constants = {constant.name: draws.pop(constant.name) for constant in kind.cell.constants}
+    states = len(stand_ins) - len(program.inputs) - len(program.constants) - len(program.weights)
+    initial = tuple([next(tensors) for _ in range(states)]) or None
     weights = {name: next(tensors) for name in program.weights}
-    data = inputs.pop(layer.cell.input.name)
-    names = [constant.name for constant in layer.cell.constants]
-    draws = {name: value.flatten(0, -2) for name, value in inputs.items()}
-    draws |= {name: value for name, value in constants.items() if name not in names}
-    whole = replace(
-        layer,
-        weights={**_without_columns(layer, data), **weights},
-        constants={name: constants[name] for name in names},
-        draws=draws,
-    )
+    layer = Layer(kind, {**_without_columns(kind, data), **weights}, constants, draws)
+    sequences = Sequences(data, ctx.batch_sizes)
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        output, after = described.by_equations(whole, Sequences(data, ctx.batch_sizes), initial)
+        output, after = described.by_equations(layer, sequences, initial, ctx.steps.batch)
     known = [(o, g) for o, g in zip((output, *after), gradients, strict=True) if g is not None]
     found = iter(
         torch.autograd.grad(
@@ -145,10 +139,10 @@ def _by_equations(
     return [next(found) if is_wanted else None for is_wanted in wanted]
 
 
-def _without_columns(layer: Layer, like: Tensor) -> dict[str, Tensor]:
+def _without_columns(kind: Kind, like: Tensor) -> dict[str, Tensor]:
     """The weights of inputs that have no numbers, which the program does not read."""
     return {
-        weight.name: like.new_empty(sum(layer.units[p.size] for p in weight.parts), 0)
-        for weight in layer.cell.weights
-        if weight.columns is not None and not layer.units[weight.columns]
+        weight.name: like.new_empty(sum(kind.units[p.size] for p in weight.parts), 0)
+        for weight in kind.cell.weights
+        if weight.columns is not None and not kind.units[weight.columns]
     }

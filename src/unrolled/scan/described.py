@@ -6,9 +6,10 @@ number of times.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,23 @@ from unrolled.scan.spec import State
 
 
 @dataclass(frozen=True, eq=False)
+class Kind:
+    """One layer in one direction: the cell, how many numbers each size has, and the direction.
+
+    With ``reverse`` it goes from each row's last step to its first.
+    """
+
+    cell: Description
+    units: Mapping[str, int]
+    reverse: bool
+
+    @cached_property
+    def key(self) -> tuple[tuple[str, int], ...]:
+        """The units as a value."""
+        return tuple(self.units.items())
+
+
+@dataclass(frozen=True, eq=False)
 class Pass:
     """One pass of a described cell: ``num_layers`` layers in one or two directions.
 
@@ -30,7 +48,7 @@ class Pass:
     """
 
     cell: Description
-    units: Mapping[str, int]
+    units: tuple[tuple[str, int], ...]
     num_layers: int = 1
     bidirectional: bool = False
     dropout: float = 0.0
@@ -43,43 +61,47 @@ class Pass:
 
     def units_of(self, layer: int) -> dict[str, int]:
         """How many numbers each size has in a layer: the first reads the input, others outputs."""
-        below = self.directions * self.units[self.cell.output.size]
-        return {**self.units, INPUT: self.units[INPUT] if layer == 0 else below}
+        units = dict(self.units)
+        below = self.directions * units[self.cell.output.size]
+        return {**units, INPUT: units[INPUT] if layer == 0 else below}
+
+    @cached_property
+    def kinds(self) -> list[Kind]:
+        """The layers and directions, in the order of the states."""
+        return [
+            Kind(self.cell, self.units_of(layer), direction == 1)
+            for layer in range(self.num_layers)
+            for direction in range(self.directions)
+        ]
 
 
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """One layer in one direction, with all that it is given but the input and the states.
+class Layer(NamedTuple):
+    """A layer with all that it is given but the input and the states.
 
     Attributes:
-        cell: the cell.
-        units: how many numbers each size has in it.
+        kind: what it is.
         weights: what multiplies, by name: see :mod:`forms`.
         constants: the cell's constants [B, ·].
-        draws: random numbers, and what stands for them outside of training: for every step
-            [N, ·], else of a row [B, ·].
-        draws_steps: the names of the former.
-        reverse: whether it goes from each row's last step to its first.
+        draws: random numbers: [N, ·] if they are drawn at every step, else of a row [B, ·]. Outside
+            of training there are none.
     """
 
-    cell: Description
-    units: Mapping[str, int]
+    kind: Kind
     weights: Mapping[str, Tensor]
     constants: Mapping[str, Tensor]
     draws: Mapping[str, Tensor]
-    draws_steps: frozenset[str]
-    reverse: bool
 
 
-RunLayer = Callable[[Layer, Sequences, State], tuple[Tensor, State]]
-"""Runs a layer over an input from states [B, ·]: the outputs, laid out as the input is, and the
-states after each row's own last step, [B, ·]."""
+RunLayer = Callable[[Layer, Sequences, State | None, int], tuple[Tensor, State]]
+"""Runs a layer over an input of so many rows from states [B, ·], None for zeros: the outputs, laid
+out as the input is, and the states after each row's own last step, [1, B, ·]."""
 
 
 def run(
     spec: Pass,
     sequences: Sequences,
-    initial: State,
+    rows: int,
+    initial: State | None,
     constants: Sequence[Tensor],
     weights: Sequence[Mapping[str, Tensor]],
     run_layer: RunLayer,
@@ -89,7 +111,9 @@ def run(
     Args:
         spec: the cell and the options.
         sequences: the input, [T, B, I] or ragged [N, I].
-        initial: each state [L·D, B, ·]; the rows stand in the order of ``sequences``.
+        rows: B.
+        initial: each state [L·D, B, ·]; the rows stand in the order of ``sequences``. None for
+            zeros.
         constants: the cell's constants [B, ·], likewise.
         weights: for each layer and direction the weights, and the signs and masks that they
             have, by their names; see :mod:`forms`.
@@ -101,35 +125,35 @@ def run(
     """
     last: list[State] = []
     named = dict(zip([c.name for c in spec.cell.constants], constants, strict=True))
-    for layer in range(spec.num_layers):
-        outputs = []
-        for direction in range(spec.directions):
-            index = layer * spec.directions + direction
-            units = spec.units_of(layer)
-            multiplies = forms.multiplies(spec.cell, weights[index], units)
-            state = tuple(s[index] for s in initial)
-            draws = _draw(spec.cell, units, sequences, state[0]) if spec.training else {}
-            steps = frozenset(d.name for d in spec.cell.draws if d.each == "step" and draws)
-            reverse = direction == 1
-            one = Layer(spec.cell, units, multiplies, named, draws, steps, reverse)
-            output, after = run_layer(one, sequences, state)
-            outputs.append(output)
-            last.append(after)
-        data = torch.cat(outputs, dim=-1) if spec.bidirectional else outputs[0]
-        if spec.dropout > 0 and layer < spec.num_layers - 1:
+    outputs = []
+    for index, (kind, of_layer) in enumerate(zip(spec.kinds, weights, strict=True)):
+        multiplies = forms.multiplies(kind.cell, of_layer, kind.units)
+        state = None if initial is None else tuple([s[index] for s in initial])
+        draws = _draw(kind, sequences, rows) if spec.training and kind.cell.draws else {}
+        layer = Layer(kind, multiplies, named, draws)
+        output, after = run_layer(layer, sequences, state, rows)
+        outputs.append(output)
+        last.append(after)
+        if len(outputs) < spec.directions:
+            continue
+        data = torch.cat(outputs, dim=-1) if spec.bidirectional else output
+        if spec.dropout > 0 and index < len(spec.kinds) - 1:
             data = data * draw_noise(data, spec.dropout)
-        sequences = sequences.with_data(data)
-    return sequences.data, tuple(torch.stack(column) for column in zip(*last, strict=True))
+        sequences, outputs = sequences.with_data(data), []
+    if len(last) == 1:
+        return sequences.data, last[0]
+    return sequences.data, tuple([torch.cat(of_all) for of_all in zip(*last, strict=True)])
 
 
-def _draw(
-    cell: Description, units: Mapping[str, int], sequences: Sequences, like: Tensor
-) -> dict[str, Tensor]:
+def _draw(kind: Kind, sequences: Sequences, rows: int) -> dict[str, Tensor]:
     """The random numbers: [N, ·] where they are drawn at every step, else of each row [B, ·]."""
-    steps, rows = sequences.data.shape[:-1].numel(), like.shape[0]
+    data = sequences.data
+    steps = data.shape[:-1].numel()
     return {
-        draw.name: _drawn(draw, like, (steps if draw.each == "step" else rows, units[draw.size]))
-        for draw in cell.draws
+        draw.name: _drawn(
+            draw, data, (steps if draw.each == "step" else rows, kind.units[draw.size])
+        )
+        for draw in kind.cell.draws
     }
 
 
@@ -140,67 +164,75 @@ def _drawn(draw: Draw, like: Tensor, shape: tuple[int, int]) -> Tensor:
     return (torch.rand(shape, **options) < draw.parameter).to(like.dtype)
 
 
-def resting(layer: Layer, rows: int, like: Tensor) -> dict[str, Tensor]:
+def resting(kind: Kind, rows: int, like: Tensor) -> dict[str, Tensor]:
     """What stands for random numbers outside of training, of each row [B, ·]."""
     return {
-        draw.name: like.new_full((rows, layer.units[draw.size]), draw.resting)
-        for draw in layer.cell.draws
+        draw.name: like.new_full((rows, kind.units[draw.size]), draw.resting)
+        for draw in kind.cell.draws
     }
 
 
-def by_equations(layer: Layer, sequences: Sequences, initial: State) -> tuple[Tensor, State]:
+def by_equations(
+    layer: Layer, sequences: Sequences, initial: State | None, rows: int
+) -> tuple[Tensor, State]:
     """Runs a layer by its equations in plain torch; see :data:`RunLayer`."""
-    return _ByEquations(layer).run(sequences, initial)
+    kind = layer.kind
+    if initial is None:
+        new = sequences.data.new_zeros
+        initial = tuple([new(rows, kind.units[state.size]) for state in kind.cell.states])
+    return _ByEquations(layer, sequences, rows).run(initial)
 
 
 class _ByEquations:
-    def __init__(self, layer: Layer) -> None:
-        self.layer, self.cell = layer, layer.cell
-        self.parts = equations.parts(self.cell, layer.weights, layer.units)
+    def __init__(self, layer: Layer, sequences: Sequences, rows: int) -> None:
+        self.layer, self.sequences = layer, sequences
+        self.cell, kind = layer.kind.cell, layer.kind
+        self.parts = equations.parts(self.cell, layer.weights, kind.units)
+        self.sizes = sequences.sizes()
+        self.inputs = torch.split(sequences.data.flatten(0, -2), self.sizes)
+        draws = layer.draws or resting(kind, rows, sequences.data)
+        of_steps = {d.name for d in self.cell.draws if d.each == "step" and layer.draws}
+        self.of_rows = {**layer.constants} | {n: d for n, d in draws.items() if n not in of_steps}
+        self.of_steps = {n: torch.split(draws[n], self.sizes) for n in draws if n in of_steps}
+        self.plain = {w.name: layer.weights[w.name] for w in self.cell.weights if w.kind in PLAIN}
 
-    def run(self, sequences: Sequences, initial: State) -> tuple[Tensor, State]:
-        sizes = sequences.sizes()
-        data = sequences.data.flatten(0, -2)
-        inputs = torch.split(data, sizes)
-        read = self._products([self.cell.input.name])
-        beforehand = [torch.split(p, sizes) for p in self._multiplied(read, data)]
-        steps = list(zip(*beforehand, strict=True))
-        constants = self.layer.constants
-        of_rows = {
-            p: linear(constants[p.of], self.parts[p.weight, p.part])
-            for p in self._products(constants)
-        }
-        draws = self.layer.draws or resting(self.layer, initial[0].shape[0], initial[0])
-        drawn = {
-            name: torch.split(value, sizes) if name in self.layer.draws_steps else value
-            for name, value in draws.items()
-        }
-        plain = {w.name: self.layer.weights[w.name] for w in self.cell.weights if w.kind in PLAIN}
+    def run(self, initial: State) -> tuple[Tensor, State]:
+        sizes, cell = self.sizes, self.cell
+        read, steps = self._products_with_input()
+        constant = self._products_with_constants()
 
         def step(t: int, state: State) -> tuple[State, Tensor]:
             rows = sizes[t]
-            products = {p: found[:rows] for p, found in of_rows.items()}
+            products = {p: found[:rows] for p, found in constant.items()}
             products |= dict(zip(read, steps[t], strict=True)) if read else {}
-            known: dict[str, Any] = {**plain, self.cell.input.name: inputs[t]}
-            known |= {name: value[:rows] for name, value in constants.items()}
-            known |= dict(zip([s.name for s in self.cell.states], state, strict=True))
-            for name, value in drawn.items():
-                known[name] = value[t] if isinstance(value, tuple) else value[:rows]
-            values = equations.step(self.cell, known, self.parts, products)
-            after = tuple(values[name] for name in self.cell.next)
+            known: dict[str, Any] = {**self.plain, cell.input.name: self.inputs[t]}
+            known |= {name: value[:rows] for name, value in self.of_rows.items()}
+            known |= {name: value[t] for name, value in self.of_steps.items()}
+            known |= dict(zip([s.name for s in cell.states], state, strict=True))
+            values = equations.step(cell, known, self.parts, products)
+            after = tuple(values[name] for name in cell.next)
             return after, after[0]
 
-        outputs, last = walk(step, sizes, initial, reverse=self.layer.reverse)
-        joined = torch.stack if sequences.batch_sizes is None else torch.cat
-        return joined(outputs), last
+        outputs, last = walk(step, sizes, initial, reverse=self.layer.kind.reverse)
+        joined = torch.stack if self.sequences.batch_sizes is None else torch.cat
+        return joined(outputs), tuple([torch.stack([state]) for state in last])
 
     def _products(self, names: Collection[str]) -> list[Product]:
-        """The products with what has one of these names, which are computed beforehand."""
         return [p for line in self.cell.sums for p in line.products if p.of in names]
 
-    def _multiplied(self, products: list[Product], data: Tensor) -> Iterator[Tensor]:
-        for product in products:
-            yield linear(data, self.parts[product.weight, product.part])
+    def _products_with_input(self) -> tuple[list[Product], list[tuple[Tensor, ...]]]:
+        """The products with the input, which are computed for all steps at once, of each step."""
+        data = self.sequences.data.flatten(0, -2)
+        read = self._products([self.cell.input.name])
+        found = [linear(data, self.parts[p.weight, p.part]) for p in read]
+        return read, list(zip(*[torch.split(of_all, self.sizes) for of_all in found], strict=True))
+
+    def _products_with_constants(self) -> dict[Product, Tensor]:
+        """The products with constants, which are computed once."""
+        return {
+            p: linear(self.layer.constants[p.of], self.parts[p.weight, p.part])
+            for p in self._products(self.layer.constants)
+        }
 
 
 PLAIN = ("vector", "scalar")

@@ -68,33 +68,34 @@ def run(
 def run_described(
     spec: described.Pass,
     sequences: Sequences,
-    initial: State,
+    rows: int,
+    initial: State | None,
     constants: Sequence[Tensor],
     weights: Sequence[Mapping[str, Tensor]],
 ) -> tuple[Tensor, State]:
     """The pass of a described cell; see :func:`unrolled.scan.described.run`."""
-    others = [*initial, *constants, *[w for of_layer in weights for w in of_layer.values()]]
+    others = [*(initial or ()), *constants, *[w for of_layer in weights for w in of_layer.values()]]
     name, _ = choose(sequences.data, others)
     run_layer = described.by_equations
     is_run = not torch.compiler.is_compiling() and not operator.is_traced()
     if is_run and _repeated(name, sequences.data, others) == "native":
         run_layer = _run_layer
-    output, last = described.run(spec, sequences, initial, constants, weights, run_layer)
+    output, last = described.run(spec, sequences, rows, initial, constants, weights, run_layer)
     # The backward pass reads what the layers gave out, and the caller may change the output.
     is_own = run_layer is _run_layer and output.requires_grad
     return output.clone() if is_own else output, last
 
 
 def _run_layer(
-    layer: described.Layer, sequences: Sequences, initial: State
+    layer: described.Layer, sequences: Sequences, initial: State | None, rows: int
 ) -> tuple[Tensor, State]:
     """Runs a layer on the compiled core, if it can."""
     program = compiled.program(layer)
     if isinstance(program, str):
         if is_native_forced():
             raise RuntimeError(f"the native backend is forced, and can't run this: {program}")
-        return described.by_equations(layer, sequences, initial)
-    return compiled.run(layer, program, sequences, initial)
+        return described.by_equations(layer, sequences, initial, rows)
+    return compiled.run(layer, program, sequences, initial, rows)
 
 
 def run_cell(cell: Cell, input: Tensor, state: State, weights: Weights) -> State:

@@ -28,7 +28,7 @@ Units = tuple[tuple[str, int], ...]
 
 
 @lru_cache(maxsize=256)
-def linked(cell: Description, units: Units, *, draws: bool) -> Linked | str:
+def linked(cell: Description, units: Units, draws: bool) -> Linked | str:
     """The cell's program, or why there is none."""
     try:
         program = link(cell, dict(units), draws=draws)
@@ -44,6 +44,8 @@ class Linked:
         self.program = program
         self.inputs, self.constants = len(program.inputs), len(program.constants)
         self.states, self.weights = len(program.kept.after), len(program.weights)
+        self.names = program.weights
+        self.reads_more = self.inputs + self.constants > 1
         self.state_units: list[int] = program.handed[2]
         self._core = _core.Program(*program.handed)
 
@@ -66,13 +68,13 @@ class Given:
     """What a pass is given.
 
     The inputs [T, B, ·] or [N, ·], whose last dimension is dense, and the constants [B, ·], the
-    states [B, ·] and the weights, which are dense.
+    states [B, ·], if any are given, and the weights, which are dense.
     """
 
     def __init__(self, linked: Linked, steps: Steps, tensors: Sequence[Tensor]) -> None:
         a = linked.inputs
         b = a + linked.constants
-        c = b + linked.states
+        c = len(tensors) - linked.weights
         self.steps = steps
         self.inputs, self.constants = tensors[:a], tensors[a:b]
         self.states, self.weights = tensors[b:c], tensors[c:]
@@ -80,13 +82,14 @@ class Given:
             [memory(w) for w in self.weights],
             [steps.place(x) for x in self.inputs],
             [memory(c) for c in self.constants],
-            [memory(s) for s in self.states],
+            [memory(s) for s in self.states] or [NO_MEMORY] * linked.states,
         )
 
-    def layout(self, *, reverse: bool) -> Any:
+    def layout(self, reverse: bool) -> Any:
         """All steps."""
-        bounds = (self.steps.time, 0) if reverse else (0, self.steps.time)
-        return self.steps.stretch(*bounds, reverse=reverse)[0]
+        time = self.steps.time
+        begin, end = (time, 0) if reverse else (0, time)
+        return self.steps.stretch(begin, end, reverse=reverse)[0]
 
     def count(self) -> int:
         """How many pairs of a step and a row there are."""
@@ -94,15 +97,15 @@ class Given:
 
 
 def forward(
-    linked: Linked, given: Given, *, reverse: bool, keeps: bool
+    linked: Linked, given: Given, reverse: bool, *, keeps: bool
 ) -> tuple[Tensor, State, Tensor | None]:
-    """The output, the last states, and what is kept [N, ·] for the backward pass."""
+    """The output, the last states [1, B, ·], and what is kept [N, ·] for the backward pass."""
     data = given.inputs[0]
     output = data.new_empty(*data.shape[:-1], linked.state_units[0])
-    after = tuple([torch.empty_like(s) for s in given.states])
+    after = tuple([data.new_empty(1, given.steps.batch, units) for units in linked.state_units])
     kept = data.new_empty(given.count(), linked.program.kept.width) if keeps else None
     linked.core(data.dtype).forward(
-        given.layout(reverse=reverse),
+        given.layout(reverse),
         *given.addresses,
         given.steps.place(output),
         [memory(s) for s in after],
@@ -119,7 +122,6 @@ def backward(
     kept: Tensor,
     gradients: Sequence[Tensor | None],
     wanted: Sequence[bool],
-    *,
     reverse: bool,
 ) -> list[Tensor | None]:
     """The gradients of what is given; None for those not wanted.
@@ -128,7 +130,7 @@ def backward(
     """
     a, program = linked.inputs, linked.program
     b = a + linked.constants
-    c = b + linked.states
+    c = b + len(given.states)
     d_input = None
     if wanted[0]:
         new = given.inputs[0].new_zeros if program.adds_to_input else given.inputs[0].new_empty
@@ -147,13 +149,13 @@ def backward(
     d_output = None if gradients[0] is None else dense(gradients[0])
     d_after = [None if g is None else g.contiguous() for g in gradients[1:]]
     linked.core(output.dtype).backward(
-        given.layout(reverse=reverse),
+        given.layout(reverse),
         *given.addresses,
         given.steps.place(output),
         memory(kept),
         NOWHERE if d_output is None else given.steps.place(d_output),
         [memory(d) for d in d_after],
-        [memory(d) for d in d_states],
+        [memory(d) for d in d_states] or [NO_MEMORY] * linked.states,
         [NO_MEMORY] * linked.states,
         NO_MEMORY,
         NOWHERE if d_input is None else given.steps.place(d_input),
