@@ -101,10 +101,10 @@ UNROLLED_INLINE Vec<T> one_or_zero(Mask<T> mask) {
     return from_bits<T>(mask & to_bits<T>(all<T>(T(1))));
 }
 
+// 0 of NaN, as torch has it.
 template <class T>
 UNROLLED_INLINE Vec<T> sign(Vec<T> x) {
-    const Vec<T> sign = one_or_zero<T>(x > T(0)) - one_or_zero<T>(x < T(0));
-    return x != x ? x : sign;
+    return one_or_zero<T>(x > T(0)) - one_or_zero<T>(x < T(0));
 }
 
 template <class T>

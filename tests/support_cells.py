@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from unrolled.cells import (
     mean,
     minimum,
     relu,
+    sigmoid,
     sign,
     softplus,
     softsign,
@@ -37,7 +40,7 @@ SHIPPED = [
 ]
 """The classes of the cells that come with the package."""
 
-UNITS = {"input": 3, "hidden": 4, "proj": 2, "static": 3, "one": 1}
+UNITS = {"input": 3, "hidden": 4, "proj": 2, "static": 3, "first": 3, "second": 3, "one": 1}
 
 
 class Everything(Cell):
@@ -55,6 +58,63 @@ class Everything(Cell):
         normal = (second - mean(second)) / sqrt(variance(second) + 1e-3)
         after = s * 0.5 + hard_tanh(middle) + sign(second) * per_unit
         return tanh(normal) + third, c * for_all + absolute(second), after
+
+
+class Swap(Cell):
+    """States that are each other's before, and one that turns round."""
+
+    def step(self, x, h, a, b, c):
+        read = tanh(linear(x, h) + a - b * c)
+        return read, b, a, -c
+
+
+class Shift(Cell):
+    """The last inputs, one after the other, as a whole in a sum."""
+
+    sizes: ClassVar = {"first": "input", "second": "input"}
+
+    def step(self, x, h, first, second):
+        return tanh(linear(x, h) + linear(first) + linear(second)), x, first
+
+
+class Late(Cell):
+    """A state that is written while sums and means of a later stage still read it."""
+
+    def step(self, x, h, c):
+        gate = sigmoid(linear(x, h))
+        new = gate * c
+        read = tanh(linear(new) + linear(c) + mean(c) * c)
+        return read, new
+
+
+class Twice(Cell):
+    """The same value for two states, and a gate for all units."""
+
+    def step(self, x, h, c):
+        gate = sigmoid(mean(linear(x, h)))
+        new = gate * h + (1 - gate) * tanh(linear(x) + c)
+        return new, new
+
+
+class Bare(Cell):
+    """No sum at all, and the input unit by unit."""
+
+    sizes: ClassVar = {"h": "input"}
+
+    def step(self, x, h):
+        keep = sigmoid(weight("logit", size="input"))
+        return keep * h + (1 - keep) * x
+
+
+class Unlearned(Cell):
+    """Weights by which no loss can be differentiated."""
+
+    def step(self, x, h):
+        return tanh(linear(x)) + where(linear(h, name="gate") > 0, h, 0.0)
+
+
+SPECIAL = [Swap, Shift, Late, Twice, Bare, Unlearned, Everything]
+"""Cells each of which says something unusual."""
 
 
 def known_for(description: Description, batch: int = 5) -> dict[str, Tensor]:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from support_cells import SHIPPED, UNITS, Everything
+from support_cells import SHIPPED, SPECIAL, UNITS, Everything
 from unrolled.cells.stored import FORMAT, from_json, to_json
 from unrolled.errors import InputError
 from unrolled.nn import Recurrent
 
 
-@pytest.mark.parametrize("cell", [*SHIPPED, Everything])
+@pytest.mark.parametrize("cell", [*SHIPPED, *SPECIAL])
 def test_a_description_comes_back_as_it_was(cell):
     description = cell().description
     assert from_json(json.loads(json.dumps(to_json(description)))) == description

@@ -104,11 +104,12 @@ class _Builder:
         """The derivative by what has this name, when all that it consists of is known."""
         terms, products = self._sums.pop(name, []), self._products.pop(name, [])
         size = self.size_of[name]
-        found: Operand | None = None
-        for term in terms:
-            found = term if found is None else self.line("add", found, term)
-        if found is not None and size == ONE and self.size(found) != ONE:
-            found = self.line("total", found)
+        # Of a number that all units share, first what each of them says.
+        wide = [t for t in terms if self.size(t) != ONE] if size == ONE else []
+        if wide:
+            total = self.line("total", self.added(wide))
+            terms = [total, *[t for t in terms if self.size(t) == ONE]]
+        found = self.added(terms) if terms else None
         if not products:
             return None if found is None else self.as_name(found)
         plus = None if found is None else self.as_name(found)
@@ -116,6 +117,13 @@ class _Builder:
         self.lines.append(result)
         self._sizes[result.name] = size
         return result.name
+
+    def added(self, terms: list[Operand]) -> Operand:
+        """One or more added up."""
+        found, *rest = terms
+        for term in rest:
+            found = self.line("add", found, term)
+        return found
 
     def size(self, operand: Operand) -> str:
         """The size of what stands for an operand."""
@@ -140,9 +148,10 @@ class _Builder:
         return name
 
     def named(self, name: str, size: str, operand: str) -> str:
-        """The last line under another name, where it is the line's own, or as it is."""
+        """The last line under another name, where nobody else reads it, or as it is."""
         last = self.lines[-1] if self.lines else None
-        if isinstance(last, Line) and last.name == operand and operand[1:].isdigit():
+        is_read = any(operand in terms for terms in self._sums.values())
+        if isinstance(last, Line) and last.name == operand and not is_read:
             self.lines[-1] = Line(name, last.size, last.operation, last.operands)
             self._sizes[name] = size
             return name

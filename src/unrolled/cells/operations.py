@@ -75,7 +75,7 @@ def _greatest(x: float, y: float) -> float:
 
 
 def _sign(x: float) -> float:
-    return math.nan if math.isnan(x) else float((x > 0) - (x < 0))
+    return float((x > 0) - (x < 0))  # 0 of NaN, as torch has it
 
 
 UNIT_BY_UNIT: dict[str, Operation] = {

@@ -80,7 +80,7 @@ class Equations:
             return str(value)
         if not is_made and value in self.places:
             # It may be written over by another copy: so it is read before all copies are made.
-            value = self._add(Line(f"{place[0]} {place[1]} to be", size, "copy", (value,)))
+            value = self._add(Line(self._named(place), size, "copy", (value,)))
         return self.copy(value, place, size)
 
     def overwrites(self, name: str, value: str) -> None:
@@ -93,7 +93,7 @@ class Equations:
 
     def copy(self, value: Operand, place: Place, size: str) -> str:
         """Has a value copied to a place once all of its stage is computed."""
-        name = self._add(Line(f"{place[0]} {place[1]}", size, "copy", (value,)), place)
+        name = self._add(Line(self._named(place), size, "copy", (value,)), place)
         self._late.add(name)
         return name
 
@@ -103,6 +103,9 @@ class Equations:
         if place is not None:
             self.places[line.name] = place
         return line.name
+
+    def _named(self, place: Place) -> str:
+        return f"{place[0]} {place[1]}, line {len(self.lines)}"
 
     def buffer(self, size: str) -> Place:
         """A place that is handed from stage to stage."""

@@ -388,7 +388,7 @@ class _Back(Equations):
         if value is not None:
             before = f"{place[0]} {place[1]} before"
             self.places[before], self.sizes[before] = place, size
-            name = self._add(Line(f"{place[0]} {place[1]}", size, "add", (before, value)), place)
+            name = self._add(Line(self._named(place), size, "add", (before, value)), place)
             self._late.add(name)
 
     def _place_input(self, value: str | None) -> None:

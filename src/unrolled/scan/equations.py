@@ -78,7 +78,8 @@ def step_back(
             terms = [found[p.of] @ parts[p.weight, p.part] for p in line.products]
             found[line.name] = sum(terms, start=0 if line.plus is None else found[line.plus])
         elif line.operation == "share":
-            found[line.name] = _operand(line.operands[0], found) / units[line.size]
+            share = _operand(line.operands[0], found) / units[line.size]
+            found[line.name] = share.expand(*share.shape[:-1], units[line.size])
         else:
             found[line.name] = _computed(line, found)
     return found

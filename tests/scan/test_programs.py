@@ -1,0 +1,380 @@
+"""Described cells on the compiled core, beside the same equations in plain torch."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+
+import unrolled
+from support_cells import SHIPPED, SPECIAL, Unlearned
+from support_native import run_apart
+from unrolled import cells
+from unrolled.cells import Cell, linear, noise, tanh
+from unrolled.cells.options import described
+from unrolled.cells.program import NotLinkedError, link
+from unrolled.nn import Recurrent
+from unrolled.scan import linked, native
+
+_core = pytest.importorskip("unrolled._core", reason="built without a compiler")
+
+OPTIONAL = [
+    cells.zoneout(cells.LSTM, hidden=0.1, cell=0.2),
+    cells.variational_dropout(cells.GRU, x=0.3, hidden=0.2),
+    cells.LeakyRNN(noise=0.3, excitatory=0.75),
+    cells.SLSTM(heads=3),
+]
+
+
+def named(cell: Any) -> str:
+    return described(cell).name
+
+
+every_cell = pytest.mark.parametrize("cell", [*SHIPPED, *OPTIONAL, *SPECIAL], ids=named)
+
+
+def double(cell, inputs=3, hidden=6, **options):
+    description = described(cell)
+    others = [s for s in description.sizes if s not in ("input", "hidden")]
+    options |= {f"{name}_size": 4 for name in others}
+    module = Recurrent(
+        description,
+        inputs,
+        hidden,
+        dtype=torch.float64,
+        **options,
+    )
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.5 / hidden**0.5)
+    return module
+
+
+def given(module, rows, steps, *, states=True):
+    """An input, states and constants, with gradients."""
+
+    def made(*shape):
+        return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+    depth = module.num_layers * (2 if module.bidirectional else 1)
+    units = module.units
+    hx = [made(depth, rows, units[s.size]) for s in module.cell.states] if states else None
+    constants = {c.name: made(rows, units[c.size]) for c in module.cell.constants}
+    return made(steps, rows, module.input_size), hx, constants
+
+
+def results(module, backend, x, hx, constants, lengths=None):
+    """What comes out, and the gradients of a weighting of it by all that is given and learned."""
+    torch.manual_seed(1)
+    with unrolled.backend(backend):
+        output, last = module(x, hx, lengths, **constants)
+        found = [output, *last]
+        generator = torch.Generator().manual_seed(0)
+        loss = sum(
+            (f * torch.randn(f.shape, generator=generator, dtype=f.dtype)).sum() for f in found
+        )
+        leaves = [x, *(hx or []), *constants.values(), *module.parameters()]
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+    return [*found, *gradients]
+
+
+def assert_as_by_equations(module, *what, **options):
+    ours = results(module, "native", *what, **options)
+    theirs = results(module, "reference", *what, **options)
+    for found, expected in zip(ours, theirs, strict=True):
+        largest = 1 + float(expected.detach().abs().max()) if expected.numel() else 1.0
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10 * largest)
+
+
+@every_cell
+@pytest.mark.parametrize(("hidden", "rows"), [(1, 2), (6, 1), (36, 15), (64, 3)])
+def test_a_cell_runs_as_by_its_equations(cell, hidden, rows):
+    hidden = 3 * hidden if named(cell) == "SLSTM" else hidden
+    module = double(cell, hidden=hidden)
+    assert_as_by_equations(module, *given(module, rows, 5))
+
+
+@every_cell
+def test_rows_of_other_lengths_in_layers_of_two_directions(cell):
+    options = {} if named(cell) in ("Shift", "Bare") else {"num_layers": 2}
+    module = double(cell, bidirectional=True, **options)
+    assert_as_by_equations(module, *given(module, 4, 6), lengths=[3, 6, 0, 5])
+
+
+@every_cell
+def test_without_states_it_begins_with_zeros(cell):
+    module = double(cell).eval()
+    x, _, constants = given(module, 3, 4, states=False)
+    assert_as_by_equations(module, x, None, constants)
+
+
+@every_cell
+def test_keeping_nothing_changes_no_bit(cell):
+    module = double(cell, hidden=9).eval()
+    x, hx, constants = given(module, 13, 7)
+    with_graph = module(x, hx, **constants)
+    with torch.no_grad():
+        without = module(x, hx, **constants)
+    torch.testing.assert_close(without, with_graph, rtol=0, atol=0)
+
+
+@every_cell
+def test_a_row_by_itself_has_the_bits_that_it_has_in_a_batch(cell):
+    module = double(cell, hidden=18).eval()
+    x, hx, constants = given(module, 14, 5)
+    whole, _ = module(x, hx, **constants)
+    for row in (0, 7, 13):
+        here = slice(row, row + 1)
+        states = [s[:, here] for s in hx]
+        alone, _ = module(x[:, here], states, **{n: c[here] for n, c in constants.items()})
+        assert torch.equal(alone, whole[:, here])
+
+
+def test_threads_change_no_bit():
+    module = double(cells.LayerNormLSTM, hidden=40)
+    what = given(module, 37, 30)
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            found.append(results(module, "native", *what))
+    finally:
+        torch.set_num_threads(threads)
+    for others in found[1:]:
+        assert all(itertools.starmap(torch.equal, zip(found[0], others, strict=True)))
+
+
+KERNELS = [
+    (unrolled.LSTM, cells.LSTM, {}, {}),
+    (unrolled.GRU, cells.GRU, {}, {}),
+    (unrolled.RNN, cells.RNN, {}, {}),
+    (unrolled.RNN, cells.RNN(nonlinearity="relu"), {"nonlinearity": "relu"}, {}),
+    (unrolled.LSTM, cells.ProjectedLSTM, {"proj_size": 7}, {"proj_size": 7}),
+    (unrolled.LSTM, cells.LSTM(bias=False), {"bias": False}, {}),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("inputs", "hidden", "rows"), [(1, 32, 1), (5, 20, 33), (16, 64, 16)])
+@pytest.mark.parametrize(("kernel", "cell", "options", "sizes"), KERNELS, ids=str)
+def test_the_hand_written_kernels_have_the_bits_of_their_equations(
+    kernel, cell, options, sizes, inputs, hidden, rows, dtype
+):
+    by_hand = kernel(inputs, hidden, dtype=dtype, **options)
+    module = Recurrent(cell, inputs, hidden, dtype=dtype, **sizes)
+    module.load_state_dict(by_hand.state_dict())
+    x = torch.randn(9, rows, inputs, dtype=dtype, requires_grad=True)
+    found = []
+    for one in (by_hand, module):
+        output, last = one(x)
+        weights = dict(sorted(one.named_parameters()))
+        last = last if isinstance(last, tuple) else (last,)
+        loss = (output * torch.arange(rows)[:, None]).sum() + sum((s * s).sum() for s in last)
+        found.append([output, *last, *torch.autograd.grad(loss, [x, *weights.values()])])
+    assert all(itertools.starmap(torch.equal, zip(*found, strict=True)))
+
+
+def test_sums_over_more_slots_than_are_added_up_at_once():
+    module = double(cells.PeepholeLSTM)
+    assert_as_by_equations(module, *given(module, 16, 600))
+
+
+def test_numbers_drawn_at_every_step_are_the_same_again_for_a_second_derivative():
+    module = double(cells.LeakyRNN(noise=0.5), hidden=3)
+    x, hx, constants = given(module, 2, 3)
+
+    def run(x, *hx):
+        torch.manual_seed(3)
+        return module(x, hx, **constants)[0]
+
+    assert torch.autograd.gradgradcheck(run, (x, *hx))
+
+
+def test_a_weight_without_influence_has_a_gradient_of_zeros():
+    module = double(Unlearned)
+    module(torch.randn(4, 2, 3, dtype=torch.float64))[0].sum().backward()
+    assert not module.weight_gate_l0.grad.any()
+
+
+def test_an_input_of_no_numbers():
+    module = double(cells.GRU, inputs=0)
+    assert_as_by_equations(module, *given(module, 3, 4))
+
+
+class Shared(Cell):
+    def step(self, x, h):
+        return tanh(linear(x, h) + noise(0.1))
+
+
+def test_what_the_core_cannot_run_runs_by_equations():
+    description = described(Shared)
+    (line,) = description.sums
+    twice = line.products * 2
+    object.__setattr__(line, "products", twice)  # the same rows of a weight in two products
+    with pytest.raises(NotLinkedError, match="two places"):
+        link(description, {"input": 3, "hidden": 4, "one": 1}, draws=False)
+    module = double(description)
+    x = torch.randn(3, 2, 3, dtype=torch.float64)
+    with unrolled.backend("reference"):
+        expected = module(x)
+    torch.testing.assert_close(module.eval()(x)[0], module.eval()(x)[0])
+    assert expected[0].shape == (3, 2, 6)
+    with unrolled.backend("native"), pytest.raises(RuntimeError, match="two places"):
+        module(x)
+
+
+# --- instructions ---------------------------------------------------------------------------------
+
+CORES = range(len(native.isas()))
+OPERANDS = [0.0, -0.0, 1.0, -1.0, 0.3, -2.7, 1e-40, 1e30, -1e30, float("inf"), -float("inf")]
+OPERANDS += [float("nan")]
+
+
+def sigmoid_back(d, s):
+    return d * s * (1 - s)
+
+
+MEANING: dict[str, Any] = {
+    "copy": lambda a: a,
+    "negative": torch.neg,
+    "absolute": torch.abs,
+    "sign": torch.sign,
+    "exp": torch.exp,
+    "log": torch.log,
+    "sqrt": torch.sqrt,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "softplus": lambda a: torch.nn.functional.softplus(a, threshold=40.0),
+    "add": torch.add,
+    "subtract": torch.sub,
+    "multiply": torch.mul,
+    "divide": torch.div,
+    "power": torch.pow,
+    "minimum": torch.minimum,
+    "maximum": torch.maximum,
+    "less": lambda a, b: (a < b).to(a.dtype),
+    "less_equal": lambda a, b: (a <= b).to(a.dtype),
+    "equal": lambda a, b: (a == b).to(a.dtype),
+    "where": lambda a, b, c: torch.where(a != 0, b, c),
+    "multiply_add": lambda a, b, c: a * b + c,
+    "subtract_product": lambda a, b, c: c - a * b,
+    "multiply_add_product": lambda a, b, c, d: a * b + c * d,
+    "multiply_tanh": lambda a, b: a * torch.tanh(b),
+    "sigmoid_back": sigmoid_back,
+    "sigmoid_back_product": lambda a, b, c: sigmoid_back(a * c, b),
+    "sigmoid_back_difference": lambda a, b, c, d: sigmoid_back(a * (c - d), b),
+    "tanh_back": lambda a, b: a * (1 - b * b),
+    "tanh_back_product": lambda a, b, c: a * c * (1 - b * b),
+    "tanh_back_difference": lambda a, b, c: (a - b) * (1 - c * c),
+    "tanh_back_add": lambda a, b, c: a * (1 - b * b) + c,
+    "multiply_add_sigmoid": lambda a, b, c: torch.sigmoid(a * b + c),
+    "multiply_add_tanh": lambda a, b, c: torch.tanh(a * b + c),
+    "blend": lambda a, b, c: c + a * (b - c),
+}
+
+
+def instruct(core, name, *operands):
+    kind = _core.instruct_f32 if operands[0].dtype == torch.float32 else _core.instruct_f64
+    y = torch.full_like(operands[0], 7.0)
+    kind(core, name, [linked.memory(o) for o in operands], linked.memory(y))
+    return y
+
+
+def test_the_core_knows_these_instructions():
+    known = {"copy", *MEANING}
+    assert {name for name, _ in _core.instructions()} == known
+    vocabulary = set(cells.operations.UNIT_BY_UNIT)
+    assert vocabulary <= known
+
+
+@pytest.mark.parametrize("core", CORES, ids=native.isas())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("name", "arity"), _core.instructions())
+def test_an_instruction_gives_what_torch_gives(name, arity, dtype, core):
+    """At its limits too. Where one rounding is saved, infinity less infinity is the same."""
+    grids = torch.meshgrid(*[torch.tensor(OPERANDS, dtype=dtype)] * arity, indexing="ij")
+    operands = [grid.flatten() for grid in grids]
+    operands = [torch.cat([o, torch.randn(77, dtype=dtype)]) for o in operands]
+    found, expected = instruct(core, name, *operands), MEANING[name](*operands)
+    tolerance = 1e-6 if dtype == torch.float32 else 1e-14
+    if arity > 2:  # of what is nearly taken away again, the rounding is left
+        tolerance *= 100
+        large = torch.stack(operands).abs().amax(0) > 1e20
+        found, expected = found[~large], expected[~large]
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+# --- hostile programs -----------------------------------------------------------------------------
+
+HOSTILE = """
+import random, sys, torch
+from unrolled import _core, cells
+from unrolled.cells.options import described
+from unrolled.cells.program import link
+from unrolled.scan import linked, native
+
+chance = random.Random({seed})
+
+def mutated(value, rate):
+    if isinstance(value, (list, tuple)):
+        items = [mutated(v, rate) for v in value]
+        if items and chance.random() < rate:
+            chance.choice([items.pop, lambda: items.append(chance.choice(items))])()
+        return type(value)(items)
+    if isinstance(value, bool):
+        return value != (chance.random() < rate)
+    if isinstance(value, int) and chance.random() < rate:
+        return chance.choice([-1, 0, 1, value + 1, value - 1, 2 * value, 7, 2**62, -2**40])
+    if isinstance(value, float) and chance.random() < rate:
+        return chance.choice([0.0, float("nan"), 1e300])
+    return value
+
+units = dict(input=3, hidden=5, proj=2, static=4, one=1)
+runs = refused = 0
+for number in range({count}):
+    cell = chance.choice([cells.LSTM, cells.GRUResetBefore, cells.LayerNormLSTM, cells.EALSTM])
+    program = link(described(cell), units, draws=False)
+    handed = mutated(program.handed, chance.choice([0.002, 0.01, 0.05]))
+    try:
+        core = _core.ProgramF64(0, _core.Program(*handed))
+    except (ValueError, TypeError, RuntimeError, OverflowError):
+        refused += 1
+        continue
+    new = lambda *shape: torch.zeros(*shape, dtype=torch.float64)
+    T, B = 3, 4
+    inputs, constants, states = handed[:3]
+    weights = [new(r, max(c, 1)) for r, c in handed[3]]
+    steps = native.Steps(T, B)
+    x = [new(T, B, i) for i in inputs]
+    layout = steps.stretch(0, T, reverse=False)[0]
+    m = linked.memory
+    h = [new(B, s) for s in states]
+    output, kept = new(T, B, states[0]), new(T * B, handed[8])
+    last = [new(B, s) for s in states]
+    of_rows = [new(B, c) for c in constants]
+    try:
+        core.forward(layout, list(map(m, weights)), list(map(steps.place, x)),
+                     list(map(m, of_rows)), list(map(m, h)), steps.place(output),
+                     list(map(m, last)), m(kept), 1)
+        core.backward(layout, list(map(m, weights)), list(map(steps.place, x)),
+                      list(map(m, of_rows)), list(map(m, h)), steps.place(output), m(kept),
+                      steps.place(output), list(map(m, last)), list(map(m, h)),
+                      [(0, 0)] * len(states), (0, 0), steps.place(x[0]), True,
+                      list(map(m, of_rows)), 2**len(weights) - 1, (0, 0),
+                      list(map(m, weights)), 1)
+        runs += 1
+    except (ValueError, MemoryError):
+        refused += 1
+print(runs, refused)
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_program_runs_or_is_refused(seed):
+    runs, refused = run_apart(HOSTILE.format(seed=seed, count=700)).split()
+    assert int(runs) > 50
+    assert int(refused) > 50
