@@ -157,9 +157,6 @@ struct Table {
     Index (*program_sums_size)(const Program&, const Layout&, WantedWeights);
     // One of its instructions by itself, for tests: y[i] = f(x[0][i], ...); x has four, or null.
     void (*instruct)(Code, const T* const* x, T* y, Index count);
-    // The activations by themselves, for tests: y[i] = f(x[i]).
-    void (*sigmoid)(const T* x, T* y, Index count);
-    void (*tanh)(const T* x, T* y, Index count);
     // Does rounds * busy_width multiply-adds in registers, for measuring the machine's peak.
     T (*busy)(Index rounds);
     Index busy_width;

@@ -48,18 +48,6 @@ void instruct(Code code, const T* const* x, T* y, Index count) {
     }
 }
 
-template <class T>
-void all_sigmoid(const T* x, T* y, Index count) {
-    for (Index i = 0; i < count; i += lanes<T>)
-        store(y + i, sigmoid<T>(load(x + i, count - i)), count - i);
-}
-
-template <class T>
-void all_tanh(const T* x, T* y, Index count) {
-    for (Index i = 0; i < count; i += lanes<T>)
-        store(y + i, tanh<T>(load(x + i, count - i)), count - i);
-}
-
 // As many independent chains as hide the latency of a multiply-add on every machine we know.
 constexpr int busy_chains = 12;
 
@@ -84,8 +72,6 @@ constexpr Table<T> table = {
     ProgramBackwardScan<T>::run,
     program_sums_size<T>,
     instruct<T>,
-    all_sigmoid<T>,
-    all_tanh<T>,
     busy<T>,
     busy_chains * lanes<T>,
 };

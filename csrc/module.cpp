@@ -320,17 +320,6 @@ void instruct(int isa, const std::string& name, const std::vector<Memory>& x, co
     table<T>(isa).instruct(static_cast<Code>(number), from, needed<T>("y", y, count), count);
 }
 
-template <class T>
-void activation(int isa, const std::string& name, const Memory& x, const Memory& y) {
-    const Index count = std::get<1>(x);
-    if (!count) return;
-    const T* from = needed<const T>("x", x, count);
-    T* to = needed<T>("y", y, count);
-    if (name == "sigmoid") table<T>(isa).sigmoid(from, to, count);
-    else if (name == "tanh") table<T>(isa).tanh(from, to, count);
-    else throw std::invalid_argument("no such activation");
-}
-
 // How many multiply-adds so many rounds were.
 template <class T>
 Index busy(int isa, Index rounds) {
@@ -383,8 +372,6 @@ NB_MODULE(_core, m) {
         for (const InstructionName& i : instruction_names) all.emplace_back(i.name, i.arity);
         return all;
     });
-    m.def("activation_f32", &activation<float>);
-    m.def("activation_f64", &activation<double>);
     m.def("busy_f32", &busy<float>);
     m.def("busy_f64", &busy<double>);
 }
