@@ -17,7 +17,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas test-sklearn sanitize fuzz programs clang race lint site bench bench-linear bench-stream bench-convert bench-export bench-estimator stills results clean
+.PHONY: help demo test test-isas test-sklearn sanitize fuzz programs clang race lint site bench bench-linear bench-stream bench-cells bench-convert bench-export bench-estimator stills results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -130,6 +130,10 @@ bench-linear: $(VENV)/.run $(VENV)/.dev ## time against steps, up to a million o
 
 bench-stream: $(VENV)/.run $(VENV)/.dev ## time a stream's steps against torch's, and ten million of them each by itself
 	$(BIN)/python benchmarks/stream.py
+
+bench-cells: $(VENV)/.run $(VENV)/.dev ## time described cells against loops of torch's operations, and against the kernels
+	$(BIN)/python benchmarks/cells.py
+	$(BIN)/python benchmarks/cells.py --compiled --pairs 3
 
 bench-estimator: $(VENV)/.run $(VENV)/.dev ## how well the estimator learns scikit-learn's small data, over 20 seeds
 	$(BIN)/python benchmarks/estimator.py
