@@ -51,7 +51,7 @@ class LinkedProgram {
         Program& p = program_;
         require(!inputs.empty() && !states.empty(), "an input and a state were expected");
         for (const auto* sizes : {&inputs, &constants, &states})
-            for (const Index size : *sizes) times(1, size);
+            for (const Index size : *sizes) checked_units(size);
         for (const Index size : states) require(size >= 1, "a state without numbers");
         p.inputs = keep(std::move(inputs));
         p.constants = keep(std::move(constants));
@@ -60,14 +60,14 @@ class LinkedProgram {
         std::vector<Index> rows, columns;
         for (const auto& [row, column] : weights) {
             times(row, column < 1 ? 1 : column);
-            require(row >= 1 && column >= 0, "a weight without rows");
+            require(checked_units(row) >= 1 && checked_units(column) >= 0, "a weight without rows");
             rows.push_back(row), columns.push_back(column);
         }
         p.weight_rows = keep(std::move(rows));
         p.weight_columns = keep(std::move(columns));
         p.numbers = keep(std::move(numbers));
-        p.kept = times(1, kept);
-        p.derivatives = times(1, derivatives);
+        p.kept = checked_units(kept);
+        p.derivatives = checked_units(derivatives);
         require(state_places.size() == size(p.states), "a place for each state was expected");
         for (std::size_t i = 0; i < state_places.size(); ++i)
             require(
@@ -128,6 +128,12 @@ class LinkedProgram {
 
     // --- checks ---------------------------------------------------------------------------------
 
+    // No size is beyond this, so that sums and products of a few of them are numbers, too.
+    static Index checked_units(Index units) {
+        require(0 <= units && units <= Index(1) << 31, "a size is negative, or beyond all memory");
+        return units;
+    }
+
     static bool within(Index begin, Index count, Index all) {
         return begin >= 0 && count >= 0 && begin <= all && count <= all - begin;
     }
@@ -168,7 +174,7 @@ class LinkedProgram {
         const Program& p = program_;
         const auto [kind, index, units] = handed;
         require(0 <= kind && kind < kinds, "an operand of no kind");
-        const Operand o = {static_cast<Kind>(kind), index, times(1, units)};
+        const Operand o = {static_cast<Kind>(kind), index, checked_units(units)};
         Index expected = units;
         switch (o.kind) {
             case Kind::number:
@@ -217,8 +223,9 @@ class LinkedProgram {
     void link(const HandedEquations& handed, Equations& e, Use use) {
         const auto& [operands, stages, scratch, buffers] = handed;
         require(0 <= scratch && scratch <= 4096 && operands.size() <= 16384, "too many operands");
+        require(stages.size() <= 4096 && buffers.size() <= 4096, "too many stages");
         e.scratch = scratch;
-        for (const Index units : buffers) require(times(1, units) >= 1, "an empty buffer");
+        for (const Index units : buffers) require(checked_units(units) >= 1, "an empty buffer");
         e.buffers = keep(std::vector<Index>(buffers));
         std::vector<Operand> all;
         for (const auto& o : operands) all.push_back(checked(o, e, use));
@@ -230,7 +237,7 @@ class LinkedProgram {
 
     Stage link(const HandedStage& handed, const Equations& e, Use use) {
         const auto& [units, totals, instructions, reductions, back] = handed;
-        require(times(1, units) >= 1, "a stage without units");
+        require(checked_units(units) >= 1, "a stage without units");
         Stage stage = {};
         stage.units = units;
         std::vector<int> loads, stores, spreads;
@@ -270,6 +277,7 @@ class LinkedProgram {
         }
         require(use == Use::back || back.empty(), "no derivatives in a step forward");
         stage.length = group(sums, stage);
+        times(units, stage.length);
         stage.totals = keep(std::move(sums));
         stage.instructions = keep(std::move(codes));
         stage.reductions = keep(std::move(reduced));
@@ -343,6 +351,7 @@ class LinkedProgram {
             pieces_.push_back({weight, row, rows});
             all += rows;
         }
+        times(all, columns < 1 ? 1 : columns);
         require(all >= 1 && within(begin, all, program_.derivatives),
                 "there are no derivatives there");
         return all;

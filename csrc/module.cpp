@@ -175,6 +175,7 @@ struct ProgramPass {
                  const std::vector<Memory>& after, const Memory& kept, int threads) const {
         const Program& p = linked.program();
         const Index rows = layout.rows;
+        check_buffers(p, rows);
         const auto w = pointers<const T>("a weight", weights, weight_counts(), given);
         const auto x = places(inputs, layout);
         const auto c =
@@ -205,6 +206,8 @@ struct ProgramPass {
                   const std::vector<Memory>& gradients, int threads) const {
         const Program& p = linked.program();
         const Index rows = layout.rows, slots = layout.slots();
+        check_buffers(p, rows);
+        times(slots, p.derivatives);
         const auto of_rows = counts(p.states, rows), of_slots = counts(p.states, slots);
         const auto of_constants = counts(p.constants, rows);
         const auto w = pointers<const T>("a weight", weights, weight_counts(), given);
@@ -272,6 +275,11 @@ struct ProgramPass {
             found.push_back(reached<const T>("input", places[static_cast<std::size_t>(i)], layout,
                                              inputs.data[i]));
         return found;
+    }
+
+    // What the stages hand to each other, of all rows.
+    static void check_buffers(const Program& p, Index rows) {
+        for (const Equations* e : {&p.infer, &p.train, &p.back}) counts(e->buffers, rows);
     }
 
     static std::vector<Index> counts(const List<Index>& units, Index rows) {

@@ -119,7 +119,7 @@ struct ProgramBackwardScan {
                     zero(d_constants[i], rows * p.constants.data[i]);
                 if (!g.d_input.data) zero(d_input, rows * p.inputs.data[0]);
                 if (!g.sums) zero(summed, sums.memory(layout));
-                memory.start(g.weights, rows, threads);
+                memory.start(g.weights, threads);
                 pack(threads);
                 share(threads);
                 if (g.gradients && !stop.is_due()) {
@@ -245,6 +245,13 @@ struct ProgramBackwardScan {
         if (first >= end) return false;
         for_each(tile.moving, [&](int o) { place(tile, o, i, starts, block, slot); });
         hand_on(tile, i, first, end, block, slot);
+        return memory.in_turns(thread, first, end, [&](Index from, Index until) {
+            return run_stages(tile, from, until, block, slot, thread);
+        });
+    }
+
+    bool run_stages(Tile<T>& tile, Index first, Index end, const Block<T>& block, Index slot,
+                    int thread) {
         const T *weights_here = memory.packed(), *packed = products;
         bool is_due = false;
         for_each(e.stages, [&](const Stage& stage) {

@@ -35,7 +35,7 @@ struct ProgramForwardScan {
                 zero(zeros, none);
                 for (int i = 0; i < p.states.count; ++i)
                     scan.before[i] = f.before[i] ? f.before[i] : zeros;
-                scan.memory.start(f.weights, layout.rows, threads);
+                scan.memory.start(f.weights, threads);
                 scan.share(threads);
                 return scan.stop.outcome();
             });
@@ -87,6 +87,12 @@ struct ProgramForwardScan {
     bool step(Tile<T>& tile, Index i, Index first, Index end, bool starts, int thread) {
         if (first >= end) return false;
         for_each(tile.moving, [&](int o) { place(tile, o, i, starts); });
+        return memory.in_turns(thread, first, end, [&](Index from, Index until) {
+            return run_stages(tile, from, until, thread);
+        });
+    }
+
+    bool run_stages(Tile<T>& tile, Index first, Index end, int thread) {
         const T* packed = memory.packed();
         bool is_due = false;
         for_each(e.stages, [&](const Stage& stage) {

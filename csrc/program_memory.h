@@ -21,9 +21,10 @@ class ProgramMemory {
             if (vectors_) vectors_[w] = vector;
         }
         numbers_ = scratch.take<T>(p_.numbers.count * lanes<T>);
-        buffers_ = scratch.take<T*>(e_.buffers.count);
-        for (int i = 0; i < e_.buffers.count; ++i) {
-            T* const buffer = scratch.take<T>(rows * Tile<T>::padded(e_.buffers.data[i]));
+        at_once_ = rows < rows_at_once() ? rows : rows_at_once();
+        buffers_ = scratch.take<T*>(threads * e_.buffers.count);
+        for (int i = 0; i < threads * e_.buffers.count; ++i) {
+            T* const buffer = scratch.take<T>(buffer_size(i));
             if (buffers_) buffers_[i] = buffer;
         }
         tiles_ = scratch.take<Tile<T>>(threads);
@@ -33,7 +34,7 @@ class ProgramMemory {
         }
     }
 
-    void start(const T* const* weights, Index rows, int threads) {
+    void start(const T* const* weights, int threads) {
         for (int w = 0; w < p_.weight_rows.count; ++w) {
             if (!is_vector(w)) continue;
             const Index units = p_.weight_rows.data[w];
@@ -43,9 +44,8 @@ class ProgramMemory {
         for (Index i = 0; i < p_.numbers.count * lanes<T>; ++i)
             numbers_[i] = T(p_.numbers.data[i / lanes<T>]);
         // What stands past the units is computed with, and read by nobody.
-        for (int i = 0; i < e_.buffers.count; ++i)
-            zero(buffers_[i], rows * Tile<T>::padded(e_.buffers.data[i]));
-        for (int i = 0; i < threads; ++i) tiles_[i].start(e_, vectors_, numbers_, buffers_);
+        for (int i = 0; i < threads * e_.buffers.count; ++i) zero(buffers_[i], buffer_size(i));
+        for (int i = 0; i < threads; ++i) tiles_[i].start(e_, vectors_, numbers_, buffers(i));
         Index size = 0;
         for_each(e_.stages, [&](const Stage& stage) { size += PackedStage<T>::size(stage); });
         on_threads(affordable(size * packing, threads), [&](int thread, int all) {
@@ -59,9 +59,35 @@ class ProgramMemory {
 
     Tile<T>& tile(int thread) const { return tiles_[thread]; }
     const T* packed() const { return packed_; }
-    T* buffer(Index i) const { return buffers_[i]; }
+
+    // Calls f(first, last) for rows first ... last - 1, as many at once as the buffers are for;
+    // ends early where it gives true.
+    template <class F>
+    bool in_turns(int thread, Index first, Index last, F f) const {
+        for (Index b = first; b < last; b += at_once_) {
+            if (e_.buffers.count) tiles_[thread].rebase(b, buffers(thread));
+            if (f(b, last - b < at_once_ ? last : b + at_once_)) return true;
+        }
+        return false;
+    }
 
    private:
+    // So many rows go through all stages before the next do: what stages hand to each other stays
+    // in the cache.
+    Index rows_at_once() const {
+        constexpr Index in_the_cache = (Index(1) << 18) / sizeof(T);
+        Index row = 0;
+        for_each(e_.buffers, [&](Index units) { row += Tile<T>::padded(units); });
+        if (!row) return all_rows;
+        const Index blocks = in_the_cache / (row * block_rows);
+        return blocks < 1 ? block_rows : blocks * block_rows;
+    }
+    static constexpr Index all_rows = Index(1) << 46;
+
+    T* const* buffers(int thread) const { return buffers_ + thread * e_.buffers.count; }
+    Index buffer_size(int i) const {
+        return at_once_ * Tile<T>::padded(e_.buffers.data[i % e_.buffers.count]);
+    }
     bool is_vector(int w) const { return p_.weight_columns.data[w] == 0; }
     static Index room(Index units) { return (units + lanes<T> - 1) / lanes<T> * lanes<T>; }
 
@@ -70,7 +96,8 @@ class ProgramMemory {
     T* packed_ = nullptr;
     T** vectors_ = nullptr;
     T* numbers_ = nullptr;
-    T** buffers_ = nullptr;
+    T** buffers_ = nullptr;  // [threads, buffers]
+    Index at_once_ = 1;
     Tile<T>* tiles_ = nullptr;
 };
 

@@ -203,6 +203,17 @@ class Tile {
         return units == 1 ? 1 : (units + lanes<T> - 1) / lanes<T> * lanes<T>;
     }
 
+    // The buffers are for so many rows: from here on for those from `first` on.
+    void rebase(Index first, T* const* buffers) {
+        for (int o = 0; o < e->operands.count; ++o) {
+            const Operand& operand = e->operands.data[o];
+            if (operand.kind != Kind::buffer) continue;
+            T* const data = buffers[operand.index] - first * padded(operand.units);
+            memory[o].data = data;
+            if (operand.units > 1) whole[o].data = partly[o].data = data;
+        }
+    }
+
     // The stage for rows first ... last - 1. `stop` is asked after every block, and true to end.
     template <class Ask>
     bool run(const Program& p, const Stage& stage, const T* packed, Index first, Index last,

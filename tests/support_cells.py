@@ -21,6 +21,7 @@ from unrolled.cells import (
     maximum,
     mean,
     minimum,
+    noise,
     relu,
     sigmoid,
     sign,
@@ -113,7 +114,60 @@ class Unlearned(Cell):
         return tanh(linear(x)) + where(linear(h, name="gate") > 0, h, 0.0)
 
 
-SPECIAL = [Swap, Shift, Late, Twice, Bare, Unlearned, Everything]
+class Euler(Cell):
+    """What is carried on beside what is learned."""
+
+    def step(self, x, h):
+        return h + 0.1 * tanh(linear(x, h) + h)
+
+
+class Own(Cell):
+    """A state that is a sum over the whole of itself."""
+
+    def step(self, x, h, c):
+        return tanh(linear(x, h)), linear(c, x)
+
+
+class Beside(Cell):
+    """A value in a sum, and unit by unit beside another."""
+
+    def step(self, x, h):
+        v = linear(x)
+        u = tanh(v)
+        return tanh(h * linear(u) + u + v)
+
+
+class Scalars(Cell):
+    """A state and a weight of one number, each read in two ways."""
+
+    sizes: ClassVar = {"s": "one"}
+
+    def step(self, x, h, s):
+        g = weight(size="one")
+        return tanh(linear(x, h) * s * g + tanh(g)), tanh(s)
+
+
+class Drawn(Cell):
+    """Random numbers wherever numbers can stand; one is named as a number is written."""
+
+    def step(self, x, h):
+        inf, kept = noise(0.1), mask(0.9)
+        read = maximum(kept, tanh(linear(x, h) + linear(inf))) * mean(kept)
+        return minimum(read * tanh(absolute(inf)), float("inf"))
+
+
+class OfWeights(Cell):
+    """The mean of what is learned, and a state of that alone."""
+
+    def step(self, x, h, s):
+        gain = weight()
+        return tanh(linear(x, h) * mean(gain) + s), tanh(gain)
+
+
+SPECIAL = [
+    *(Swap, Shift, Late, Twice, Bare, Unlearned, Everything, Euler, Own, Beside, Scalars),
+    *(Drawn, OfWeights),
+]
 """Cells each of which says something unusual."""
 
 

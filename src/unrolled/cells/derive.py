@@ -85,6 +85,7 @@ class _Builder:
             if weight.kind in ("vector", "scalar"):
                 self.size_of[weight.name] = weight.parts[0].size
         self.size_of |= {line.name: line.size for line in description.lines}
+        self._draws = {draw.name: draw.size for draw in description.draws}
         self._sums: dict[str, list[Operand]] = {}
         self._products: dict[str, list[Product]] = {}
         self._sizes: dict[str, str] = {}
@@ -133,6 +134,8 @@ class _Builder:
             return self._sizes[operand]
         if operand in self.size_of:
             return self.size_of[operand]
+        if operand in self._draws:
+            return self._draws[operand]
         state = next(s for s in self.description.states if operand == f"∂{s.name}′")
         return state.size
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from unrolled.cells.derive import BackSum
@@ -26,6 +27,9 @@ KINDS = (
     "d_constant",
 )
 """Where an operand can lie, in the core's order; csrc/program.h says what each is."""
+
+CHEAP = ("add", "subtract", "multiply", "divide", "negative", "multiply_add", "subtract_product")
+"""Operations that cost less than to hand their result from stage to stage."""
 
 Place = tuple[str, int]
 """A kind, and which of it."""
@@ -65,6 +69,7 @@ class Equations:
         self._late: set[str] = set()
         self._operands: dict[tuple[int, int, int], int] = {}
         self._buffers: list[int] = []
+        self._lent: set[str] = set()
         self._scratch = 0
 
     # --- results ----------------------------------------------------------------------------------
@@ -134,7 +139,8 @@ class Equations:
                 if (value := self._overwritten.get(step.name)) is None:
                     continue
                 # Sums read whole vectors, of which other blocks are written before.
-                after = [*(stage.sums if isinstance(step, Line) else ()), *steps[number + 1 :]]
+                reads_whole = isinstance(step, Line | Sum)
+                after = [*(stage.sums if reads_whole else ()), *steps[number + 1 :]]
                 readers = tuple(s.name for s in (*after, *later) if value in read_by(s))
                 if readers:
                     return step.name, readers
@@ -155,25 +161,86 @@ class Equations:
     def handed(self) -> tuple[Any, ...]:
         """Operands, stages, places in scratch and buffers, as csrc/linked.h takes them."""
         stages = self._stages()
+        self._compute_again(stages)
         self._place_what_crosses(stages)
         found = [self._stage(stage) for stage in stages]
         return list(self._operands), found, self._scratch, self._buffers
 
-    def _place_what_crosses(self, stages: list[Stage]) -> None:
-        """Buffers for what another stage reads, or what is read as a whole."""
+    def _compute_again(self, stages: list[Stage]) -> None:
+        """Has a stage compute a value of an earlier one again, where that is cheaper than a buffer.
+
+        It is where all that the value is made of is in memory anyway, or is computed again, too.
+        """
         home = {s.name: number for number, stage in enumerate(stages) for s in stage.steps()}
+        crossing = {
+            name
+            for number, stage in enumerate(stages)
+            for step in stage.steps()
+            for name in read_by(step)
+            if home.get(name, number) != number
+        }
+        written_over = set(self._overwritten.values())
+        cheap: dict[str, Line] = {}
+        for stage in stages:
+            for line in stage.lines:
+                operands = read_by(line)
+                at_hand = all(o in self.places or o in crossing for o in operands)
+                if (
+                    line.name in crossing - self.places.keys()
+                    and line.operation in CHEAP
+                    and at_hand
+                    and written_over.isdisjoint(operands)
+                ):
+                    cheap[line.name] = line
+        for number, stage in enumerate(stages):
+            self._add_again(stage, number, home, cheap)
+
+    def _add_again(
+        self, stage: Stage, number: int, home: Mapping[str, int], cheap: Mapping[str, Line]
+    ) -> None:
+        again: dict[str, Line] = {}
+
+        def renamed(line: Line) -> Line:
+            operands = tuple(own(o) if isinstance(o, str) else o for o in line.operands)
+            return replace(line, operands=operands)
+
+        def own(name: str) -> str:
+            if name not in cheap or home[name] == number:
+                return name
+            if name not in again:
+                new = replace(renamed(cheap[name]), name=f"{name} again, {number}")
+                again[name] = new
+                self.sizes[new.name] = new.size
+            return again[name].name
+
+        lines = [renamed(line) for line in stage.lines]
+        # What is made of others comes after them: that is the order in which they were asked for.
+        stage.lines = [*again.values(), *lines]
+
+    def _place_what_crosses(self, stages: list[Stage]) -> None:
+        """Buffers for what another stage reads, or what is read as a whole.
+
+        A buffer is another value's once all stages are done that read the one before.
+        """
+        home = {s.name: number for number, stage in enumerate(stages) for s in stage.steps()}
+        last: dict[str, int] = {}
         for number, stage in enumerate(stages):
             whole: list[Step] = [*stage.sums, *stage.reductions]
             for step in [*whole, *stage.lines]:
                 for name in read_by(step):
                     if name in home and (home[name] != number or step in whole):
-                        self._give_buffer(name)
+                        last[name] = number
             for made in [s.name for s in stage.reductions] + [s.name for s in stage.back_sums]:
-                self._give_buffer(made)
-
-    def _give_buffer(self, name: str) -> None:
-        if name not in self.places:
-            self.places[name] = self.buffer(self.sizes[name])
+                last.setdefault(made, number)
+        free: dict[str, list[Place]] = {}
+        for number, stage in enumerate(stages):
+            for name in [s.name for s in stage.steps() if s.name in last]:
+                if name not in self.places:
+                    size = self.sizes[name]
+                    self.places[name] = free[size].pop() if free.get(size) else self.buffer(size)
+                    self._lent.add(name)
+            for name in [name for name in self._lent if last[name] == number]:
+                free.setdefault(self.sizes[name], []).append(self.places[name])
 
     def operand(self, value: Operand) -> int:
         """The number of an operand that is not in scratch."""

@@ -6,13 +6,15 @@ instructions. It is made once for a cell and its sizes. What it says the core ch
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from unrolled.cells.derive import BackSum, differentiate
 from unrolled.cells.description import Description, Line, Product, Sum, Weight, reads
+from unrolled.cells.keeping import kept
 from unrolled.cells.lowering import Step, fused, lowered, needed, read_by
 from unrolled.cells.placing import Equations, Place, Rows
 from unrolled.cells.staging import is_reduction
@@ -86,7 +88,7 @@ def link(
         [given.units_of(name) for name in given.constants],
         [units[state.size] for state in cell.states],
         [given.shape(weight) for weight in given.weights.values()],
-        list(given.numbers),
+        [value for value, _ in given.numbers],
         handed_infer,
         handed_train,
         handed_back,
@@ -124,7 +126,7 @@ class _Given:
             for weight in cell.weights  # by an input of no numbers nothing is multiplied
             if weight.columns is None or units[weight.columns]
         }
-        self.numbers: dict[float, int] = {}
+        self.numbers: dict[tuple[float, float], int] = {}
         named = (cell.input, *cell.constants, *cell.states, *cell.draws, *cell.lines)
         self.sizes = {quantity.name: quantity.size for quantity in named}
         self.places: dict[str, Place] = {}
@@ -164,21 +166,43 @@ class _Given:
 
     def number(self, value: float) -> int:
         """The place of a number among all."""
-        return self.numbers.setdefault(value, len(self.numbers))
+        key = value, math.copysign(1.0, value)  # 0 and -0 are two numbers
+        return self.numbers.setdefault(key, len(self.numbers))
 
     def at_hand(self, lines: Iterable[Step]) -> list[Step]:
         """The lines in the core's operations, of what is given."""
         found: list[Step] = []
         for line in lowered(lines, self.units):
             if isinstance(line, Line):
-                operands = [self.resting.get(str(o), o) for o in line.operands]
-                line = Line(line.name, line.size, line.operation, tuple(operands))
+                operands = tuple(
+                    self.resting.get(o, o) if isinstance(o, str) else o for o in line.operands
+                )
+                operation = line.operation
+                if is_reduction(line):
+                    if isinstance(operands[0], str):
+                        operands = (self._whole(operands[0], found),)
+                    else:  # the mean of equal numbers
+                        operation = "copy"
+                line = Line(line.name, line.size, operation, operands)
             elif isinstance(line, Sum):
-                line = Sum(line.name, line.size, self.real(line.products), line.biases)
+                products = [
+                    replace(p, of=self._whole(p.of, found)) for p in self.real(line.products)
+                ]
+                line = Sum(line.name, line.size, tuple(products), line.biases)
             else:
                 line = BackSum(line.name, line.size, self.real(line.products), line.plus)
             found.append(line)
         return found
+
+    def _whole(self, name: str, lines: list[Step]) -> str:
+        """The name under which something can be read as a whole: of weights a copy of every row."""
+        if self.places.get(name, ("", 0))[0] != "weight":
+            return name
+        copy = f"{name} of a row"
+        if all(line.name != copy for line in lines):
+            lines.append(Line(copy, self.sizes[name], "copy", (name,)))
+            self.sizes[copy] = self.sizes[name]
+        return copy
 
     def real(self, products: Iterable[Product]) -> tuple[Product, ...]:
         """Those of anything."""
@@ -233,7 +257,7 @@ class _Back(Equations):
         lines = given.at_hand(self.backward.lines)
         self.kept, again = self._kept(lines)
         results = {*self.backward.by.values()}
-        lines = fused([*given.at_hand(again), *lines], results)
+        lines = fused(needed([*given.at_hand(again), *lines], results), results)
         sizes = dict(given.sizes)
         places = dict(given.places)
         for i, name in enumerate(self.backward.given):
@@ -248,24 +272,22 @@ class _Back(Equations):
         self.weight_gradients: list[Any] = []
         self.adds_to_input = True
 
-    def _kept(self, lines: list[Step]) -> tuple[list[str], list[Line]]:
+    def _kept(self, lines: list[Step]) -> tuple[list[str], list[Sum | Line]]:
         """What the step forward keeps, and what is computed again of that."""
-        there = {*self.given.places, *self.given.resting, *self.cell.next}
+        given, cell = self.given, self.cell
+        there = {*given.places, *given.resting, *cell.next}
         by = self.backward.by
-        whole = {p.of for line in self.cell.sums if line.name in by for p in line.products}
+        whole = {p.of for line in cell.sums if line.name in by for p in line.products}
         read = {name for line in lines for name in read_by(line)} | whole
-        kept: list[str] = []
-        again: list[Line] = []
-        for line in self.cell.lines:
-            if line.name not in read or line.name in there:
-                continue
-            at_hand = isinstance(line, Line) and not is_reduction(line) and there >= {*reads(line)}
-            if isinstance(line, Line) and at_hand and line.name not in whole:
-                again.append(line)
-            else:
-                kept.append(line.name)
-            there.add(line.name)
-        return kept, again
+        units = {line.name: given.units_of(line.name) for line in cell.lines}
+        found = kept(cell.lines, there, read, whole, units)
+        known = {*there, *found}
+        again: dict[str, Sum | Line] = {}
+        for line in reversed(cell.lines):
+            if line.name in read and line.name not in known:
+                again[line.name] = line
+                read.update(reads(line))
+        return found, list(again.values())[::-1]
 
     def handed_with(self, kept: Kept) -> tuple[Any, ...]:
         """See :meth:`Equations.handed`."""
@@ -349,7 +371,11 @@ class _Back(Equations):
         self.places[line.name] = place
         self.comes_after(line.name, tuple(self._under[p.of] for p in line.products))
         if line.plus is not None:
-            self._plus[line.name] = self.put(line.plus, place, line.size)
+            # Others that read it would find the sum in its place.
+            readers = sum(line.plus in read_by(other) for other in self.lines)
+            is_own = readers == 1 and line.plus not in self.backward.by.values()
+            put = self.put if is_own else self.copy
+            self._plus[line.name] = put(line.plus, place, line.size)
             self.comes_after(line.name, (self._plus[line.name],))
 
     def _postpone(self, name: str, readers: tuple[str, ...]) -> None:

@@ -206,7 +206,7 @@ class _Reader:
 
     def _quantity(self, at: _At) -> Quantity:
         fields = at.fields("name", "size")
-        size = self._size(fields["size"], may_be_one=False)
+        size = self._size(fields["size"], may_be_one=True)
         return Quantity(self._new(fields["name"], size), size)
 
     def _weight(self, at: _At) -> Weight:

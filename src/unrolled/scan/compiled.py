@@ -39,7 +39,7 @@ def run(
         return output, after
     sizes = sequences.batch_sizes
     results: tuple[Tensor, ...] = _Run.apply(  # type: ignore[no-untyped-call]
-        layer.kind, program, steps, sizes, *handed(tensors)
+        layer.kind, program, steps, sizes, bool(layer.draws), *handed(tensors)
     )
     return results[0], results[1:]
 
@@ -55,8 +55,8 @@ def _given(
     inputs, constants, weights = [linked.dense(data)], [], layer.weights
     if program.reads_more:
         known = {**layer.constants, **(layer.draws or described.resting(layer.kind, rows, data))}
-        shape = data.shape[:-1]
-        inputs += [known[n].reshape(*shape, -1) for n in program.program.inputs[1:]]
+        more = [known[name] for name in program.program.inputs[1:]]
+        inputs += [drawn.reshape(*data.shape[:-1], drawn.shape[-1]) for drawn in more]
         constants = [known[name].contiguous() for name in program.program.constants]
     states = [] if initial is None else [state.contiguous() for state in initial]
     return [*inputs, *constants, *states, *[weights[n].contiguous() for n in program.names]]
@@ -70,6 +70,7 @@ class _Run(torch.autograd.Function):
         program: Linked,
         steps: Steps,
         batch_sizes: Tensor | None,
+        is_drawn: bool,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         given = linked.Given(program, steps, tensors)
@@ -78,16 +79,16 @@ class _Run(torch.autograd.Function):
         ctx.save_for_backward(*ctx.given.release(), output, kept)
         ctx.lies = Layout.of(output), Layout.of(kept)
         ctx.kind, ctx.program, ctx.steps = kind, program, steps
-        ctx.batch_sizes = batch_sizes
+        ctx.batch_sizes, ctx.is_drawn = batch_sizes, is_drawn
         ctx.set_materialize_grads(False)
         return output, *after
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         *saved, output, kept = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[4:]
+        wanted = ctx.needs_input_grad[5:]
         if all(gradient is None for gradient in gradients):
-            return (None,) * (4 + len(wanted))
+            return (None,) * (5 + len(wanted))
         tensors = ctx.given.restored(saved)
         check_kind(tensors[0], tensors[1:])
         if torch.is_grad_enabled() or not are_plain(gradients):
@@ -97,12 +98,19 @@ class _Run(torch.autograd.Function):
             output, kept = (
                 lies.restored(tensor) for lies, tensor in zip(ctx.lies, (output, kept), strict=True)
             )
-            given = linked.Given(ctx.program, ctx.steps, tensors)
+            given = linked.Given(ctx.program, ctx.steps, _as_they_lay(ctx.program, tensors))
             plain = [None if g is None else g.resolve_neg() for g in gradients]
             found = linked.backward(
                 ctx.program, given, output, kept, plain, wanted, ctx.kind.reverse
             )
-        return None, None, None, None, *found
+        return None, None, None, None, None, *found
+
+
+def _as_they_lay(program: Linked, tensors: list[Tensor]) -> list[Tensor]:
+    """What was given, as the core can read it: saved tensors' hooks may give it another layout."""
+    plain = [tensor.resolve_neg() for tensor in tensors]
+    dense = [linked.dense(tensor) for tensor in plain[: program.inputs]]
+    return [*dense, *[tensor.contiguous() for tensor in plain[program.inputs :]]]
 
 
 def _by_equations(
@@ -121,6 +129,8 @@ def _by_equations(
     states = len(stand_ins) - len(program.inputs) - len(program.constants) - len(program.weights)
     initial = tuple([next(tensors) for _ in range(states)]) or None
     weights = {name: next(tensors) for name in program.weights}
+    # Without draws it takes what stands for them, of all of them.
+    draws = draws if ctx.is_drawn else {}
     layer = Layer(kind, {**_without_columns(kind, data), **weights}, constants, draws)
     sequences = Sequences(data, ctx.batch_sizes)
     create_graph = torch.is_grad_enabled()

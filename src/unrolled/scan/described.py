@@ -197,7 +197,7 @@ class _ByEquations:
         self.plain = {w.name: layer.weights[w.name] for w in self.cell.weights if w.kind in PLAIN}
 
     def run(self, initial: State) -> tuple[Tensor, State]:
-        sizes, cell = self.sizes, self.cell
+        sizes, cell, units = self.sizes, self.cell, self.layer.kind.units
         read, steps = self._products_with_input()
         constant = self._products_with_constants()
 
@@ -210,7 +210,11 @@ class _ByEquations:
             known |= {name: value[t] for name, value in self.of_steps.items()}
             known |= dict(zip([s.name for s in cell.states], state, strict=True))
             values = equations.step(cell, known, self.parts, products)
-            after = tuple(values[name] for name in cell.next)
+            after = tuple(
+                # A state may be made of weights alone, or of one number for all units.
+                values[name].expand(rows, units[state.size])
+                for name, state in zip(cell.next, cell.states, strict=True)
+            )
             return after, after[0]
 
         outputs, last = walk(step, sizes, initial, reverse=self.layer.kind.reverse)

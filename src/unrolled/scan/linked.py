@@ -31,10 +31,9 @@ Units = tuple[tuple[str, int], ...]
 def linked(cell: Description, units: Units, draws: bool) -> Linked | str:
     """The cell's program, or why there is none."""
     try:
-        program = link(cell, dict(units), draws=draws)
-    except NotLinkedError as reason:
+        return Linked(link(cell, dict(units), draws=draws))
+    except (NotLinkedError, ValueError) as reason:  # the core refuses sizes of 0, for example
         return str(reason)
-    return Linked(program)
 
 
 class Linked:
