@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import onnx
 import pytest
@@ -65,7 +65,8 @@ every_number = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], 
 every_shape = pytest.mark.parametrize(
     "options", [{}, {"num_layers": 2}, {"bidirectional": True, "num_layers": 2}], ids=str
 )
-CLOSE = {torch.float32: 4e-6, torch.float64: 1e-13}
+CLOSE = {torch.float32: 2e-5, torch.float64: 1e-12}
+"""Where a cell divides by the deviation of four units, rounding grows by a digit."""
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def exported(tmp_path):
 def module_of(cell, inputs=INPUTS, **options):
     """A module whose masks hide something, in eval."""
     others = [size for size in described(cell).sizes if size not in ("input", "hidden")]
-    sizes = {f"{size}_size": UNITS[size] for size in others}
+    sizes: dict[str, Any] = {f"{size}_size": UNITS[size] for size in others}
     module = Recurrent(cell, inputs, H, **sizes, **options)
     for name, buffer in module.named_buffers():
         if name.startswith("mask_"):
@@ -104,10 +105,11 @@ def given_for(module, batch=B, prefix="", **options):
 
 @torch.no_grad()
 def run(module, x, given, lengths=None, prefix=""):
-    """The module's output and last states, flat, of what its graph is given."""
+    """The module's output and last states, flat, of what its graph is given: by the equations."""
     hx = [given[f"{prefix}{s.name}_0"] for s in module.cell.states] if given else None
     constants = {c.name: given[f"{prefix}{c.name}"] for c in module.cell.constants}
-    output, last = module(x, hx, lengths, **constants)
+    with unrolled.backend("reference"):
+        output, last = module(x, hx, lengths, **constants)
     return (output, *last)
 
 
@@ -203,7 +205,7 @@ def test_double_takes_and_gives_float64_around_a_network_in_float32(exported):
     assert_close([output.float(), last], list(run(module, x, given)))
 
 
-LIMITS = [-math.inf, -800.0, -1.5, -1e-30, 0.0, 1e-30, 1.5, 40.0, 800.0, math.inf]
+LIMITS = [-math.inf, -800.0, -1.5, -1e-30, 0.0, 1e-30, 1.5, 40.0, 800.0, math.inf, math.nan]
 
 
 @pytest.mark.parametrize("operation", UNIT_BY_UNIT)
@@ -214,8 +216,9 @@ def test_every_operation_is_torchs_at_its_limits(exported, operation, dtype):
     second = 3.0 if operation == "power" else "h"
     operands = (("x",), ("x", second), ("x", "h", 2.0))[arity - 1]
     lines = (Line("o", INPUT, operation, operands), Line("r", INPUT, "multiply", ("i", "w")))
-    x, h, w = Quantity("x", INPUT), Quantity("h", INPUT), Weight("w", "vector", (Part("w", INPUT),))
-    cell = Description("One", x, (), (h, Quantity("i", INPUT)), (w,), (), lines, ("o", "r"))
+    read, *states = (Quantity(name, INPUT) for name in "xhi")
+    w = Weight("w", "vector", (Part("w", INPUT),))
+    cell = Description("One", read, (), tuple(states), (w,), (), lines, ("o", "r"))
     module = Recurrent(cell, len(LIMITS), len(LIMITS), dtype=dtype)
     x = torch.tensor(LIMITS, dtype=dtype).expand(1, len(LIMITS), -1)
     given = {"h_0": x.transpose(1, 2).contiguous(), "i_0": torch.zeros_like(x)}
@@ -239,7 +242,7 @@ def test_softplus_in_float64_keeps_its_last_digits(exported):
 
 # --- the nodes ------------------------------------------------------------------------------------
 
-STANDARD = {
+STANDARD: dict[str, tuple[str, dict[str, Any]]] = {
     "RNN": ("RNN", {}),
     "RNN-relu": ("RNN", {"activations": [b"Relu"]}),
     "LSTM": ("LSTM", {}),
@@ -309,7 +312,9 @@ class OwnGRUResetBefore(Cell):
 
 class OwnRNN(Cell):
     def step(self, x, h):
-        return tanh(linear(h, form=Form(antisymmetric=True)) + linear(x))
+        of_state = linear(h, form=Form(antisymmetric=True))
+        of_input = linear(x)
+        return tanh(of_state + of_input)
 
 
 OWN = {
@@ -458,9 +463,10 @@ def test_a_stack_of_modules_is_one_graph(exported, dtype):
         below, *expected = run(first, x, given, lengths, "0.")
         above, *more = run(second, stack[1:4](below), given, lengths, "4.")
         wanted = stack[5](above)
-    assert_close(last, [*expected, *more], CLOSE[dtype])
+    close = {torch.float32: 4e-6, torch.float64: 1e-8}[dtype]  # an epsilon is float32 in ONNX
+    assert_close(last, [*expected, *more], close)
     real = torch.arange(T)[:, None] < lengths
-    assert_close(output[real], wanted[real], CLOSE[dtype])
+    assert_close(output[real], wanted[real], close)
 
 
 def test_it_stands_beside_torchs_and_our_own(exported):
@@ -469,8 +475,8 @@ def test_it_stands_beside_torchs_and_our_own(exported):
 
 
 class Own(Recurrent):
-    def forward(self, input, hx=None, lengths=None):
-        return super().forward(2 * input, hx, lengths)
+    def forward(self, input, hx=None, lengths=None, **constants):
+        return super().forward(input, hx, lengths, **constants)
 
 
 class NamedOutput(Cell):

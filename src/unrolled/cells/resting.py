@@ -14,7 +14,8 @@ def at_rest(description: Description) -> Description:
 
     A line of numbers alone is a number where other lines read it, and a line that multiplies or
     divides by 1 is what it was before: so a cell with variational dropout is the cell again. A draw
-    stays only where it is needed as a vector: a matrix multiplies it, or a state becomes it.
+    stays only where it is needed as a vector: a matrix multiplies it, a state becomes it, or it
+    widens a number that all units share.
     """
     sizes = _sizes(description)
     numbers = {draw.name: draw.resting for draw in description.draws}
@@ -30,6 +31,9 @@ def at_rest(description: Description) -> Description:
         if len(known) == len(operands):
             numbers[line.name] = OPERATIONS[line.operation].on_numbers(*known)
             lines.append(line)  # as it was, for whoever needs the vector
+            continue
+        if all(sizes[o] != line.size for o in operands if isinstance(o, str)):
+            lines.append(line)  # of its vectors only the draw has as many numbers as the line
             continue
         kept = _unchanged(line.operation, operands)
         if kept is not None and sizes[kept] == line.size:

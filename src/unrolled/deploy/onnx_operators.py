@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from unrolled.deploy.onnx_extra import need
 from unrolled.deploy.onnx_graph import Graph
 
+# Not ONNX's Sign, which is NaN of NaN in ONNX Runtime, where torch's is 0.
 OPERATORS = {
     "negative": "Neg",
     "add": "Add",
@@ -15,7 +16,6 @@ OPERATORS = {
     "divide": "Div",
     "power": "Pow",
     "absolute": "Abs",
-    "sign": "Sign",
     "exp": "Exp",
     "log": "Log",
     "sqrt": "Sqrt",
@@ -37,6 +37,8 @@ TRUTHS = ("less", "less_equal", "equal")
 
 def add_operation(graph: Graph, operation: str, read: Sequence[str], output: str) -> str:
     """What the operation makes of the operands; gives the name."""
+    if operation == "sign":
+        return _sign(graph, read[0], output)
     operator = OPERATORS[operation]
     if operation == "mean":
         return graph.node(operator, read, output, axes=[-1], keepdims=1)
@@ -49,6 +51,14 @@ def add_operation(graph: Graph, operation: str, read: Sequence[str], output: str
     if operation == "softplus" and graph.double:
         return _softplus(graph, read[0], output)
     return graph.node(operator, read, output)
+
+
+def _sign(graph: Graph, x: str, output: str) -> str:
+    """(x > 0) − (x < 0)."""
+    zero = number(graph, 0.0)
+    above = add_operation(graph, "less", [zero, x], f"{output}.above")
+    below = add_operation(graph, "less", [x, zero], f"{output}.below")
+    return graph.node("Sub", [above, below], output)
 
 
 def _softplus(graph: Graph, x: str, output: str) -> str:
