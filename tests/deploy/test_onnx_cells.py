@@ -415,6 +415,16 @@ def test_only_what_hangs_on_states_is_in_the_body(exported):
     assert "update = σ(" in body.doc_string
 
 
+@every_cell
+@pytest.mark.parametrize("stateful", [True, False])
+def test_every_constant_of_the_file_is_read(exported, cell, stateful):
+    """ONNX Runtime warns of others, each time it loads the file."""
+    graph = exported(module_of(cell, bidirectional=True), stateful=stateful).model.graph
+    bodies = [attributes(node)["body"] for node in graph.node if node.op_type == "Scan"]
+    read = {name for each in (graph, *bodies) for node in each.node for name in node.input}
+    assert {constant.name for constant in graph.initializer} <= read
+
+
 # --- what goes in and out -------------------------------------------------------------------------
 
 

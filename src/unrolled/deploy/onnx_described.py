@@ -98,9 +98,13 @@ def _add_scans(
     for index, layer in enumerate(layers):
         number = index // (1 + part.bidirectional)
         name = f"{prefix}l{number}{'_reverse' * layer.reverse}"
-        at = graph.indices(f"index.{index}", index)
         initial = {
-            state: graph.node("Gather", [states, at], f"{name}.{state}.first", axis=0)
+            state: graph.node(
+                "Gather",
+                [states, graph.indices(f"index.{index}", index)],
+                f"{name}.{state}.first",
+                axis=0,
+            )
             for state, states in given.items()
         }
         output, ends = add_scan(graph, name, layer, read, initial, constants)

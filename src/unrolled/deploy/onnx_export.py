@@ -48,6 +48,11 @@ def export_onnx(model: Any, path: str | Path, stateful: bool = True, double: boo
     more than one recurrent module they have its name in front, as in ``0.h_0``. Without, each call
     begins from zeros.
 
+    A :class:`~unrolled.Recurrent` is the standard's node where its cell's equations are the
+    standard's, else a ``Scan`` of standard operators. Its states go by the cell's names for them,
+    ``hidden_0`` and ``hidden_n``, and the cell's constants [B, ·] are inputs by their names. With
+    float64 weights, in all of the model, the whole graph is float64.
+
     A run trained with ``difference`` needs the row before the first: with ``stateful`` as the state
     ``row_0`` [B, I], which comes back as ``row_n``; without, ``input`` has T + 1 rows for T
     predictions.

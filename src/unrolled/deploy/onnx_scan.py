@@ -89,10 +89,12 @@ class _Scan:
         self.names = {self.cell.input.name: read, **constants}  # the graph's, by the equations'
         self.stages = dict.fromkeys(constants, Stage.ONCE)
         self.stages[self.cell.input.name] = Stage.EVERY_STEP
+        used = {name for line in self.cell.lines for name in reads(line)}
         for weight, values in layer.plain.items():
-            # With an axis in any case, over which there can be a mean.
-            values = values.reshape(-1)
-            self._is(weight, Stage.ONCE, graph.constant(f"{self.here}{weight}", values))
+            if weight in used:
+                # With an axis in any case, over which there can be a mean.
+                constant = graph.constant(f"{self.here}{weight}", values.reshape(-1))
+                self._is(weight, Stage.ONCE, constant)
         for draw in self.cell.draws:
             vector = torch.full((layer.units[draw.size],), draw.resting)
             self._is(draw.name, Stage.ONCE, graph.constant(f"{self.here}{draw.name}", vector))
