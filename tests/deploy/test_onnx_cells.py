@@ -65,8 +65,17 @@ every_number = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], 
 every_shape = pytest.mark.parametrize(
     "options", [{}, {"num_layers": 2}, {"bidirectional": True, "num_layers": 2}], ids=str
 )
-CLOSE = {torch.float32: 2e-5, torch.float64: 1e-12}
-"""Where a cell divides by the deviation of four units, rounding grows by a digit."""
+CLOSE = {torch.float32: 1e-5, torch.float64: 1e-12}
+"""How near ONNX Runtime's numbers are to ours."""
+
+
+def near(cell, dtype=torch.float32):
+    """The same of a cell: one that divides by the deviation of four units makes much of rounding.
+
+    Then torch's own float32 is as far from float64.
+    """
+    divides = any(isinstance(line, Line) and line.operation == "mean" for line in cell.lines)
+    return CLOSE[dtype] * (20 if divides else 1)
 
 
 @pytest.fixture
@@ -136,7 +145,7 @@ def test_the_file_gives_our_numbers_for_any_batch_and_length(exported, cell, dty
     for batch, steps in SIZES:
         x, given = torch.randn(steps, batch, INPUTS, dtype=dtype), given_for(module, batch)
         given = {name: value.to(dtype) for name, value in given.items()}
-        assert_close(file(x, **given), run(module, x, given), CLOSE[dtype])
+        assert_close(file(x, **given), run(module, x, given), near(cell, dtype))
 
 
 @every_cell
@@ -145,7 +154,8 @@ def test_the_file_gives_our_numbers_for_any_batch_and_length(exported, cell, dty
 def test_rows_end_at_their_own_length(exported, cell, bidirectional, lengths):
     module = module_of(cell, bidirectional=bidirectional)
     x, given, lengths = torch.randn(T, B, INPUTS), given_for(module), torch.tensor(lengths)
-    assert_close(exported(module)(x, lengths, **given), run(module, x, given, lengths))
+    found = exported(module)(x, lengths, **given)
+    assert_close(found, run(module, x, given, lengths), near(cell))
 
 
 @every_cell
@@ -158,7 +168,7 @@ def test_step_by_step_with_the_state_fed_back_is_the_whole(exported, cell):
         output, *last = file(step, **fed)
         outputs.append(output)
         fed |= dict(zip(states, last, strict=True))
-    assert_close([torch.cat(outputs), *last], list(run(module, x, given)), 1e-5)
+    assert_close([torch.cat(outputs), *last], list(run(module, x, given)), near(cell))
 
 
 @pytest.mark.parametrize("cell", [cells.LSTM, cells.MGU, cells.SLSTM, cells.IndRNN])
@@ -473,7 +483,7 @@ def test_a_stack_of_modules_is_one_graph(exported, dtype):
         below, *expected = run(first, x, given, lengths, "0.")
         above, *more = run(second, stack[1:4](below), given, lengths, "4.")
         wanted = stack[5](above)
-    close = {torch.float32: 4e-6, torch.float64: 1e-8}[dtype]  # an epsilon is float32 in ONNX
+    close = {torch.float32: 1e-5, torch.float64: 1e-8}[dtype]  # an epsilon is float32 in ONNX
     assert_close(last, [*expected, *more], close)
     real = torch.arange(T)[:, None] < lengths
     assert_close(output[real], wanted[real], close)
