@@ -3,132 +3,44 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import onnx
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
 import unrolled
-from support_cells import SHIPPED, UNITS, Everything
+from support_cells import UNITS
 from support_nn import assert_close
 from support_onnx import Exported
+from support_onnx_cells import (
+    CLOSE,
+    INPUTS,
+    SIZES,
+    B,
+    H,
+    T,
+    every_cell,
+    every_number,
+    every_shape,
+    given_for,
+    layers,
+    module_of,
+    near,
+    run,
+)
 from unrolled import cells
-from unrolled.cells import Cell, Form, linear, mean, noise, sigmoid, softplus, tanh, weight
+from unrolled.cells import Cell, linear, mean, softplus, tanh, weight
 from unrolled.cells.description import INPUT, Description, Line, Part, Quantity, Weight
 from unrolled.cells.operations import UNIT_BY_UNIT
-from unrolled.cells.options import described
 from unrolled.errors import InputError
 from unrolled.nn import Recurrent
-
-INPUTS, H, T, B = UNITS["input"], UNITS["hidden"], 5, 3
-SIZES = [(1, 1), (3, 4), (5, 11)]
-"""Rows and steps of the batches that one file is run on."""
-
-
-class Masked(Cell):
-    """Matrices in all forms, in one."""
-
-    def step(self, x, h, c):
-        masked = linear(h, bias=False, form=Form(masked=True))
-        signed = linear(c, bias=False, form=Form(excitatory=0.5, blocks=2))
-        h = tanh(linear(x) + masked)
-        return h + linear(h, bias=False, name="turned", form=Form(antisymmetric=True)), signed
-
-
-class Outside(Cell):
-    """States that become what hangs on no state: the input, a constant, random numbers."""
-
-    sizes: ClassVar = {"read": "input", "kept": "static"}
-
-    def step(self, x, h, read, kept, drawn, *, static):
-        own = weight()
-        scale = mean(own * own) + mean(static)
-        return sigmoid(linear(x)) * h * scale + linear(read, kept, drawn), x, static, noise(0.5)
-
-
-DESCRIPTIONS = {cell.__name__: cell().description for cell in SHIPPED} | {
-    "RNN-relu": cells.RNN(nonlinearity="relu").description,
-    "LSTM-no-bias": cells.LSTM(bias=False).description,
-    "SLSTM-heads": cells.SLSTM(heads=2).description,
-    "LeakyRNN-signs-noise": cells.LeakyRNN(noise=0.1, excitatory=0.5).description,
-    "zoneout": cells.zoneout(cells.LSTM, hidden=0.2, cell=0.3),
-    "variational": cells.variational_dropout(cells.LSTM, x=0.2, hidden=0.3),
-    "Everything": Everything().description,
-    "Masked": Masked().description,
-    "Outside": Outside().description,
-}
-every_cell = pytest.mark.parametrize("cell", DESCRIPTIONS.values(), ids=DESCRIPTIONS)
-every_number = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-every_shape = pytest.mark.parametrize(
-    "options", [{}, {"num_layers": 2}, {"bidirectional": True, "num_layers": 2}], ids=str
-)
-CLOSE = {torch.float32: 1e-5, torch.float64: 1e-12}
-"""How near ONNX Runtime's numbers are to ours."""
-
-
-def near(cell, dtype=torch.float32):
-    """The same of a cell: one that divides by the deviation of four units makes much of rounding.
-
-    Then torch's own float32 is as far from float64.
-    """
-    divides = any(isinstance(line, Line) and line.operation == "mean" for line in cell.lines)
-    return CLOSE[dtype] * (20 if divides else 1)
 
 
 @pytest.fixture
 def exported(tmp_path):
     return lambda model, **options: Exported(model, tmp_path / "model.onnx", **options)
-
-
-def module_of(cell, inputs=INPUTS, **options):
-    """A module whose masks hide something, in eval."""
-    others = [size for size in described(cell).sizes if size not in ("input", "hidden")]
-    sizes: dict[str, Any] = {f"{size}_size": UNITS[size] for size in others}
-    module = Recurrent(cell, inputs, H, **sizes, **options)
-    for name, buffer in module.named_buffers():
-        if name.startswith("mask_"):
-            buffer[::2, 1:] = 0
-    return module.eval()
-
-
-def given_for(module, batch=B, prefix="", **options):
-    """Random states and constants by the names that the graph has for them.
-
-    The states are above 0, where all cells are well-conditioned: the sLSTM divides by one.
-    """
-    depth = module.num_layers * (1 + module.bidirectional)
-    found = {
-        f"{prefix}{state.name}_0": 0.5
-        + torch.rand(depth, batch, module.units[state.size], **options)
-        for state in module.cell.states
-    }
-    for constant in module.cell.constants:
-        found[f"{prefix}{constant.name}"] = torch.randn(
-            batch, module.units[constant.size], **options
-        )
-    return found
-
-
-@torch.no_grad()
-def run(module, x, given, lengths=None, prefix=""):
-    """The module's output and last states, flat, of what its graph is given: by the equations."""
-    hx = [given[f"{prefix}{s.name}_0"] for s in module.cell.states] if given else None
-    constants = {c.name: given[f"{prefix}{c.name}"] for c in module.cell.constants}
-    with unrolled.backend("reference"):
-        output, last = module(x, hx, lengths, **constants)
-    return (output, *last)
-
-
-def layers(file):
-    """The recurrent nodes of a file."""
-    return [n for n in file.model.graph.node if n.op_type in ("RNN", "LSTM", "GRU", "Scan")]
-
-
-def attributes(node):
-    return {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
 
 
 # --- the numbers ----------------------------------------------------------------------------------
@@ -248,191 +160,6 @@ def test_softplus_in_float64_keeps_its_last_digits(exported):
     found = exported(module)(torch.zeros(1, 1, 1), h_0=h)[0]
     expected = nn.functional.softplus(h, threshold=40.0)
     torch.testing.assert_close(found, expected, rtol=4e-16, atol=0.0)
-
-
-# --- the nodes ------------------------------------------------------------------------------------
-
-STANDARD: dict[str, tuple[str, dict[str, Any]]] = {
-    "RNN": ("RNN", {}),
-    "RNN-relu": ("RNN", {"activations": [b"Relu"]}),
-    "LSTM": ("LSTM", {}),
-    "LSTM-no-bias": ("LSTM", {}),
-    "variational": ("LSTM", {}),
-    "PeepholeLSTM": ("LSTM", {}),
-    "CIFG": ("LSTM", {"input_forget": 1}),
-    "GRU": ("GRU", {"linear_before_reset": 1}),
-    "GRUResetBefore": ("GRU", {"linear_before_reset": 0}),
-}
-
-
-@pytest.mark.parametrize("name", DESCRIPTIONS)
-def test_what_is_a_cell_of_the_standard_is_its_node_and_all_else_a_scan(exported, name):
-    operator, expected = STANDARD.get(name, ("Scan", {}))
-    options = {} if name == "Outside" else {"num_layers": 2}
-    found = layers(exported(module_of(DESCRIPTIONS[name], **options)))
-    assert [node.op_type for node in found] == [operator] * len(found)
-    assert expected.items() <= attributes(found[0]).items()
-
-
-class OwnLSTM(Cell):
-    """With other names, orders and numbers of biases, and a forget gate that begins open."""
-
-    def step(self, u, s, m):
-        out = sigmoid(linear(s, u))
-        take = sigmoid(linear(u) + linear(s, bias=False) + weight("bias_take"))
-        new = tanh(linear(s, bias=False) + linear(u, bias=False))
-        keep = sigmoid(1.0 + linear(u) + linear(s))
-        m = new * take + m * keep
-        return tanh(m) * out, m
-
-
-class OwnPeephole(Cell):
-    def step(self, x, h, c):
-        p, q, r = weight(), weight(), weight()
-        forget = sigmoid(c * p + linear(x, h))
-        take = sigmoid(linear(x) + q * c + linear(h))
-        c = take * tanh(linear(x, h)) + forget * c
-        return sigmoid(r * c + linear(h, x)) * tanh(c), c
-
-
-class OwnCIFG(Cell):
-    def step(self, x, h, c):
-        take = sigmoid(linear(x, h))
-        c = c + take * (tanh(linear(x, h)) - c)
-        return tanh(c) * sigmoid(linear(x, h)), c
-
-
-class OwnGRU(Cell):
-    """As the standard writes it, with the reset after the product."""
-
-    def step(self, x, h):
-        z, r = sigmoid(linear(x, h)), sigmoid(linear(x, h))
-        of_state = linear(h)
-        new = tanh(of_state * r + linear(x))
-        return z * h + (1 - z) * new
-
-
-class OwnGRUResetBefore(Cell):
-    def step(self, x, h):
-        z, r = sigmoid(linear(x, h)), sigmoid(linear(x, h))
-        seen = h * r
-        new = tanh(linear(seen) + linear(x))
-        return new + z * (h - new)
-
-
-class OwnRNN(Cell):
-    def step(self, x, h):
-        of_state = linear(h, form=Form(antisymmetric=True))
-        of_input = linear(x)
-        return tanh(of_state + of_input)
-
-
-OWN = {
-    OwnLSTM: ("LSTM", {}),
-    OwnPeephole: ("LSTM", {}),
-    OwnCIFG: ("LSTM", {"input_forget": 1}),
-    OwnGRU: ("GRU", {"linear_before_reset": 1}),
-    OwnGRUResetBefore: ("GRU", {"linear_before_reset": 0}),
-    OwnRNN: ("RNN", {}),
-}
-
-
-@pytest.mark.parametrize("cell", OWN, ids=lambda cell: cell.__name__)
-def test_equations_of_ones_own_are_recognised(exported, cell):
-    module = module_of(cell, num_layers=2, bidirectional=True)
-    file = exported(module)
-    operator, expected = OWN[cell]
-    assert [node.op_type for node in layers(file)] == [operator] * 2
-    assert expected.items() <= attributes(layers(file)[0]).items()
-    x, given, lengths = torch.randn(T, B, INPUTS), given_for(module), torch.tensor([5, 0, 3])
-    assert_close(file(x, lengths, **given), run(module, x, given, lengths))
-
-
-class LooksBack(Cell):
-    """A peephole LSTM whose output gate sees the cell state before the step."""
-
-    def step(self, x, h, c):
-        p, q, r = weight(), weight(), weight()
-        take, keep = sigmoid(linear(x, h) + p * c), sigmoid(linear(x, h) + q * c)
-        after = keep * c + take * tanh(linear(x, h))
-        return sigmoid(linear(x, h) + r * c) * tanh(after), after
-
-
-class UpdatesTheOther(Cell):
-    """A GRU whose update gate lets in what the standard's keeps."""
-
-    def step(self, x, h):
-        z, r = sigmoid(linear(x, h)), sigmoid(linear(x, h))
-        return (1 - z) * h + z * tanh(linear(x) + r * linear(h))
-
-
-class ShowsTheRaw(Cell):
-    """An LSTM without a tanh on its way out."""
-
-    def step(self, x, h, c):
-        take, keep, show = (sigmoid(linear(x, h)) for _ in range(3))
-        c = keep * c + take * tanh(linear(x, h))
-        return show * c, c
-
-
-class SharesAGate(Cell):
-    """An LSTM that forgets by the same gate as it takes in."""
-
-    def step(self, x, h, c):
-        take, show = sigmoid(linear(x, h)), sigmoid(linear(x, h))
-        c = take * c + take * tanh(linear(x, h))
-        return show * tanh(c), c
-
-
-NEARLY = [LooksBack, UpdatesTheOther, ShowsTheRaw]
-
-
-@pytest.mark.parametrize("cell", NEARLY, ids=lambda cell: cell.__name__)
-def test_what_only_looks_like_the_standards_is_a_scan(exported, cell):
-    module = module_of(cell)
-    file = exported(module)
-    assert [node.op_type for node in layers(file)] == ["Scan"]
-    x, given = torch.randn(T, B, INPUTS), given_for(module)
-    assert_close(file(x, **given), run(module, x, given))
-
-
-def test_one_matrix_may_be_two_gates(exported):
-    module = module_of(SharesAGate)
-    file = exported(module)
-    assert [node.op_type for node in layers(file)] == ["LSTM"]
-    x, given = torch.randn(T, B, INPUTS), given_for(module)
-    assert_close(file(x, **given), run(module, x, given))
-
-
-def test_in_float64_all_are_scans_since_onnx_runtime_has_no_other(exported):
-    file = exported(module_of(cells.LSTM, dtype=torch.float64))
-    assert [node.op_type for node in layers(file)] == ["Scan"]
-    assert file.metadata["unrolled.weights"] == "float64"
-
-
-def test_import_reads_the_weights_back_to_the_last_bit(exported, tmp_path):
-    module = module_of(cells.LSTM, num_layers=2)
-    exported(module)
-    (found,) = unrolled.import_onnx(tmp_path / "model.onnx").values()
-    for name, expected in module.named_parameters():
-        assert torch.equal(found.get_parameter(name), expected)
-
-
-def test_only_what_hangs_on_states_is_in_the_body(exported):
-    (scan,) = layers(exported(module_of(cells.MinGRU)))
-    body = attributes(scan)["body"]
-    assert [node.op_type for node in body.node] == ["Mul", "Add", "Where", "Where"]
-    assert "update = σ(" in body.doc_string
-
-
-@every_cell
-@pytest.mark.parametrize("stateful", [True, False])
-def test_every_constant_of_the_file_is_read(exported, cell, stateful):
-    """ONNX Runtime warns of others, each time it loads the file."""
-    graph = exported(module_of(cell, bidirectional=True), stateful=stateful).model.graph
-    bodies = [attributes(node)["body"] for node in graph.node if node.op_type == "Scan"]
-    read = {name for each in (graph, *bodies) for node in each.node for name in node.input}
-    assert {constant.name for constant in graph.initializer} <= read
 
 
 # --- what goes in and out -------------------------------------------------------------------------
