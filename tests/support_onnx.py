@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 import unrolled
 
+TAKEN = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int32)": np.int32}
+"""The types of a graph's inputs."""
+
 ALL = torch.tensor([-1])
 """As ``lengths``: every row is whole."""
 
@@ -52,10 +55,14 @@ class Exported:
         return [node for node in self.model.graph.node if node.op_type == operator]
 
     def __call__(self, input: Any, lengths: Tensor = ALL, **states: Any) -> tuple[Tensor, ...]:
-        """The output and the last states, in the graph's order."""
+        """The output and the last states, in the graph's order.
+
+        Arrays are cast to the numbers that the graph takes.
+        """
         feed = {"input": input, "lengths": lengths.int(), **states}
         feed = {name: np.asarray(value) for name, value in feed.items()}
-        feed |= {n: v.astype(np.float32) for n, v in feed.items() if v.dtype == np.float64}
+        taken = {port.name: TAKEN[port.type] for port in self.session.get_inputs()}
+        feed = {name: value.astype(taken[name]) for name, value in feed.items()}
         return tuple(torch.from_numpy(value) for value in self.session.run(None, feed))
 
 

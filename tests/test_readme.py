@@ -78,10 +78,12 @@ def test_the_python_of_the_page_on_exporting_runs(tmp_path, monkeypatch, capsys)
     names: dict[str, Any] = {}
     for code in code_blocks("docs/export.md", "python"):
         exec(compile(code, "docs/export.md", "exec"), names)
-    error, columns, window, modules, changed = capsys.readouterr().out.splitlines()
+    error, columns, window, ports, modules, changed = capsys.readouterr().out.splitlines()
     assert abs(float(error)) < 30  # of a cosine that goes from -300 to 300
     assert columns.startswith("[{'name': 'cos', 'unit': None, 'mean': ")
     assert window == "16"
+    assert ports == "['input', 'lengths', 'static', 'hidden_0', 'cell_0']"
+    assert names["output"].shape == (3, 20, 64)
     assert modules == changed == "{'recurrent.l0': LSTM(1, 16)}"
 
 

@@ -261,7 +261,7 @@ REFUSED = {
     "hooks": (hooked, "LSTM: has forward hooks"),
     "another module": (
         lambda: nn.Sequential(unrolled.RNN(2, 3), nn.Conv1d(3, 3, 1)),
-        r"module '1' \(Conv1d\): one of RNN, LSTM, GRU, Linear",
+        r"module '1' \(Conv1d\): one of RNN, LSTM, GRU, Recurrent, Linear",
     ),
     "no node": (
         lambda: nn.Sequential(unrolled.RNN(2, 3), nn.GELU()),

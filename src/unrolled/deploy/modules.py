@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+import unrolled.nn
 from unrolled.deploy.parts import Parts, called, check_numbers, parts_of
 from unrolled.deploy.plain import REVERSE, scales_of
 from unrolled.deploy.plan import (
@@ -80,6 +81,11 @@ def _scales(parts: Parts) -> Scales | None:
 
 def _layers(parts: Parts) -> Iterator[Layer]:
     for name, module in parts.modules:
+        if isinstance(module, unrolled.nn.Recurrent):
+            raise InputError(
+                f"can't be streamed: {called(name, module)} runs a cell that is written as "
+                "equations. Call it step by step with its states, or use an RNN, LSTM or GRU"
+            )
         if isinstance(module, nn.RNNBase):
             yield _recurrent(name, module)
         elif isinstance(module, nn.Linear):

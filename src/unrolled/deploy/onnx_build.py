@@ -5,22 +5,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import nn
 
 from unrolled.deploy.onnx_extra import need
 from unrolled.deploy.onnx_graph import LAST, Graph, Storage
-from unrolled.deploy.onnx_nodes import (
-    IS_EMPTY,
-    LENGTHS,
-    Ran,
-    add_end,
-    add_plain,
-    add_recurrent,
-    directions_of,
-    states_of,
-)
-from unrolled.deploy.parts import Parts
+from unrolled.deploy.onnx_nodes import add_end, add_plain, add_recurrent, states_of
+from unrolled.deploy.onnx_rows import LENGTHS, Ran, add_lengths
+from unrolled.deploy.parts import Module, Parts, numbers_of
+from unrolled.errors import InputError
 from unrolled.model import Scaler
+from unrolled.nn import Recurrent
 
 
 class Port(NamedTuple):
@@ -39,12 +34,14 @@ class GraphBuilder:
     """
 
     def __init__(self, parts: Parts, *, stateful: bool, storage: Storage, double: bool) -> None:
-        self.parts, self.stateful, self.double = parts, stateful, double
+        self.parts, self.stateful = parts, stateful
+        is_double = numbers_of(parts) == torch.float64
+        self._network = "DOUBLE" if is_double else "FLOAT"
         # What stands around the network, in the table's units.
-        self._kind = "DOUBLE" if double else "FLOAT"
-        self._number: Any = np.float64 if double else np.float32
+        self._kind = "DOUBLE" if double or is_double else "FLOAT"
+        self._number: Any = np.float64 if double or is_double else np.float32
         self.batch_first = parts.recurrent[0][1].batch_first
-        self.graph = Graph(storage)
+        self.graph = Graph(storage, double=is_double)
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
         self._changes: list[bool] = []
@@ -63,7 +60,7 @@ class GraphBuilder:
             if isinstance(part, nn.Dropout):  # what is written is what eval() computes
                 continue
             prefix = f"{name}." if name else ""
-            if not isinstance(part, nn.RNNBase):
+            if not isinstance(part, Module):
                 read = add_plain(self.graph, prefix, part, read)
                 continue
             ran = self._add_recurrent(prefix, part, read)
@@ -86,7 +83,7 @@ class GraphBuilder:
             self.inputs.append(Port("input", self._kind, [time, "batch", width], doc))
             return "input"
         self.inputs.append(Port("input", self._kind, ["batch", time, width], doc))
-        return self.graph.node("Transpose", ["input"], "by_time", perm=(1, 0, 2))
+        return self.graph.node("Transpose", ["input"], "input.by_time", perm=(1, 0, 2))
 
     def _add_output(self, read: str) -> None:
         width, doc = self.parts.outputs, self._columns("targets")
@@ -107,24 +104,9 @@ class GraphBuilder:
         return "" if table is None else f"{', '.join(getattr(table, which))}, in the table's units"
 
     def _add_lengths(self, steps: str) -> None:
-        """Each row's number of steps, from the input ``lengths``.
-
-        An input that may be left out would need a constant to fall back on. ONNX Runtime warns of
-        those at every loading, and other runtimes take them for constants. So ``lengths`` has to be
-        given, and −1 stands for all, in one number for all rows if so wished.
-        """
-        graph, types = self.graph, need("onnx").TensorProto
         doc = "each row's number of real steps, -1 for all; or one number for every row"
         self.inputs.append(Port("lengths", "INT32", ["batch or 1"], doc))
-        graph.node("Shape", [steps], "shape")
-        graph.node("Gather", ["shape", graph.indices("zero", [0])], "time64")
-        graph.node("Cast", ["time64"], "time", to=types.INT32)
-        graph.node("Gather", ["shape", graph.indices("one", [1])], "batch")
-        graph.node("Equal", ["lengths", graph.constant("all", [-1], np.int32)], "is_all")
-        graph.node("Where", ["is_all", "time", "lengths"], "given_lengths")
-        graph.node("Expand", ["given_lengths", "batch"], LENGTHS)
-        graph.node("Equal", [LENGTHS, graph.constant("none", [0], np.int32)], "are_empty")
-        graph.node("Unsqueeze", ["are_empty", graph.indices("one", [1])], IS_EMPTY)
+        add_lengths(self.graph, steps)
 
     def _add_row_before(self, read: str) -> tuple[str, str]:
         """All rows, for changes one more [T + 1, B, I], and those of the steps [T, B, I]."""
@@ -135,7 +117,7 @@ class GraphBuilder:
             return read, graph.slice(read, "rows_after_the_first", 1, LAST)
         shape: list[str | int] = ["batch", self.parts.inputs]
         self.inputs.append(Port("row_0", self._kind, shape, "the row before the first"))
-        graph.node("Unsqueeze", ["row_0", graph.indices("zero", [0])], "row_0.step")
+        graph.node("Unsqueeze", ["row_0", graph.indices("axis.0", [0])], "row_0.step")
         rows = graph.node("Concat", ["row_0.step", read], "all_rows", axis=0)
         self.outputs.append(Port("row_n", self._kind, shape, "each row's last real one"))
         return rows, read
@@ -149,7 +131,7 @@ class GraphBuilder:
         taken = graph.node("Where", [is_change, before, nothing], "taken_off")
         graph.node("Transpose", [rows], "rows_by_batch", perm=(1, 0, 2))
         graph.node("Cast", [LENGTHS], "lengths64", to=need("onnx").TensorProto.INT64)
-        graph.node("Unsqueeze", ["lengths64", graph.indices("one", [1])], "places")
+        graph.node("Unsqueeze", ["lengths64", graph.indices("axis.1", [1])], "places")
         # Of T + 1 rows, that of a row's last real step; of one without steps, the row before.
         graph.node("GatherND", ["rows_by_batch", "places"], "last_row", batch_dims=1)
         if self.stateful:
@@ -172,10 +154,10 @@ class GraphBuilder:
             mean, scale = self._constants("input", scaler)
             centred = self.graph.node("Sub", [read, mean], "input.centred")
             read = self.graph.node("Div", [centred, scale], "input.scaled")
-        return self._cast(read, "input.float", "FLOAT")
+        return self._cast(read, "input.network", self._network)
 
     def _in_units(self, read: str) -> str:
-        read = self._cast(read, "target.double", "DOUBLE")
+        read = self._cast(read, "target.double", self._kind)
         if (scaler := self.parts.target_scaler) is None:
             return read
         mean, scale = self._constants("target", scaler)
@@ -184,7 +166,7 @@ class GraphBuilder:
 
     def _cast(self, read: str, name: str, kind: str) -> str:
         """Between the table's numbers and the network's, where they are not the same."""
-        if not self.double:
+        if self._kind == self._network:
             return read
         return self.graph.node("Cast", [read], name, to=getattr(need("onnx").TensorProto, kind))
 
@@ -192,27 +174,42 @@ class GraphBuilder:
         mean = self.graph.constant(f"{name}.mean", scaler.mean, self._number)
         return mean, self.graph.constant(f"{name}.scale", scaler.scale, self._number)
 
-    def _add_recurrent(self, prefix: str, part: nn.RNNBase, read: str) -> Ran:
+    def _add_recurrent(self, prefix: str, part: Module, read: str) -> Ran:
         """A recurrent module, with its states as inputs and outputs if the graph has any.
 
-        The states' names have the module's in front only where there are several modules.
+        The states' names, and those of a cell's constants, have the module's in front only where
+        there are several modules.
         """
         of_several = prefix if len(self.parts.recurrent) > 1 else ""
-        names = {state: f"{of_several}{state}" for state in states_of(part)}
-        given = {state: f"{name}_0" for state, name in names.items()} if self.stateful else {}
-        ran = add_recurrent(self.graph, prefix, part, read, given)
-        depth = part.num_layers * directions_of(part)
-        for state in given:
-            doc = f"the {'hidden' if state == 'h' else 'cell'} state of each layer and direction"
-            shape: list[str | int] = [depth, "batch", part.hidden_size]
-            before, after = given[state], f"{names[state]}_n"
-            self.inputs.append(Port(before, "FLOAT", shape, f"{doc}, before the first step"))
-            self.outputs.append(Port(after, "FLOAT", shape, f"{doc}, after the last real step"))
-            self.graph.node("Concat", ran.last[state], after, axis=0)
+        states = states_of(part)
+        given = {s.name: f"{of_several}{s.name}_0" for s in states} if self.stateful else {}
+        constants = self._add_constants(of_several, part)
+        ran = add_recurrent(self.graph, prefix, part, read, given, constants)
+        depth = part.num_layers * (1 + part.bidirectional)
+        for state in states if self.stateful else []:
+            doc = f"{state.doc} of each layer and direction"
+            shape: list[str | int] = [depth, "batch", state.units]
+            before, after = given[state.name], f"{of_several}{state.name}_n"
+            self.inputs.append(Port(before, self._network, shape, f"{doc}, before the first step"))
+            self.outputs.append(
+                Port(after, self._network, shape, f"{doc}, after the last real step")
+            )
+            self.graph.node("Concat", ran.last[state.name], after, axis=0)
         return ran
+
+    def _add_constants(self, prefix: str, part: Module) -> dict[str, str]:
+        """A cell's constants as inputs."""
+        if not isinstance(part, Recurrent):
+            return {}
+        for constant in part.cell.constants:
+            shape: list[str | int] = ["batch", part.units[constant.size]]
+            doc = f"{constant.name} of {part.cell.name}, the same at every step"
+            self.inputs.append(Port(f"{prefix}{constant.name}", self._network, shape, doc))
+        return {constant.name: f"{prefix}{constant.name}" for constant in part.cell.constants}
 
     def _as_graph(self) -> Any:
         helper, types = need("onnx.helper"), need("onnx").TensorProto
+        self._check_names()
         ports = [
             [
                 helper.make_tensor_value_info(name, getattr(types, kind), shape, doc)
@@ -222,3 +219,14 @@ class GraphBuilder:
         ]
         graph = self.graph
         return helper.make_graph(graph.nodes, "unrolled", *ports, list(graph.constants.values()))
+
+    def _check_names(self) -> None:
+        """That no constant of a cell has the name of another input, or of an output."""
+        names = [port.name for port in (*self.inputs, *self.outputs)]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(
+                    f"the graph would have {name} twice among its inputs (input, lengths, the "
+                    "constants of cells, states with _0) and outputs (output, states with _n). "
+                    "Give the cell's constant or state another name"
+                )

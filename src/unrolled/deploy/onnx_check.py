@@ -6,10 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
+import unrolled.nn
 from unrolled.deploy.onnx_nodes import OPERATORS
-from unrolled.deploy.parts import ACTIVATIONS, Parts, called, check_numbers
+from unrolled.deploy.parts import ACTIVATIONS, Parts, called, check_numbers, numbers_of
 from unrolled.errors import InputError
 
+FLOAT32_ALONE = (nn.LeakyReLU, nn.ELU)
+"""Activations that ONNX Runtime does not compute in float64, or with a slope of float32."""
 COARSEST = 1e-3
 """Of a column's standard deviation: by how much rounding to float32 may move a number."""
 
@@ -23,8 +26,10 @@ def check(parts: Parts) -> None:
         InputError: one has none, or the layouts are mixed.
     """
     check_numbers(parts)
+    numbers = numbers_of(parts)
     for name, part in parts.modules:
-        _check_part(name, part)
+        _check_numbers(name, part, numbers)
+        _check_part(name, part, numbers)
     first_name, first = parts.recurrent[0]
     for name, recurrent in parts.recurrent:
         if recurrent.batch_first != first.batch_first:
@@ -72,14 +77,23 @@ def check_rounding(parts: Parts, *, double: bool) -> None:
             )
 
 
-def _check_part(name: str, part: nn.Module) -> None:
+def _check_numbers(name: str, part: nn.Module, numbers: torch.dtype) -> None:
+    """That the weights are float32; or float64, where ``numbers``, the first recurrent's, are."""
+    if isinstance(part, nn.RNNBase) or numbers != torch.float64:
+        expected, why = torch.float32, "which is what ONNX Runtime's RNN, LSTM and GRU compute in"
+        if isinstance(part, unrolled.nn.Recurrent):
+            why = "or float64 in all of the model"
+    else:
+        expected, why = torch.float64, "which is what the first recurrent module has"
     for weight, values in part.named_parameters():
-        if values.dtype != torch.float32:
+        if values.dtype != expected:
             raise InputError(
-                f"{called(name, part)}: {weight} is {values.dtype}, and float32 was expected, "
-                "which is what ONNX Runtime's RNN, LSTM and GRU compute in. Convert it: "
-                "model.float()"
+                f"{called(name, part)}: {weight} is {values.dtype}, and {expected} was "
+                f"expected, {why}. Convert it: model.float()"
             )
+
+
+def _check_part(name: str, part: nn.Module, numbers: torch.dtype) -> None:
     if isinstance(part, nn.RNNBase) and part.proj_size:
         raise InputError(
             f"{called(name, part)}: has a projection (proj_size={part.proj_size}), for which "
@@ -91,4 +105,9 @@ def _check_part(name: str, part: nn.Module) -> None:
         raise InputError(
             f"{called(name, part)}: of activations one of {known} was expected, which ONNX has "
             "operators for. Replace it, or leave it outside and export the rest"
+        )
+    if isinstance(part, FLOAT32_ALONE) and numbers == torch.float64:
+        raise InputError(
+            f"{called(name, part)}: ONNX Runtime has it in float32 alone, and the recurrent "
+            "module's weights are float64. Replace it, or convert the model: model.float()"
         )

@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import unrolled
 from unrolled.deploy.onnx_build import GraphBuilder
 from unrolled.deploy.onnx_check import check, check_rounding
+from unrolled.deploy.onnx_described import count_weights
 from unrolled.deploy.onnx_extra import need
 from unrolled.deploy.onnx_file import DIGEST, LARGEST, UNSEALED, seal
 from unrolled.deploy.onnx_graph import Storage
-from unrolled.deploy.parts import Parts, parts_of
+from unrolled.deploy.parts import Parts, numbers_of, parts_of
 from unrolled.errors import InputError
+from unrolled.nn import Recurrent
 from unrolled.output import check_apart
 from unrolled.runfile import files_of
 
@@ -24,7 +28,7 @@ OPSET, FORMAT = 17, 8
 """The oldest operator set with all that is used (LayerNormalization), and the version of the format
 that came with it, so that runtimes of some years' age read the file."""
 
-BYTES: dict[Storage, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "int8": 1}
 SLACK = 2**24
 """Bytes left in a file for what is not weights."""
 
@@ -43,6 +47,11 @@ def export_onnx(model: Any, path: str | Path, stateful: bool = True, double: boo
     LSTM ``c_0``, and gives those after each row's last, ``h_n`` and ``c_n``, to be fed back; with
     more than one recurrent module they have its name in front, as in ``0.h_0``. Without, each call
     begins from zeros.
+
+    A :class:`~unrolled.Recurrent` is the standard's node where its cell's equations are the
+    standard's, else a ``Scan`` of standard operators. Its states go by the cell's names for them,
+    ``hidden_0`` and ``hidden_n``, and the cell's constants [B, ·] are inputs by their names. With
+    float64 weights, in all of the model, the whole graph is float64.
 
     A run trained with ``difference`` needs the row before the first: with ``stateful`` as the state
     ``row_0`` [B, I], which comes back as ``row_n``; without, ``input`` has T + 1 rows for T
@@ -126,19 +135,29 @@ def build(
 
 def _check_size(parts: Parts, storage: Storage) -> None:
     """Before anything is made: protobuf can't even count the bytes of a larger model."""
-    size = BYTES[storage] * sum(
-        weight.numel() for _, part in parts.modules for weight in part.parameters()
+    size = BYTES[_stored(parts, storage)] * sum(
+        count_weights(part)
+        if isinstance(part, Recurrent)
+        else sum(weight.numel() for weight in part.parameters())
+        for _, part in parts.modules
     )
     if size > LARGEST - SLACK:
         raise InputError(
-            f"the model's weights have {size:,} bytes as {storage}, and an ONNX file holds "
-            f"{LARGEST:,} with all else. Export a smaller model, or store its weights in fewer bits"
+            f"the model's weights have {size:,} bytes as {_stored(parts, storage)}, and an ONNX "
+            f"file holds {LARGEST:,} with all else. Export a smaller model, or store its "
+            "weights in fewer bits"
         )
+
+
+def _stored(parts: Parts, storage: Storage) -> str:
+    """As what the file has weights: a network in float64 has its own, unless they are smaller."""
+    is_double = storage == "float32" and numbers_of(parts) == torch.float64
+    return "float64" if is_double else storage
 
 
 def _metadata(parts: Parts, storage: Storage) -> dict[str, str]:
     """What the file says of itself, as texts, some of them JSON."""
-    found: dict[str, str] = {"unrolled.weights": storage, DIGEST: UNSEALED}
+    found: dict[str, str] = {"unrolled.weights": _stored(parts, storage), DIGEST: UNSEALED}
     if (table := parts.table) is None:
         return found
     for kind, names, scaler in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -25,15 +26,28 @@ class Graph:
         storage: how the weights of products are stored. ``bfloat16`` and ``int8`` are converted
             to float32 in the graph, by nodes of constants alone, which a runtime folds when it
             loads the model: the file is smaller, and what is computed is float32.
+        double: whether what is computed is float64; without, as said above, it is float32.
     """
 
-    def __init__(self, storage: Storage = "float32") -> None:
-        self.storage = storage
+    def __init__(self, storage: Storage = "float32", *, double: bool = False) -> None:
+        self.storage, self.double = storage, double
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
+        self._made: set[str] = set()
         self._helper = need("onnx.helper")
         self._numpy = need("onnx.numpy_helper")
         self._types = need("onnx").TensorProto
+        self.kind: int = self._types.DOUBLE if double else self._types.FLOAT
+
+    def within(self) -> Graph:
+        """A graph in a node of this one: with nodes of its own, and the same constants."""
+        found = copy(self)
+        found.nodes = []
+        return found
+
+    def has(self, name: str) -> bool:
+        """Whether there is a value of this name."""
+        return name in self._made or name in self.constants
 
     def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Adds a node with one output; gives the output's name."""
@@ -51,9 +65,12 @@ class Graph:
         """Adds a node called ``name``."""
         node = self._helper.make_node(operator, inputs, outputs, name=name, **attributes)
         self.nodes.append(node)
+        self._made.update(outputs)
 
-    def constant(self, name: str, values: Any, dtype: Any = np.float32) -> str:
-        """Adds a constant, once; gives its name."""
+    def constant(self, name: str, values: Any, dtype: Any = None) -> str:
+        """Adds a constant, once; gives its name. Without a type it is of the graph's numbers."""
+        if dtype is None:
+            dtype = np.float64 if self.double else np.float32
         if isinstance(values, Tensor):
             values = values.detach().cpu().numpy()
         if name not in self.constants:
@@ -69,7 +86,7 @@ class Graph:
     def slice(self, read: str, output: str, start: int, stop: int) -> str:
         """``read`` from ``start`` to ``stop`` along its first axis."""
         limits = [self.indices(f"{output}.{n}", [at]) for n, at in (("from", start), ("to", stop))]
-        return self.node("Slice", [read, *limits, self.indices("zero", [0])], output)
+        return self.node("Slice", [read, *limits, self.indices("axis.0", [0])], output)
 
     def weight(self, name: str, values: Tensor) -> str:
         """Adds the weight of a product [..., rows, columns] in the graph's storage.
@@ -85,11 +102,11 @@ class Graph:
             self.constants[f"{name}.bfloat16"] = self._helper.make_tensor(
                 f"{name}.bfloat16", self._types.BFLOAT16, bits.shape, bits.tobytes(), raw=True
             )
-            return self.node("Cast", [f"{name}.bfloat16"], name, to=self._types.FLOAT)
+            return self.node("Cast", [f"{name}.bfloat16"], name, to=self.kind)
         largest = values.abs().amax(dim=-1, keepdim=True)
         scale = torch.where(largest > 0, largest / STEPS_OF_INT8, 1.0)
         steps = (values / scale).round().clamp(-STEPS_OF_INT8, STEPS_OF_INT8)
         self.constant(f"{name}.int8", steps.to(torch.int8), np.int8)
         self.constant(f"{name}.scale", scale)
-        self.node("Cast", [f"{name}.int8"], f"{name}.steps", to=self._types.FLOAT)
+        self.node("Cast", [f"{name}.int8"], f"{name}.steps", to=self.kind)
         return self.node("Mul", [f"{name}.steps", f"{name}.scale"], name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
@@ -24,6 +25,8 @@ RECURRENT: tuple[type[nn.RNNBase], ...] = (
     *(nn.RNN, nn.LSTM, nn.GRU),
 )
 """Ours before the classes of torch that they are made from."""
+Module = nn.RNNBase | unrolled.nn.Recurrent
+"""What keeps a state: torch's kinds, and any cell."""
 ACTIVATIONS: tuple[type[nn.Module], ...] = (
     *(nn.Tanh, nn.Sigmoid, nn.ReLU, nn.LeakyReLU, nn.ELU),
     *(nn.SiLU, nn.Softplus, nn.GELU),
@@ -31,7 +34,7 @@ ACTIVATIONS: tuple[type[nn.Module], ...] = (
 CONTAINERS: tuple[type[nn.Module], ...] = (nn.Sequential, nn.ModuleList, Network)
 """Their modules run one after the other."""
 KINDS: tuple[type[nn.Module], ...] = (
-    *(*RECURRENT, ReadOut, nn.Linear, nn.LayerNorm, *ACTIVATIONS),
+    *(*RECURRENT, unrolled.nn.Recurrent, ReadOut, nn.Linear, nn.LayerNorm, *ACTIVATIONS),
     *(nn.Dropout, nn.Identity, *CONTAINERS),
 )
 
@@ -58,9 +61,9 @@ class Parts:
     table: TableConfig | None = None
 
     @property
-    def recurrent(self) -> list[tuple[str, nn.RNNBase]]:
+    def recurrent(self) -> list[tuple[str, Module]]:
         """The recurrent modules among them."""
-        return [(name, part) for name, part in self.modules if isinstance(part, nn.RNNBase)]
+        return [(name, part) for name, part in self.modules if isinstance(part, Module)]
 
     @property
     def inputs(self) -> int:
@@ -81,10 +84,10 @@ def parts_of(model: Any) -> Parts:
     Args:
         model: a run folder's path, a :class:`~unrolled.model.Run`, a fitted
             :class:`~unrolled.SequenceRegressor`, a :class:`~unrolled.model.Network`, a recurrent
-            module of this package or of torch, or a :class:`torch.nn.Sequential` or ``ModuleList``
-            of recurrent modules, linear layers, layer norms, activations, dropout and further such
-            containers, in which each recurrent module's output, without its states, goes to the
-            next.
+            module of this package (also :class:`~unrolled.Recurrent`) or of torch, or a
+            :class:`torch.nn.Sequential` or ``ModuleList`` of recurrent modules, linear layers,
+            layer norms, activations, dropout and further such containers, in which each
+            recurrent module's output, without its states, goes to the next.
 
     Raises:
         InputError: the model has a part that is none of these, or whose weights do not say what
@@ -114,9 +117,9 @@ def parts_of(model: Any) -> Parts:
     if hasattr(model, "fit") and hasattr(model, "predict"):
         raise InputError(f"{type(model).__name__} is not fitted. Call its fit first")
     raise InputError(
-        "a run folder, a Run, a fitted SequenceRegressor, a Network, an RNN, LSTM or GRU, or a "
-        "torch.nn.Sequential of these with Linear, LayerNorm, Dropout and activations was "
-        f"expected, got {type(model).__name__}"
+        "a run folder, a Run, a fitted SequenceRegressor, a Network, an RNN, LSTM, GRU or "
+        "Recurrent, or a torch.nn.Sequential of these with Linear, LayerNorm, Dropout and "
+        f"activations was expected, got {type(model).__name__}"
     )
 
 
@@ -135,6 +138,12 @@ def check_numbers(parts: Parts) -> None:
                 )
 
 
+def numbers_of(parts: Parts) -> torch.dtype:
+    """The type of the first recurrent module's weights; float32 if it has none."""
+    weights = (weight.dtype for _, part in parts.recurrent for weight in part.parameters())
+    return next(weights, torch.float32)
+
+
 def called(name: str, module: nn.Module) -> str:
     """A part in an error's words."""
     kind = type_before_parametrizations(module).__name__
@@ -143,10 +152,10 @@ def called(name: str, module: nn.Module) -> str:
 
 def _parts(model: nn.Module, **more: Any) -> Parts:
     modules = tuple(_flattened(model, ""))
-    if not any(isinstance(part, nn.RNNBase) for _, part in modules):
+    if not any(isinstance(part, Module) for _, part in modules):
         raise InputError(
-            "the model has no RNN, LSTM or GRU. What has none keeps no state, and torch alone runs "
-            "and exports it"
+            "the model has no RNN, LSTM or GRU, and no Recurrent. What has none keeps no state, "
+            "and torch alone runs and exports it"
         )
     _check_widths(modules)
     return Parts(modules, **more)
@@ -214,7 +223,7 @@ def _check_widths(modules: tuple[tuple[str, nn.Module], ...]) -> None:
 
 def _width_read(module: nn.Module) -> int | None:
     """How many numbers it reads at each step; None for any number."""
-    if isinstance(module, nn.RNNBase):
+    if isinstance(module, Module):
         return module.input_size
     if isinstance(module, nn.Linear):
         return module.in_features
@@ -225,6 +234,8 @@ def _width_read(module: nn.Module) -> int | None:
 
 def _width_made(module: nn.Module) -> int | None:
     """How many numbers it gives at each step; None for as many as it reads."""
+    if isinstance(module, unrolled.nn.Recurrent):
+        return module.units[module.cell.output.size] * (1 + module.bidirectional)
     if isinstance(module, nn.RNNBase):
         return (module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1)
     if isinstance(module, nn.Linear):
