@@ -179,6 +179,12 @@ def _check(name: str, module: nn.Module) -> None:
             f"{called(name, module)}: has forward hooks, and what they compute can't be read from "
             "its weights. Remove them"
         )
+    if isinstance(module, unrolled.nn.Recurrent):
+        raise InputError(
+            f"{called(name, module)}: its cell, {module.cell.name}, is written down as equations, "
+            "and such a one is neither exported nor streamed yet. Use RNN, LSTM or GRU, or run it "
+            "in Python"
+        )
     kind = next((kind for kind in KINDS if isinstance(module, kind)), None)
     if kind is None:
         known = dict.fromkeys(kind.__name__ for kind in KINDS if kind is not ReadOut)

@@ -19,7 +19,7 @@ from unrolled.learn.loop import LARGEST_RATE, FitSettings, History, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.settings import LARGEST_SEED, MOST_THREADS, Settings, Whole
 from unrolled.model import Network, NetworkConfig
-from unrolled.model.network import CellName
+from unrolled.model.choice import CellName
 from unrolled.nn.init import unit_forget_bias_
 from unrolled.resources import LARGEST_SIZE
 from unrolled.tasks import Batch, Task

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from unrolled import cells
 from unrolled.cells import Description
-from unrolled.cells.description import HIDDEN, Form, Weight
+from unrolled.cells.description import HIDDEN, Form, Product, Weight
 from unrolled.cells.roles import Gate, Memory, memories, recurrent_parts
 from unrolled.errors import InputError
 from unrolled.nn.described import Recurrent
@@ -41,7 +41,7 @@ def unit_forget_bias_(module: RecurrentModule, value: float = 1.0) -> None:
         TypeError: the module is no recurrent one.
     """
     target = _Target.of(module)
-    for memory in _memories(target):
+    for memory in _memories(target.cell):
         for gate in memory.forget:
             for layer in target.layers():
                 _set_bias(target, layer, gate, torch.tensor(float(value)))
@@ -68,7 +68,7 @@ def chrono_(module: RecurrentModule, longest: int, generator: Generator | None =
     if isinstance(longest, bool) or not longest >= 2:
         raise InputError(f"longest should be a number of steps of at least 2, got {longest!r}")
     target = _Target.of(module)
-    for memory in _memories(target):
+    for memory in _memories(target.cell):
         for layer in target.layers():
             units = layer.units[memory.forget[0].of.size]
             room = torch.empty(units, dtype=torch.float64)
@@ -175,18 +175,34 @@ class _Target:
         return parameter.narrow(0, sum(sizes[:part]), sizes[part])
 
 
-def _memories(target: _Target) -> tuple[Memory, ...]:
-    found = memories(target.cell)
+def check(preset: str, cell: Description) -> None:
+    """That a cell has what one of these functions sets, asked before there is a module.
+
+    Args:
+        preset: the function's name, without the underscore at the end.
+        cell: the cell.
+
+    Raises:
+        InputError: it has not.
+    """
+    if preset in ("unit_forget_bias", "chrono"):
+        _memories(cell)
+    else:
+        _recurrent(cell)
+
+
+def _memories(cell: Description) -> tuple[Memory, ...]:
+    found = memories(cell)
     if not found:
         raise InputError(
-            f"{target.cell.name} has no forget gate: there is no sum in its equations by which a "
+            f"{cell.name} has no forget gate: there is no sum in its equations by which a "
             "state is kept or let go. Choose a cell with one, or other initial values"
         )
     for memory in found:
         for gate in memory.forget:
             if not gate.of.biases:
                 raise InputError(
-                    f"{target.cell.name}: the forget gate of the state {memory.state} has no bias. "
+                    f"{cell.name}: the forget gate of the state {memory.state} has no bias. "
                     "Make the cell with biases: bias=True"
                 )
     return found
@@ -201,24 +217,29 @@ def _set_bias(target: _Target, layer: _Layer, gate: Gate, values: Tensor) -> Non
         rows.copy_(values * gate.sign if place == 0 else torch.zeros(()))
 
 
+def _recurrent(cell: Description) -> tuple[Product, ...]:
+    found = recurrent_parts(cell)
+    if not found:
+        raise InputError(
+            f"{cell.name} has no recurrent matrix: none of its matrices multiplies a state. "
+            "Choose a cell with one, or other initial values"
+        )
+    for product in found:
+        form = cell.weights_by_name[product.weight].form
+        if form != Form(blocks=form.blocks):
+            raise InputError(
+                f"{cell.name}: {product.weight} is learned in another form than it multiplies "
+                f"({form}). Choose other initial values"
+            )
+    return found
+
+
 @torch.no_grad()
 def _fill_recurrent(module: RecurrentModule, fill: Callable[[Tensor], Tensor]) -> None:
     """Calls ``fill`` on each part of each recurrent matrix; of one in blocks on each block."""
     target = _Target.of(module)
-    parts = recurrent_parts(target.cell)
-    if not parts:
-        raise InputError(
-            f"{target.cell.name} has no recurrent matrix: none of its matrices multiplies a state. "
-            "Choose a cell with one, or other initial values"
-        )
-    weights = target.cell.weights_by_name
-    for product in parts:
-        weight = weights[product.weight]
-        if weight.form != Form(blocks=weight.form.blocks):
-            raise InputError(
-                f"{target.cell.name}: {weight.name} is learned in another form than it multiplies "
-                f"({weight.form}). Choose other initial values"
-            )
+    for product in _recurrent(target.cell):
+        weight = target.cell.weights_by_name[product.weight]
         for layer in target.layers():
             rows = target.rows(layer, weight, product.part)
             for block in rows.chunk(weight.form.blocks):
