@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import _regression_dataset
 
 from report import table, versions, wide_console
 from unrolled import SequenceRegressor
-from unrolled.model.network import CellName
+from unrolled.model.choice import CellName
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "before": {"epochs": 100, "patience": 15, "validation_fraction": 0.15},

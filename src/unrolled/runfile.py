@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -120,12 +120,15 @@ def config_digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def read_weights(folder: Path, content: dict[str, Any]) -> bytes:
+def read_weights(
+    folder: Path, content: dict[str, Any], recurrent: Iterable[tuple[str, Kind]] | None = None
+) -> bytes:
     """The bytes of ``model.safetensors``, once they are known to be what the config describes.
 
     Args:
         folder: the run folder.
         content: its config, checked.
+        recurrent: as in :func:`expected_tensors`.
 
     Raises:
         InputError: the file is missing, cut short, damaged, of another network or another run, or
@@ -141,7 +144,7 @@ def read_weights(folder: Path, content: dict[str, Any]) -> bytes:
         raise InputError(
             f"{path}: cut short or damaged ({words}). Restore the file, or train again"
         ) from error
-    if fault := fault_of(header.tensors, content["network"]):
+    if fault := fault_of(header.tensors, content["network"], recurrent):
         raise InputError(
             f"{path}: does not hold what {CONFIG} describes: {fault}. "
             "Restore the whole folder, or train again"
@@ -175,13 +178,28 @@ def read_beside(folder: Path, name: str, content: Mapping[str, Any]) -> bytes:
     return data
 
 
-def expected_tensors(network: Mapping[str, Any]) -> Iterator[tuple[str, Kind]]:
+def expected_tensors(
+    network: Mapping[str, Any], recurrent: Iterable[tuple[str, Kind]] | None = None
+) -> Iterator[tuple[str, Kind]]:
     """The tensors in the file of a run's network, one after the other.
 
     Args:
         network: what the config says of it, checked.
+        recurrent: those of its recurrent layers, where the cell is described in the config; None
+            where it is one of :data:`GATES`.
     """
     hidden, outputs, inputs = (network[f"{name}_size"] for name in ("hidden", "output", "input"))
+    yield from _recurrent_tensors(network) if recurrent is None else recurrent
+    directions = 2 if network["bidirectional"] else 1
+    yield "network.readout.weight", Kind("F32", (outputs, directions * hidden))
+    yield "network.readout.bias", Kind("F32", (outputs,))
+    for side, columns in (("input", inputs), ("target", outputs)):
+        for part in ("mean", "scale"):
+            yield f"scaler.{side}.{part}", Kind("F64", (columns,))
+
+
+def _recurrent_tensors(network: Mapping[str, Any]) -> Iterator[tuple[str, Kind]]:
+    hidden, inputs = network["hidden_size"], network["input_size"]
     rows = GATES[network["cell"]] * hidden
     directions = ("", "_reverse") if network["bidirectional"] else ("",)
     for layer in range(network["num_layers"]):
@@ -192,17 +210,16 @@ def expected_tensors(network: Mapping[str, Any]) -> Iterator[tuple[str, Kind]]:
             yield f"network.recurrent.weight_hh_{at}", Kind("F32", (rows, hidden))
             yield f"network.recurrent.bias_ih_{at}", Kind("F32", (rows,))
             yield f"network.recurrent.bias_hh_{at}", Kind("F32", (rows,))
-    yield "network.readout.weight", Kind("F32", (outputs, len(directions) * hidden))
-    yield "network.readout.bias", Kind("F32", (outputs,))
-    for side, columns in (("input", inputs), ("target", outputs)):
-        for part in ("mean", "scale"):
-            yield f"scaler.{side}.{part}", Kind("F64", (columns,))
 
 
-def fault_of(tensors: Mapping[str, Kind], network: Mapping[str, Any]) -> str | None:
+def fault_of(
+    tensors: Mapping[str, Kind],
+    network: Mapping[str, Any],
+    recurrent: Iterable[tuple[str, Kind]] | None = None,
+) -> str | None:
     """The first difference between what a file holds and what its network has; None if none."""
     met = set()
-    for name, wanted in expected_tensors(network):
+    for name, wanted in expected_tensors(network, recurrent):
         if name not in tensors:  # at once: a config may promise more than there can be
             return f"{name} is missing"
         if tensors[name] != wanted:

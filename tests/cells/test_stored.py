@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
+import pickle
 import random
 from typing import Any
 
@@ -90,3 +92,11 @@ def runs(description):
     constants = {c.name: torch.randn(2, module.units[c.size]) for c in description.constants}
     output, _ = module(torch.randn(3, 2, module.input_size), **constants)
     output.sum().backward()
+
+
+def test_a_pickle_leaves_what_was_computed_once():
+    description = Everything().description
+    assert hash(description)
+    again = pickle.loads(pickle.dumps(description))
+    assert again == description
+    assert set(vars(again)) == {field.name for field in dataclasses.fields(again)}

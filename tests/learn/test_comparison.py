@@ -19,7 +19,7 @@ from unrolled.learn.comparison import (
 )
 from unrolled.learn.comparison_plot import as_memory, draw_comparison
 from unrolled.model import Network, NetworkConfig
-from unrolled.model.network import CellName
+from unrolled.model.choice import CellName
 from unrolled.tasks import TASKS, Adding, EmbeddedReber, SinCos, make_task
 
 TASK = Adding(20, form="hochreiter")

@@ -16,7 +16,7 @@ def rng(seed):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cell": "lstmm"}, "cell should be one of rnn, lstm, gru, got 'lstmm'"),
+        ({"cell": "lstmm"}, "cell should be rnn, lstm, gru, a cell of .*, got 'lstmm'"),
         ({"target": "steps"}, "target should be one of auto, step, sequence, got 'steps'"),
         ({"hidden_size": 0}, "hidden_size should be a whole number of at least 1, at most"),
         ({"batch_size": 0}, "batch_size should be a whole number of at least 1, got 0"),
@@ -40,7 +40,10 @@ def rng(seed):
         ({"clip": "much"}, "clip should be above 0, or None"),
         ({"dropout": None}, "dropout should be in"),
         ({"validation_fraction": float("nan")}, "validation_fraction should be in"),
-        ({"cell": ["gru"]}, "cell should be one of"),
+        ({"cell": ["gru"]}, "cell should be rnn"),
+        ({"cell": int}, "written down as equations"),
+        ({"cell": "EALSTM"}, "EALSTM reads static beside the input"),
+        ({"cell": "MGU", "watch": True}, "MGU is a cell .* is not watched yet"),
         ({"learning_rate": 0.0}, "learning_rate should be in"),
         ({"learning_rate": float("inf")}, "learning_rate should be in"),
         ({"clip": 0.0}, "clip should be above 0, or None, got 0.0"),

@@ -154,6 +154,7 @@ def test_a_wrong_value_names_its_flag_and_what_came(name, value):
         ({"difference": True}, "none of the targets is also an input"),
         ({"dropout": 0.5}, "Add --num-layers 2"),
         ({"target": ["row"]}, "two columns named 'row'"),
+        ({"init": ["chrono"], "window": 1}, "which has 1 row. Raise --window"),
         ({"group": "row"}, "two columns named 'row'"),
         ({"group": "for_row", "ahead": 1}, "two columns named 'for_row'"),
         ({"group": "b"}, "two columns named 'b'"),
@@ -181,6 +182,7 @@ KINDS = {
     "truth": ("difference", "bidirectional", "watch"),
     "text": ("group", "missing", "cell"),
     "texts": ("input", "target"),
+    "presets": ("init",),
 }  # fmt: skip
 COMPARED = {
     "whole": ("steps", "batch_size", "hidden_size", "test_size", "seed", "threads"),
@@ -192,6 +194,7 @@ WRONG = {
     "truth": [0, 1, 1.0, "yes", "true", "false", [True]],
     "text": [True, 1, 0.5, ["error"]],
     "texts": [True, 1, [True], [1], [["sin"]]],
+    "presets": [True, 1, [True], "sin", [["chrono"]]],
 }
 
 
@@ -228,6 +231,7 @@ RIGHT = {
     "truth": [np.True_, np.False_, False],
     "text": [],
     "texts": [("x", "y"), ["x", "y"], "x", np.str_("x")],
+    "presets": [("chrono", "orthogonal"), ["identity"], "chrono", np.str_("chrono")],
 }
 
 
@@ -238,7 +242,7 @@ def test_numbers_of_numpy_become_pythons(name, value):
         given |= {"input": ["b"], "ahead": 1}
     found = getattr(TrainSettings(**{**given, name: value}), name)
     assert type(found) in (int, float, bool, list)
-    if name not in KINDS["texts"]:
+    if name not in KINDS["texts"] + KINDS["presets"]:
         assert found == value
 
 

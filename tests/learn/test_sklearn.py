@@ -16,7 +16,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_regressors_train, parametrize_with_checks
 
 from unrolled.learn.estimator import SequenceRegressor
-from unrolled.model.network import CellName
+from unrolled.model.choice import CellName
 
 CELLS: tuple[CellName, ...] = get_args(CellName)
 SEEDS = range(int(os.environ.get("UNROLLED_TEST_SKLEARN_SEEDS", "1")))

@@ -12,7 +12,7 @@ number that all units of a row share.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Literal
 
@@ -165,6 +165,10 @@ class Description:
 
     def __hash__(self) -> int:
         return hash(self._words)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without what is computed once: in another process the hash of a text is another."""
+        return {of.name: getattr(self, of.name) for of in fields(self)}
 
     @cached_property
     def _words(self) -> str:

@@ -60,44 +60,52 @@ def _written(operand: Operand) -> Any:
     return {"number": str(operand)}
 
 
-def from_json(value: Any, where: str = "cell") -> Description:
+REPAIR = "The description is damaged: make it anew from the cell"
+
+
+def from_json(value: Any, where: str = "cell", repair: str = REPAIR) -> Description:
     """The description that JSON's values say.
 
     Args:
         value: what a file holds.
         where: what to call it in a message.
+        repair: what to do about a damaged one.
 
     Raises:
         InputError: it is no description, or one of a newer version, or says what can't be.
     """
-    return _Reader().description(_At(where, value))
+    return _Reader().description(_At(where, value, repair))
 
 
 class _At:
     """A value of the file and its place."""
 
-    def __init__(self, where: str, value: Any) -> None:
-        self.where, self.value = where, value
+    def __init__(self, where: str, value: Any, repair: str) -> None:
+        self.where, self.value, self.repair = where, value, repair
+
+    def within(self, where: str, value: Any) -> _At:
+        """A value that stands in this one."""
+        return _At(f"{self.where}{where}", value, self.repair)
 
     def refuse(self, expected: str) -> NoReturn:
         """Says what was expected here, and what came."""
         raise InputError(
-            f"{self.where}: {expected} was expected, got {clip(repr(self.value), 60)}. The "
-            "description is damaged: make it anew from the cell"
+            f"{self.where}: {expected} was expected, got {clip(repr(self.value), 60)}. "
+            f"{self.repair}"
         )
 
     def fields(self, *names: str) -> dict[str, _At]:
         """The fields of an object, which has these and no others."""
         if not isinstance(self.value, Mapping) or set(self.value) != set(names):
             self.refuse(f"an object with {', '.join(names)}")
-        return {name: _At(f"{self.where}.{name}", self.value[name]) for name in names}
+        return {name: self.within(f".{name}", self.value[name]) for name in names}
 
     def items(self, kind: str, least: int = 0) -> list[_At]:
         """The items of a list."""
         most = MOST[kind]
         if not isinstance(self.value, list | tuple) or not least <= len(self.value) <= most:
             self.refuse(f"a list of {least} to {most} {kind}")
-        return [_At(f"{self.where}[{i}]", item) for i, item in enumerate(self.value)]
+        return [self.within(f"[{i}]", item) for i, item in enumerate(self.value)]
 
     def name(self) -> str:
         """A name."""
@@ -163,7 +171,7 @@ class _Reader:
                     f"{at.where}: its format is {version}, and this version of unrolled reads "
                     f"{FORMAT}. Install a newer one"
                 )
-            _At(f"{at.where}.format", version).refuse(f"the number {FORMAT}")
+            at.within(".format", version).refuse(f"the number {FORMAT}")
         fields = at.fields(*FIELDS)
         name = fields["name"].text()
         input = self._quantity(fields["input"])

@@ -95,7 +95,16 @@ def train(
     test: Annotated[
         float | None, typer.Option(help="Share of the rows, the last, that score it [0.15].")
     ] = None,
-    cell: Annotated[str | None, typer.Option(help="rnn, lstm or gru [lstm].")] = None,
+    cell: Annotated[
+        str | None,
+        typer.Option(help="rnn, lstm, gru, a cell of unrolled.cells, or mycell.py:MyCell [lstm]."),
+    ] = None,
+    init: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="unit_forget_bias, chrono, orthogonal or identity; repeat for several [none]."
+        ),
+    ] = None,
     hidden_size: Annotated[int | None, typer.Option(help="Hidden units [32].")] = None,
     num_layers: Annotated[int | None, typer.Option(help="Layers [1].")] = None,
     bidirectional: Annotated[

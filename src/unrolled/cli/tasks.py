@@ -16,7 +16,8 @@ from unrolled.inspect.diagnose import diagnose
 from unrolled.inspect.diagnosis import Diagnosis
 from unrolled.learn.comparison import Course, check_fits, read_compare_settings, split, train_cell
 from unrolled.learn.comparison_results import heading, save_comparison
-from unrolled.model.network import RECURRENT, CellName
+from unrolled.model.choice import CellName
+from unrolled.model.network import RECURRENT
 from unrolled.output import replacing
 from unrolled.tasks import LOSSES, TASKS, Task, make_task
 

@@ -46,7 +46,7 @@ def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) ->
             on_epoch(history)
 
         try:
-            with progress(settings.cell.upper(), most) as on_epoch:
+            with progress(settings.title, most) as on_epoch:
                 training = train_dataset(dataset, settings, note, watched.append)
             save_training(training, draft)
         except DivergedError as error:
@@ -57,7 +57,7 @@ def run_train(flags: dict[str, Any], config: Path | None, *, overwrite: bool) ->
             raise KeyboardInterrupt(f"interrupted{when}: nothing was kept") from None
     for target, scores in training.scores.items():
         screen.print(_table(training, target, scores))
-        screen.print(verdict(settings.cell.upper(), target, scores))
+        screen.print(verdict(settings.title, target, scores))
     history = training.history
     screen.print(
         f"{training.run.network.count_weights():,} weights, {len(history.validation)} epochs "
@@ -122,7 +122,7 @@ def _table(training: Training, target: str, scores: dict[str, Score | None]) -> 
     for column in ("RMSE", "MAE", "R²"):
         table.add_column(column, justify="right")
     for name, score in scores.items():
-        label = training.settings.cell.upper() if name == "network" else NAMES[name]
+        label = training.settings.title if name == "network" else NAMES[name]
         if score is None:
             table.add_row(label, "–", "–", "–")
         else:

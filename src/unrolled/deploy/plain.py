@@ -60,6 +60,7 @@ def _read(folder: Path) -> Plan:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such run folder. Make one with: unrolled train")
     content = read_config(folder / CONFIG)
+    _refuse_described(folder, content)
     config = _checked(folder / CONFIG, content)
     network, table = config["network"], config["table"]
     if network["bidirectional"]:
@@ -90,6 +91,17 @@ def _read(folder: Path) -> Plan:
         group=table["group"],
         ahead=table["ahead"],
     )
+
+
+def _refuse_described(folder: Path, content: dict[str, Any]) -> None:
+    network = content.get("network")
+    cell = network.get("cell") if isinstance(network, dict) else None
+    if isinstance(cell, dict):
+        raise InputError(
+            f"{folder}: can't be streamed: its cell, {short(cell.get('name'))}, is written down as "
+            "equations, and such a one is not streamed yet. Train with --cell rnn, lstm or gru, or "
+            "predict whole tables with: unrolled predict"
+        )
 
 
 def scales_of(

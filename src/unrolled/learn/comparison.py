@@ -19,7 +19,8 @@ from unrolled.learn.loop import LARGEST_RATE, FitSettings, History, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.settings import LARGEST_SEED, MOST_THREADS, Settings, Whole
 from unrolled.model import Network, NetworkConfig
-from unrolled.model.network import CellName
+from unrolled.model.choice import CellName
+from unrolled.nn.init import unit_forget_bias_
 from unrolled.resources import LARGEST_SIZE
 from unrolled.tasks import Batch, Task
 
@@ -212,9 +213,5 @@ def _config(task: Task, cell: CellName, settings: CompareSettings) -> NetworkCon
 def _network(config: NetworkConfig, settings: CompareSettings) -> Network:
     network = Network(config)
     if config.cell == "lstm":
-        biases = dict(network.recurrent.named_parameters())
-        forget = slice(settings.hidden_size, 2 * settings.hidden_size)  # gates: i, f, g, o
-        with torch.no_grad():
-            biases["bias_ih_l0"][forget] = settings.forget_bias
-            biases["bias_hh_l0"][forget] = 0.0
+        unit_forget_bias_(network.recurrent, settings.forget_bias)
     return network

@@ -17,7 +17,9 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 from torch import Tensor
 
+from unrolled.cells import Cell, Description
 from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
+from unrolled.learn.cell_choice import cell_of, check_watched
 from unrolled.learn.cells import SMALLEST, only_rounding, too_far, too_small
 from unrolled.learn.columns import Array
 from unrolled.learn.duration import AUTO, Limit, resolve
@@ -37,14 +39,13 @@ from unrolled.learn.runtime import alone_where_forked, reproducible
 from unrolled.learn.train import masked_mse
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.model import Network, NetworkConfig, Scaler
-from unrolled.model.network import RECURRENT, CellName
+from unrolled.model.choice import CellName
 from unrolled.model.scaler import MOST, MOST_SQUARED, is_rounding, moments
 from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
 
 TargetChoice = Literal["auto", "step", "sequence"]
 
 PARAMETERS = {
-    "cell": one_of(tuple(RECURRENT)),
     "hidden_size": whole(most=LARGEST_SIZE),
     "num_layers": whole(most=MOST_LAYERS),
     "bidirectional": yes_or_no(),
@@ -59,11 +60,11 @@ PARAMETERS = {
     "watch": yes_or_no(),
     "watch_every": whole(),
 }
-"""All but the random state, which scikit-learn checks."""
+"""All but the cell, and the random state, which scikit-learn checks."""
 
 
 class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no stubs
-    """Predicts numbers from sequences with an Elman RNN, an LSTM or a GRU.
+    """Predicts numbers from sequences with an Elman RNN, an LSTM, a GRU or another cell.
 
     X is [n, T, I], or [n, T] for one input, or a list of ragged [T_i, I]. y is one value for each
     sequence, [n] or [n, O], or one for each step, [n, T], [n, T, O] or a list of [T_i] or
@@ -71,7 +72,8 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
     (``target`` says otherwise). Inputs and targets are standardised on the training sequences.
 
     Args:
-        cell: "rnn", "lstm" or "gru".
+        cell: "rnn", "lstm" or "gru", the name of a cell in ``unrolled.cells``, or a
+            :class:`~unrolled.Cell`, its class or its description.
         hidden_size: hidden units H.
         num_layers: layers.
         bidirectional: whether to read each sequence in both directions. For targets of steps each
@@ -107,7 +109,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def __init__(
         self,
-        cell: CellName = "lstm",
+        cell: str | Cell | type[Cell] | Description = "lstm",
         hidden_size: int = 32,
         *,
         num_layers: int = 1,
@@ -147,7 +149,10 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             ValueError: X, y or a parameter is not what the class describes.
             DivergedError: training met a number that is not finite.
         """
+        cell = cell_of(self.cell, "cell")
         check_parameters(self.get_params(deep=False), PARAMETERS)
+        if self.watch:
+            check_watched(cell)
         # Until this fit has succeeded there is nothing to predict with: the network of an earlier
         # one would not belong to the new scaling.
         self.__dict__.pop("network_", None)
@@ -157,7 +162,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         train, held_out = self._split(len(batch.data), random)
         epochs, patience = resolve(self.epochs, self.patience, len(train), self.batch_size)
 
-        config = self._config(batch, goals)
+        config = self._config(cell, batch, goals)
         parts = [len(train), len(held_out)]
         check_fit(config, parts, batch.data.shape[1], int(self.batch_size), BATCH_AT_ONCE)
         self.target_ = goals.target
@@ -239,9 +244,9 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         order = random.permutation(count)
         return (order[held_out:], order[:held_out]) if held_out else (order, order)
 
-    def _config(self, batch: Batch, goals: Goals) -> NetworkConfig:
+    def _config(self, cell: CellName | Description, batch: Batch, goals: Goals) -> NetworkConfig:
         return NetworkConfig(
-            cell=self.cell,
+            cell=cell,
             input_size=batch.data.shape[-1],
             output_size=goals.data.shape[-1],
             hidden_size=self.hidden_size,

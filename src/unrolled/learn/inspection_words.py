@@ -25,7 +25,7 @@ class Shown:
 
 def title_of(run: Run, language: Language) -> str:
     """Such as "LSTM: cos from sin"."""
-    cell, table = run.network.config.cell.upper(), run.table
+    cell, table = run.network.config.title, run.table
     targets, inputs = ", ".join(table.targets), ", ".join(table.inputs)
     if language == "zh":
         return f"{cell}：由 {inputs} 预测 {targets}"

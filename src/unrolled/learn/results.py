@@ -71,7 +71,7 @@ def save_training(training: Training, folder: Path | str) -> None:
     draw_result(
         folder / PICTURE,
         f"{config.targets[0] if len(config.targets) == 1 else 'Targets'} on the test rows: "
-        f"{training.run.network.config.cell.upper()}",
+        f"{training.run.network.config.title}",
         [_test_panel(training, column) for column in range(min(len(config.targets), 4))],
         {"training": training.history.train, "validation": training.history.validation},
         curve_label="error (scaled)",

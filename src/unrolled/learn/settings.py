@@ -13,18 +13,23 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from unrolled.cells import Description
 from unrolled.errors import InputError, fault_of_text
 from unrolled.files import parse_json, read_file, short
+from unrolled.learn.cell_choice import cell_or_file, check_watched, description_of
 from unrolled.learn.duration import AUTO, resolve
 from unrolled.learn.loop import LARGEST_RATE, FitSettings
 from unrolled.model import TableConfig
+from unrolled.model.choice import CellName, title
 from unrolled.model.folder import Missing
-from unrolled.model.network import CellName
+from unrolled.nn import init
 from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
 from unrolled.runfile import LARGEST_CONFIG
 
@@ -39,10 +44,21 @@ def _as_whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _name(cell: CellName | Description) -> str:
+    return cell.name if isinstance(cell, Description) else cell
+
+
 Columns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 Whole = Annotated[int, BeforeValidator(_as_whole)]
 """A whole number, which JSON may also write as 4.0."""
 Epochs = Annotated[int, Field(gt=0, le=LARGEST_SIZE), BeforeValidator(_as_whole)] | Literal["auto"]
+TrainedCell = Annotated[
+    CellName | Description, PlainValidator(cell_or_file), PlainSerializer(_name)
+]
+"""A cell, which a text says by its name or its place in a Python file."""
+Preset = Literal["unit_forget_bias", "chrono", "orthogonal", "identity"]
+"""Of the functions of :mod:`unrolled.nn.init`, without the underscore at the end."""
+Presets = Annotated[list[Preset], BeforeValidator(_as_list)]
 
 LARGEST_SEED = 2**63 - 1
 MOST_THREADS = 1024
@@ -61,7 +77,13 @@ class Settings(BaseModel):
 
 
 class TrainSettings(Settings):
-    """What ``unrolled train`` takes; the names are those of its flags."""
+    """What ``unrolled train`` takes; the names are those of its flags.
+
+    ``cell`` is "rnn", "lstm" or "gru", the name of a cell in ``unrolled.cells``, a cell, its class
+    or its description, or a class in a Python file, "mycell.py:MyCell", which is executed at once.
+    What is kept is a name or the description. ``init`` has initial values of
+    :mod:`unrolled.nn.init`, set in their order; "chrono" spreads memories over the window.
+    """
 
     input: Columns
     target: Columns
@@ -73,7 +95,8 @@ class TrainSettings(Settings):
     validation: float = Field(default=0.15, gt=0.0, lt=1.0)
     test: float = Field(default=0.15, gt=0.0, lt=1.0)
 
-    cell: CellName = "lstm"
+    cell: TrainedCell = "lstm"
+    init: Presets = Field(default_factory=list)
     hidden_size: Whole = Field(default=32, gt=0, le=LARGEST_SIZE)
     num_layers: Whole = Field(default=1, gt=0, le=MOST_LAYERS)
     bidirectional: bool = False
@@ -118,6 +141,19 @@ class TrainSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _begins_well(self) -> TrainSettings:
+        if "chrono" in self.init and self.window < 2:
+            raise ValueError(
+                f"--init chrono spreads memories over the window, which has {self.window} row. "
+                "Raise --window, or leave it out"
+            )
+        for preset in self.init:
+            init.check(preset, description_of(self.cell))
+        if self.watch:
+            check_watched(self.cell)
+        return self
+
+    @model_validator(mode="after")
     def _names_as_text(self) -> TrainSettings:
         """That the run's own tables, which are text, can have the columns' names."""
         for name in (*self.input, *self.target, *([] if self.group is None else [self.group])):
@@ -139,6 +175,11 @@ class TrainSettings(Settings):
                 )
             taken.add(name)
         return self
+
+    @property
+    def title(self) -> str:
+        """What to call the network: LSTM, PeepholeLSTM."""
+        return title(self.cell)
 
     def fit_settings(self, windows: int) -> FitSettings:
         """How long and how fast to train on so many windows."""
@@ -229,6 +270,8 @@ def _explain(error: ValidationError) -> str:
         return f"{flag} is missing. Name a column of the table"
     if not name:
         return first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{flag}: {first['msg'].removeprefix('Value error, ')}"
     words = [
         e["ctx"]["expected"] for e in others if e["type"] == "literal_error" and e["loc"][0] == name
     ]

@@ -33,6 +33,7 @@ from unrolled.learn.table import Span, Table
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.learn.windows import Rows, gather
 from unrolled.model import Network, NetworkConfig, Run, Scaler
+from unrolled.nn import init
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def _train(
     goals = torch.from_numpy(target_scaler.transform(change)).float()
     train, validation, _ = dataset.ends
     network = Network(network_config(settings)).float()
+    _begin(network, settings)
     probe = _probe(data, goals, train, settings.window) if settings.watch else None
     with watching(network, probe, settings.watch_every, on_record) as see:
         history = fit(
@@ -146,6 +148,24 @@ def _train(
             on_gradients=see,
         )
     return Run(network, config, input_scaler, target_scaler), history
+
+
+def _begin(network: Network, settings: TrainSettings) -> None:
+    """Sets the initial values that the settings ask for.
+
+    Raises:
+        InputError: the cell has not what they are of.
+    """
+    for preset in settings.init:
+        match preset:
+            case "unit_forget_bias":
+                init.unit_forget_bias_(network.recurrent)
+            case "chrono":
+                init.chrono_(network.recurrent, longest=settings.window)
+            case "orthogonal":
+                init.orthogonal_(network.recurrent)
+            case "identity":
+                init.identity_(network.recurrent)
 
 
 def check_fits(dataset: Dataset, settings: TrainSettings) -> None:

@@ -176,6 +176,7 @@ class Watcher:
         every: int,
         on_record: Callable[[Record], None],
     ) -> None:
+        self.mode = str(network.recurrent.mode)
         self.network, self.probe, self.every = network, probe, every
         self.on_record = on_record
         self.updates = 0
@@ -230,7 +231,7 @@ class Watcher:
 
     def _snapshot(self, update: Update, norms: dict[str, float]) -> Snapshot:
         trace = self._trace()
-        gates, states = _statistics(trace, self.network.recurrent.mode)
+        gates, states = _statistics(trace, self.mode)
         return Snapshot(
             update=self.updates,
             epoch=update.epoch,

@@ -20,7 +20,7 @@ from unrolled.learn.loop import FitSettings, History, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.train import masked_mse
 from unrolled.model import Network, NetworkConfig, Run, Scaler, TableConfig
-from unrolled.model.network import CellName
+from unrolled.model.choice import CellName
 
 CELLS: tuple[CellName, ...] = ("rnn", "lstm", "gru")
 

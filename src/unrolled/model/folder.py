@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 import unrolled
+from unrolled.cells.stored import from_json
 from unrolled.errors import InputError
 from unrolled.model.network import Network, NetworkConfig
 from unrolled.model.scaler import Scaler
@@ -40,6 +41,7 @@ from unrolled.runfile import (
 )
 
 SCALERS = ("input", "target")
+REPAIR = "Restore the file, or train again"
 
 Missing = Literal["error", "drop", "interpolate"]
 
@@ -162,7 +164,10 @@ def _load(folder: Path) -> Run:
     content = read_config(path)
     config = _checked(content, path)
     check_config(path, content)
-    data = read_weights(folder, config.model_dump(mode="json"))
+    layers = config.network.described_layers()
+    data = read_weights(
+        folder, config.model_dump(mode="json"), None if layers is None else layers.tensors()
+    )
     try:
         tensors = load(data)
     except SafetensorError as error:
@@ -189,12 +194,15 @@ def _load(folder: Path) -> Run:
 
 
 def _checked(content: dict[str, Any], path: Path) -> RunConfig:
+    network = content.get("network")
+    if isinstance(network, dict) and isinstance(network.get("cell"), dict):
+        # Here and not by the schema alone: one of a newer version needs another repair.
+        from_json(network["cell"], f"{path}: network.cell", REPAIR)
     try:
         return RunConfig.model_validate(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise InputError(
-            f"{path}: {where[:200]}: {first['msg'].removeprefix('Value error, ')}. "
-            "Restore the file, or train again"
+            f"{path}: {where[:200]}: {first['msg'].removeprefix('Value error, ')}. {REPAIR}"
         ) from error

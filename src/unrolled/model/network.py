@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from unrolled.nn import GRU, LSTM, RNN
+from unrolled.cells import Description
+from unrolled.model.choice import CellName, Choice, Layers, title
+from unrolled.nn import GRU, LSTM, RNN, Recurrent
 from unrolled.nn.checks import Lengths
 from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
 from unrolled.runfile import GATES, expected_tensors
 
-CellName = Literal["rnn", "lstm", "gru"]
 RECURRENT: dict[CellName, type[RNN | LSTM | GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
 
 class NetworkConfig(BaseModel):
-    """Everything needed to build the network again, weights aside."""
+    """Everything needed to build the network again, weights aside.
+
+    ``cell`` is a name, or the description of a cell that needs no more than an input and a number
+    of hidden units.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    cell: CellName
+    cell: Choice
     input_size: int = Field(gt=0, le=LARGEST_SIZE)
     hidden_size: int = Field(gt=0, le=LARGEST_SIZE)
     output_size: int = Field(gt=0, le=LARGEST_SIZE)
@@ -31,23 +36,44 @@ class NetworkConfig(BaseModel):
     bidirectional: bool = False
     dropout: float = Field(default=0.0, ge=0.0, le=1.0)
 
+    @model_validator(mode="after")
+    def _cell_fits(self) -> NetworkConfig:
+        if layers := self.described_layers():
+            layers.check()
+        return self
+
+    @property
+    def title(self) -> str:
+        """What to call the network: LSTM, PeepholeLSTM."""
+        return title(self.cell)
+
+    def described_layers(self) -> Layers | None:
+        """The recurrent layers, where their cell is described; None where it has a name."""
+        if not isinstance(self.cell, Description):
+            return None
+        return Layers(
+            self.cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional
+        )
+
     def count_weights(self) -> int:
         """How many numbers a network of this kind has to learn, without building it."""
-        shapes = [
-            kind.shape
-            for name, kind in expected_tensors(self.model_dump())
-            if name.startswith("network.")
-        ]
-        return sum(math.prod(shape) for shape in shapes)
+        layers = self.described_layers()
+        found = layers.count_weights() if layers else 0
+        tensors = expected_tensors(self.model_dump(), () if layers else None)
+        shapes = [kind.shape for name, kind in tensors if name.startswith("network.")]
+        return found + sum(math.prod(shape) for shape in shapes)
 
     def numbers_per_step(self, *, keeps: bool) -> int:
         """How many numbers a pass holds at once for each step of each row, at least.
 
         Args:
-            keeps: whether for a backward pass: the gates and states of every layer. Without, it is
-                the outputs of one layer.
+            keeps: whether for a backward pass: the gates and states of every layer, of a described
+                cell the states alone. Without, it is the outputs of one layer.
         """
-        each = GATES[self.cell] + 1 if keeps else 1
+        each = 1
+        if keeps:
+            cell = self.cell
+            each = len(cell.states) if isinstance(cell, Description) else GATES[cell] + 1
         layers = self.num_layers if keeps else 1
         directions = 2 if self.bidirectional else 1
         return self.input_size + layers * directions * self.hidden_size * each + self.output_size
@@ -78,14 +104,18 @@ class Network(torch.nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.recurrent = RECURRENT[config.cell](
-            config.input_size,
-            config.hidden_size,
-            num_layers=config.num_layers,
-            batch_first=True,
-            dropout=config.dropout,
-            bidirectional=config.bidirectional,
-        )
+        cell, sizes = config.cell, (config.input_size, config.hidden_size)
+        options: dict[str, Any] = {
+            "num_layers": config.num_layers,
+            "batch_first": True,
+            "dropout": config.dropout,
+            "bidirectional": config.bidirectional,
+        }
+        self.recurrent: RNN | LSTM | GRU | Recurrent
+        if isinstance(cell, Description):
+            self.recurrent = Recurrent(cell, *sizes, **options)
+        else:
+            self.recurrent = RECURRENT[cell](*sizes, **options)
         self.directions = 2 if config.bidirectional else 1
         self.readout = ReadOut(self.directions * config.hidden_size, config.output_size)
 

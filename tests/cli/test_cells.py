@@ -1,0 +1,129 @@
+"""``unrolled train --cell`` with any cell, ``--init``, and what the run folder then is good for."""
+
+import json
+
+import polars as pl
+import pytest
+import torch
+
+from support_cli import run
+from support_learn import wave_frame, write_wave
+from unrolled.model import load_run
+
+QUICK = ["--window", 6, "--hidden-size", 4, "--epochs", 2, "--threads", 1]
+COLUMNS = ["--input", "sin", "--target", "cos"]
+CELL = """\
+import unrolled
+from unrolled.cells import linear, sigmoid, tanh, weight
+
+
+class PeepholeLSTM(unrolled.Cell):
+    def step(self, x, h, c):
+        p_i, p_f, p_o = weight(), weight(), weight()
+        i = sigmoid(linear(x, h) + p_i * c)
+        f = sigmoid(linear(x, h) + p_f * c)
+        c = f * c + i * tanh(linear(x, h))
+        o = sigmoid(linear(x, h) + p_o * c)
+        return o * tanh(c), c
+"""
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_wave(tmp_path / "wave.csv")
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mycell.py"
+    path.write_text(CELL)
+    return path
+
+
+@pytest.fixture
+def trained(unrolled, data, tmp_path):
+    """Trains with these flags; gives the run folder and what was printed."""
+
+    def train(*flags):
+        out = tmp_path / "run"
+        outcome = unrolled("train", data, *COLUMNS, "--out", out, *QUICK, *flags)
+        assert outcome.code == 0, outcome.err
+        return out, outcome.out
+
+    return train
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--cell", "PeepholeLSTM"],
+        ["--cell", "MGU", "--num-layers", 2, "--dropout", 0.2],
+        ["--cell", "SLSTM", "--bidirectional"],
+    ],
+    ids=lambda flags: " ".join(map(str, flags)),
+)
+def test_a_shipped_cell_is_trained_and_predicts(unrolled, trained, data, tmp_path, flags):
+    folder, printed = trained(*flags)
+    assert f"The {flags[1]} LOSES to" in printed
+    assert load_run(folder).network.config.title == flags[1]
+    assert unrolled("predict", folder, data, "--out", tmp_path / "p.csv").code == 0
+    mine, kept = (pl.read_csv(path) for path in (tmp_path / "p.csv", folder / "predictions.csv"))
+    assert mine[-len(kept) :].equals(kept)
+
+
+def test_a_folder_needs_no_file_of_the_cells(unrolled, trained, data, file, tmp_path):
+    folder, _ = trained("--cell", f"{file}:PeepholeLSTM")
+    file.write_text("raise SystemExit('it is executed')")
+    assert unrolled("predict", folder, data, "--out", tmp_path / "p.csv").code == 0
+    assert len(pl.read_csv(tmp_path / "p.csv")) == len(wave_frame()) - 5
+
+
+def test_a_class_of_ones_own_gives_the_shipped_cells_numbers(trained, file):
+    folder, _ = trained("--cell", "PeepholeLSTM")
+    shipped = (folder / "predictions.csv").read_bytes()
+    folder, _ = trained("--cell", f"{file}:PeepholeLSTM", "--overwrite")
+    assert (folder / "predictions.csv").read_bytes() == shipped
+
+
+def test_the_settings_have_the_cells_name(trained, file):
+    folder, _ = trained("--cell", f"{file}:PeepholeLSTM")
+    assert json.loads((folder / "metrics.json").read_text())["settings"]["cell"] == "PeepholeLSTM"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["stream"], "is not streamed yet. Train with --cell rnn, lstm or gru"),
+        (["export", "model.onnx"], "neither exported nor streamed yet. Use RNN, LSTM or GRU"),
+        (["inspect", "--out", "page.html"], "is not recorded yet. Train with --cell rnn"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_what_it_is_not_good_for_yet_is_one_line(trained, monkeypatch, command, words):
+    folder, _ = trained("--cell", "MGU")
+    monkeypatch.chdir(folder.parent)
+    outcome = run(command[0], folder, *command[1:])  # stream answers on its own standard output
+    (line,) = outcome.err.splitlines()
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "MGU" in line
+    assert words in line
+
+
+def test_initial_values_are_in_the_settings_and_take_effect(trained):
+    found = []
+    for flags in ([], ["--init", "orthogonal", "--init", "chrono", "--overwrite"]):
+        folder, _ = trained("--epochs", 1, "--learning-rate", 1e-9, *flags)
+        settings = json.loads((folder / "metrics.json").read_text())["settings"]
+        assert settings["init"] == flags[1:4:2]
+        found.append(load_run(folder).network.recurrent.get_parameter("weight_hh_l0"))
+    plain, orthogonal = (weight[:4] @ weight[:4].T for weight in found)
+    torch.testing.assert_close(orthogonal, torch.eye(4), atol=1e-4, rtol=0)
+    assert not torch.allclose(plain, torch.eye(4), atol=1e-2)
+
+
+def test_chrono_spreads_memories_over_the_window(trained):
+    folder, _ = trained("--epochs", 1, "--learning-rate", 1e-9, "--init", "chrono")
+    bias = load_run(folder).network.recurrent.get_parameter("bias_ih_l0")
+    steps = bias[4:8].exp()
+    assert ((steps > 0.999) & (steps < 5.001)).all()
+    torch.testing.assert_close(bias[:4], -bias[4:8], atol=1e-5, rtol=0)
