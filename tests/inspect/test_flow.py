@@ -313,6 +313,15 @@ def test_what_goes_straight_needs_no_track():
     assert net.branches() == []
 
 
+def test_the_style_is_that_of_the_drawing_alone():
+    style = ElementTree.fromstring(unrolled.draw(cells.GRU)).findtext(f"{SVG}style")
+    assert style is not None
+    selectors = re.findall(r"^([^@}\n].*?) \{", style, flags=re.M)
+    assert len(selectors) > 10
+    for selector in selectors:
+        assert all(one.startswith(".unrolled-cell ") for one in selector.split(", "))
+
+
 def test_the_colours_are_those_of_the_reports_page():
     style = files("unrolled.inspect").joinpath("page/style.css").read_text(encoding="utf-8")
     light, dark = (

@@ -21,7 +21,7 @@ Shape = Literal["state", "given", "box", "circle", "next"]
 
 SIMPLE = ("add", "subtract", "multiply", "sigmoid", "tanh", "relu")
 """What is drawn operation by operation, where an expression has no others."""
-MOST_OPERATIONS = 4
+MOST_OPERATIONS = 6
 """So many of them."""
 LONGEST_FORMULA = 130
 """Of a longer one the parts are formulas of their own."""

@@ -45,17 +45,14 @@ DARK = {
 NUMBERED = 4
 
 FONT = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
-STYLE = f"""
-text {{ font: 12px {FONT}; fill: var(--ink); }}
-.page {{ fill: var(--page); }}
-.body {{ fill: var(--panel); stroke: var(--line); }}
-.wire {{ fill: none; stroke: var(--c); stroke-width: 1.6; }}
-.wire {{ stroke-linecap: round; stroke-linejoin: round; }}
-.tip, .dot {{ fill: var(--c); }}
-.node {{ fill: var(--page); stroke: var(--c); stroke-width: 1.5; }}
-.label {{ fill: var(--c); }}
-.sign {{ font-size: 15px; }}
-"""
+SHAPES = {
+    "text": f"font: 12px {FONT}",
+    ".title": "font-size: 15px; font-weight: bold",
+    ".sign": "font-size: 15px",
+    ".wire": "fill: none; stroke-width: 1.6; stroke-linecap: round",
+    ".node": "stroke-width: 1.5",
+}
+HUES = ("state", "hidden", "read", *(f"n{i}" for i in range(1, NUMBERED + 1)))
 
 
 class Picture(str):
@@ -111,14 +108,14 @@ def svg(sheet: Sheet, description: Description) -> str:
     name = escape(abridged(description.name))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {sheet.width:g} '
-        f'{sheet.height:g}" role="img" aria-labelledby="title" aria-describedby="desc">',
-        f'<title id="title">{name}: one step</title>',
-        f'<desc id="desc">{escape(equations(description))}</desc>',
-        f"<style>{_palette()}{STYLE}</style>",
+        f'{sheet.height:g}" class="unrolled-cell" role="img">',
+        f"<title>{name}: one step</title>",
+        f"<desc>{escape(equations(description))}</desc>",
+        f"<style>{_style()}</style>",
         f'<rect class="page" {size}/>',
         f'<rect class="body" x="{left:g}" y="{top:g}" width="{right - left:g}" '
         f'height="{bottom - top:g}" rx="10"/>',
-        f'<text x="{left:g}" y="28" style="font-size: 15px; font-weight: bold">{name}</text>',
+        f'<text class="title" x="{left:g}" y="28">{name}</text>',
         *(_wire(wire, color) for wire in sheet.wires),
         *(
             f'<circle class="dot {color.get(hue, "read")}" {_at(at)} r="3"/>'
@@ -139,14 +136,33 @@ def _colors(description: Description) -> dict[str, str]:
     return {name: f"n{1 + i % NUMBERED}" for i, name in enumerate(named)} | found
 
 
-def _palette() -> str:
-    def of(colors: Mapping[str, str]) -> str:
-        return "svg { " + " ".join(f"--{key}: {value};" for key, value in colors.items()) + " }"
+def _style() -> str:
+    """The rules, each for what stands in a drawing alone: the page around it has its own.
 
-    numbered = {f"n{i}": str(i) for i in range(1, NUMBERED + 1)}
-    classes = {"state": "state", "hidden": "hidden", "read": "read", **numbered}
-    rules = "".join(f"\n.{name} {{ --c: var(--{key}); }}" for name, key in classes.items())
-    return f"\n{of(LIGHT)}\n@media (prefers-color-scheme: dark) {{ {of(DARK)} }}{rules}"
+    Colours are written out, since not all that draws an SVG knows variables.
+    """
+
+    def of(rules: Mapping[str, str]) -> str:
+        return "\n".join(
+            f"{', '.join(f'.unrolled-cell {one}' for one in selector.split(', '))} {{ {rule} }}"
+            for selector, rule in rules.items()
+        )
+
+    dark = f"@media (prefers-color-scheme: dark) {{\n{of(_colored(DARK))}\n}}"
+    return "\n".join(["", of(SHAPES), of(_colored(LIGHT)), dark, ""])
+
+
+def _colored(colors: Mapping[str, str]) -> dict[str, str]:
+    rules = {
+        "text": f"fill: {colors['ink']}",
+        ".page, .node": f"fill: {colors['page']}",
+        ".body": f"fill: {colors['panel']}; stroke: {colors['line']}",
+    }
+    for name in HUES:
+        color = colors[name.removeprefix("n")]
+        rules[f".wire.{name}, .node.{name}"] = f"stroke: {color}"
+        rules[f".tip.{name}, .dot.{name}, .label.{name}"] = f"fill: {color}"
+    return rules
 
 
 def _at(point: Point) -> str:
