@@ -94,7 +94,7 @@ def test_the_python_of_the_page_on_cells_runs(capsys):
         exec(compile(code, "write-your-own-cell.md", "exec"), names)
     printed = capsys.readouterr().out
     assert "f = 1 − i\n" in printed
-    assert re.search(r"^picks, line 6: h is one vector\.", printed, re.M)
+    assert re.search(r"^picks, line 9: h is one vector\.", printed, re.M)
     assert names["drawing"] == unrolled.draw(names["ScalarLSTM"])
 
 

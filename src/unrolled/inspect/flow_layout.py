@@ -13,23 +13,16 @@ from dataclasses import dataclass, field
 
 from unrolled.cells.description import Description
 from unrolled.inspect.flow import OUTPUT, Node, flow
+from unrolled.inspect.flow_heights import CIRCLE, GAP, PAD, Heights, Port
 from unrolled.inspect.flow_order import Order
-from unrolled.inspect.flow_tracks import NEAR, Net, clashes, tracks
+from unrolled.inspect.flow_tracks import Net
 
 Point = tuple[float, float]
-Port = tuple[str, float, str]
-"""What enters a node: its name, how far from the node's middle, and the mark beside its line."""
 
-LETTER, ROW = 7.3, 16.0
-"""The width of a letter in 12 px of a monospaced font, and the height of a row of text."""
-PAD, GAP, MARGIN, TRACK = 9.0, 17.0, 12.0, 11.0
-CIRCLE, LANE, BESIDE = 26.0, 8.0, 24.0
-"""The heights of a circle, of a line that passes, and of what comes from beside."""
-PORTS = 9.0
-"""Between the lines that enter a box."""
-ROUNDS = 14
-SHIFTS = [sign * (NEAR + 1) * i for i in range(8) for sign in (1, -1)]
-"""By so much a column is moved, the first that will do, where lines would lie on one another."""
+LETTER = 7.3
+"""The width of a letter in 12 px of a monospaced font."""
+MARGIN, TRACK = 12.0, 11.0
+"""Between a column and the lines beside it, and between two of these."""
 HEAD, FOOT, SIDE = 64.0, 44.0, 14.0
 """Room above the body, below it, and at the edges of the picture."""
 
@@ -93,27 +86,14 @@ class _Layout:
         self.order = order
         self.columns = order.columns
         self.sheet = Sheet()
-        self.y = [_stacked([self._height(c, key) for key in keys]) for c, keys in self._numbered()]
-        self._align()
+        self.heights = Heights(order)
+        self.y = self.heights.y
         self.left, self.right = self._widths()
         self._place()
         for column in range(1, len(self.columns)):
             self._wire(column)
         self._enter()
         self._leave()
-
-    def _numbered(self) -> list[tuple[int, list[str]]]:
-        return list(enumerate(self.columns))
-
-    def _height(self, column: int, key: str) -> float:
-        node = self.order.nodes[key]
-        if self.order.is_passing(column, key):
-            return LANE
-        if node.shape == "circle":
-            return CIRCLE
-        if node.shape != "box":
-            return ROW if node.shape == "next" else BESIDE
-        return max(ROW * len(node.text) + PAD, PORTS * (len(node.reads) + 1), CIRCLE)
 
     def _width(self, column: int, key: str) -> float:
         node = self.order.nodes[key]
@@ -123,74 +103,11 @@ class _Layout:
             return CIRCLE
         return max(map(text_width, node.text)) + 2 * PAD
 
-    # Up and down
-
-    def _ports(self, column: int, key: str) -> list[Port]:
-        """What enters from the column before, from the top down: how far from the middle."""
-        if self.order.is_passing(column, key):
-            return [(key, 0.0, "")]
-        place = {name: i for i, name in enumerate(self.columns[column - 1])}
-        found = sorted(self.order.nodes[key].reads, key=lambda read: place[read.name])
-        step = 7.0 if self.order.nodes[key].shape == "circle" else PORTS / 2
-        return [
-            (read.name, (2 * i + 1 - len(found)) * step, read.mark) for i, read in enumerate(found)
-        ]
-
-    def _align(self) -> None:
-        """Columns come to stand where their lines are short, and then where they are straight."""
-        self.ports = [
-            [self._ports(c, k) if c else [] for k in keys] for c, keys in self._numbered()
-        ]
-        for turn in range(ROUNDS):
-            columns = range(len(self.columns))
-            for column in columns if turn % 2 == 0 else reversed(columns):
-                self._balance(column)
-        for column in range(1, len(self.columns)):
-            self._straighten(column)
-
-    def _balance(self, column: int) -> None:
-        """Each key goes amid what leads to it and what it leads to."""
-        place = {key: i for i, key in enumerate(self.columns[column])}
-        wanted: list[list[float]] = [[] for _ in place]
-        for i, entering in enumerate(self.ports[column]):
-            wanted[i] += self._heights_before(column, entering)
-        if column + 1 < len(self.columns):
-            for y, entering in zip(self.y[column + 1], self.ports[column + 1], strict=True):
-                for name, offset, _ in entering:
-                    wanted[place[name]].append(y + offset)
-        middles = [sum(w) / len(w) if w else self.y[column][i] for i, w in enumerate(wanted)]
-        self._move(column, middles, [1.0 + len(w) for w in wanted])
-
-    def _straighten(self, column: int) -> None:
-        """Each key goes to one of what leads to it, and whatever only passes goes straight on."""
-        wanted, weights = [], []
-        for key, y, entering in zip(
-            self.columns[column], self.y[column], self.ports[column], strict=True
-        ):
-            heights = self._heights_before(column, entering) or [y]
-            wanted.append(min(heights, key=lambda height: abs(height - y)))
-            weights.append(1e6 if self.order.is_passing(column, key) else 1.0)
-        self._move(column, wanted, weights)
-        straight = self.y[column]
-        for shift in SHIFTS:
-            self.y[column] = [y + shift for y in straight]
-            if not clashes(self._nets(column)):
-                break
-
-    def _heights_before(self, column: int, entering: Sequence[Port]) -> list[float]:
-        """Where a key would have to be for each line that enters it to be straight."""
-        place = {key: i for i, key in enumerate(self.columns[column - 1])}
-        return [self.y[column - 1][place[name]] - offset for name, offset, _ in entering]
-
-    def _move(self, column: int, wanted: Sequence[float], weights: Sequence[float]) -> None:
-        heights = [self._height(column, key) for key in self.columns[column]]
-        self.y[column] = _apart(wanted, weights, heights)
-
     # From left to right
 
     def _widths(self) -> tuple[list[float], list[float]]:
         """The left and right edge of every column."""
-        self.nets = [self._nets(column) for column in range(1, len(self.columns))]
+        self.nets = [self.heights.nets(column) for column in range(1, len(self.columns))]
         before = [text_width(self.order.nodes[key].text[0]) for key in self._states()]
         x = SIDE + max(before, default=0.0) + 4
         left, right = [x], [x + self._entrance()]
@@ -221,24 +138,15 @@ class _Layout:
         ]
         return max([0.0, *rooms])
 
-    def _nets(self, column: int) -> list[Net]:
-        """What leads to this column, a net for each value, with its track."""
-        ends: dict[str, list[float]] = {}
-        for key, y in zip(self.columns[column], self.y[column], strict=True):
-            for name, offset, _ in self._ports(column, key):
-                ends.setdefault(name, []).append(y + offset)
-        place = {name: i for i, name in enumerate(self.columns[column - 1])}
-        return tracks([Net(n, self.y[column - 1][place[n]], tuple(e)) for n, e in ends.items()])
-
     # The drawing
 
     def _place(self) -> None:
         """Boxes and their names, and the body around all."""
         tops, bottoms = [], []
-        for column, keys in self._numbered():
+        for column, keys in enumerate(self.columns):
             for key, y in zip(keys, self.y[column], strict=True):
-                tops.append(y - self._height(column, key) / 2)
-                bottoms.append(y + self._height(column, key) / 2)
+                tops.append(y - self.heights.height(column, key) / 2)
+                bottoms.append(y + self.heights.height(column, key) / 2)
         shift = HEAD + GAP - min(tops)
         self.y = [[y + shift for y in ys] for ys in self.y]
         self.nets = [[net.moved(shift) for net in nets] for nets in self.nets]
@@ -248,7 +156,7 @@ class _Layout:
         self.sheet.body = self.body
         self.sheet.width = self.right[-1] + MARGIN + max(after) + SIDE + 8
         self.sheet.height = bottom + FOOT
-        for column, keys in self._numbered()[1:-1]:
+        for column, keys in list(enumerate(self.columns))[1:-1]:
             middle = (self.left[column] + self.right[column]) / 2
             for key, y in zip(keys, self.y[column], strict=True):
                 if not self.order.is_passing(column, key):
@@ -256,7 +164,7 @@ class _Layout:
 
     def _box(self, column: int, key: str, x: float, y: float) -> None:
         node, width = self.order.nodes[key], self._width(column, key)
-        self.sheet.boxes.append(Box(node, x, y, width, self._height(column, key)))
+        self.sheet.boxes.append(Box(node, x, y, width, self.heights.height(column, key)))
         if node.label:
             self.sheet.labels.append(Label(x + width / 2 + 5, y - 5, node.label, node.hue))
 
@@ -286,8 +194,9 @@ class _Layout:
         nets = {net.name: net for net in self.nets[column - 1]}
         for net in nets.values():
             self._trunk(column, net)
-        for key, y in zip(self.columns[column], self.y[column], strict=True):
-            for port in self._ports(column, key):
+        ports = self.heights.ports[column]
+        for key, y, entering in zip(self.columns[column], self.y[column], ports, strict=True):
+            for port in entering:
                 self._branch(column, key, y, port, nets[port[0]])
 
     def _track(self, column: int, net: Net) -> float:
@@ -358,34 +267,6 @@ class _Layout:
                 self._line(name, ((x, y), (x, HEAD - 24)), hue=node.hue, arrow=True)
                 self.sheet.dots.append(((x, y), node.hue))
                 self.sheet.labels.append(Label(x - half, HEAD - 31, node.text[0], node.hue))
-
-
-def _stacked(heights: Sequence[float]) -> list[float]:
-    """The middles of things that stand one below the other, about 0."""
-    tops = [sum(heights[:i]) + GAP * i for i in range(len(heights))]
-    middle = (sum(heights) + GAP * (len(heights) - 1)) / 2
-    return [top + height / 2 - middle for top, height in zip(tops, heights, strict=True)]
-
-
-def _apart(
-    wanted: Sequence[float], weights: Sequence[float], heights: Sequence[float]
-) -> list[float]:
-    """As near to where each wants to be as their order and their heights allow (least squares).
-
-    Measured from where each would stand if all stood close, the places must not fall: what would
-    fall is pooled, by the pool-adjacent-violators algorithm.
-    """
-    close = _stacked(heights)
-    pools: list[tuple[float, float, int]] = []
-    for want, weight, base in zip(wanted, weights, close, strict=True):
-        mean, total, count = want - base, weight, 1
-        while pools and pools[-1][0] > mean:
-            other, mass, more = pools.pop()
-            mean = (mean * total + other * mass) / (total + mass)
-            total, count = total + mass, count + more
-        pools.append((mean, total, count))
-    moved = [mean for mean, _, count in pools for _ in range(count)]
-    return [base + move for base, move in zip(close, moved, strict=True)]
 
 
 __all__ = ["Box", "Label", "Point", "Sheet", "Wire", "lay_out", "text_width"]

@@ -12,7 +12,8 @@ from unrolled.cells import Cell, Description
 from unrolled.cells.equations import equations
 from unrolled.cells.options import described
 from unrolled.errors import abridged
-from unrolled.inspect.flow_layout import ROW, Box, Label, Point, Sheet, Wire, lay_out
+from unrolled.inspect.flow_heights import PAD, ROW
+from unrolled.inspect.flow_layout import Box, Label, Point, Sheet, Wire, lay_out
 from unrolled.nn import Recurrent
 
 LIGHT = {
@@ -197,7 +198,7 @@ def _box(box: Box, color: Mapping[str, str]) -> str:
             f'height="{box.height:.1f}" rx="4"/>'
         )
     middle = box.node.shape == "circle" or len(text) == 1
-    x = box.x if middle else box.x - box.width / 2 + 9
+    x = box.x if middle else box.x - box.width / 2 + PAD
     top = box.y - ROW * (len(text) - 1) / 2 + 4
     anchor = ' text-anchor="middle"' if middle else ""
     sign = ' class="sign"' if box.node.shape == "circle" else ""
