@@ -7,6 +7,7 @@ built: `make site`.
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,6 +76,39 @@ def test_both_tutorials_have_the_same_sections_and_formulas(chapter):
     assert anchors(chinese) == anchors(english)
     formulas = [re.findall(r"^\$\$(.+)\$\$$", text(page), re.M) for page in (english, chinese)]
     assert formulas[0] == formulas[1]
+
+
+def test_the_page_on_cells_is_the_same_in_both_languages():
+    english, chinese = "write-your-own-cell.md", "zh/write-your-own-cell.md"
+    assert [(o.replace('"zh-', '"'), code) for o, code in cells(chinese)] == cells(english)
+    assert anchors(chinese) == anchors(english)
+    assert text(chinese).count("\n| ") == text(english).count("\n| ")
+    formulas = [re.findall(r"^\$\$(.+)\$\$$", text(page), re.M) for page in (english, chinese)]
+    assert formulas[0] == formulas[1] != []
+
+
+def test_the_python_of_the_page_on_cells_runs(capsys):
+    """Each cell of code goes on from the one before, and asserts what it claims."""
+    names: dict[str, Any] = {}
+    for _, code in cells("write-your-own-cell.md"):
+        exec(compile(code, "write-your-own-cell.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "f = 1 − i\n" in printed
+    assert re.search(r"^picks, line 9: h is one vector\.", printed, re.M)
+    assert names["drawing"] == unrolled.draw(names["ScalarLSTM"])
+
+
+def test_the_page_on_cells_has_every_word_of_the_language():
+    """What a cell can be written with, and what can be put around one."""
+    functions = [
+        name
+        for name, value in vars(unrolled.cells).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    ]
+    table = text("write-your-own-cell.md").partition("{#words}")[2].partition("\n## ")[0]
+    said = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`(.+?)`", table))))
+    assert len(functions) > 20
+    assert set(functions) - said == {"absolute"}  # which is abs
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from unrolled.errors import DivergedError, InputError
     from unrolled.inspect.diagnose import diagnose
     from unrolled.inspect.diagnosis import Diagnosis
+    from unrolled.inspect.flow_picture import draw
     from unrolled.inspect.record import record
     from unrolled.inspect.report import report
     from unrolled.inspect.trace import Trace
@@ -59,6 +60,7 @@ _HOMES = {
     "backend": "unrolled.scan.engine",
     "convert": "unrolled.deploy.convert",
     "diagnose": "unrolled.inspect.diagnose",
+    "draw": "unrolled.inspect.flow_picture",
     "export_onnx": "unrolled.deploy.onnx_export",
     "import_onnx": "unrolled.deploy.onnx_import",
     "load_run": "unrolled.model",
@@ -90,6 +92,7 @@ __all__ = [
     "backend",
     "convert",
     "diagnose",
+    "draw",
     "export_onnx",
     "import_onnx",
     "load_run",

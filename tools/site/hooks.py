@@ -25,7 +25,8 @@ DRAWN = re.compile(
     re.S | re.M,
 )
 SHOW = "print(__import__('drawing').{}, {!r}))  # markdown-exec: hide\n"
-REPORT = "unrolled.report("
+MADE = {"unrolled.report(": "live(report", "unrolled.draw(": "drawn(drawing"}
+FIGURE = "picture(figure"
 BREAK = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u3000-\u9fff\uff00-\uffef])")
 HAN = re.compile(r"(?<=[\u4e00-\u9fff])(?=[\u4e00-\u9fff])")
 REQUEST = re.compile(
@@ -44,7 +45,7 @@ def on_startup(**_: Any) -> None:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Has each cell that draws show its ``figure``, or the ``report`` that it makes.
+    """Has each cell show its ``figure``, or the ``report`` or ``drawing`` that it makes.
 
     The caption beneath says what is to be seen.
     """
@@ -54,7 +55,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             log.warning("%s: a figure has no *caption* beneath it", page.file.src_uri)
             return found[0]
         caption = " ".join(found["caption"].split())
-        made = "live(report" if REPORT in found["cell"] else "picture(figure"
+        made = next((made for call, made in MADE.items() if call in found["cell"]), FIGURE)
         return f"{found['cell']}{SHOW.format(made, caption)}```\n\n*{caption}*\n{{.caption}}\n"
 
     if page.file.src_uri.startswith("zh/"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 
 from unrolled.cells.description import Description, Line, Operand, Sum, reads
 from unrolled.cells.operations import OPERATIONS
@@ -20,40 +21,62 @@ def equations(description: Description) -> str:
     ``x[t]`` is what the step reads, ``h[t−1]`` a state before it and ``h[t]`` after it, ``⊙``
     multiplies unit by unit, and ``weight_ih[i]·x[t]`` is a part of a matrix times a vector.
     """
-    return "\n".join(_Writer(description).written())
+    ends = {*description.named, *description.next}
+    readers = Counter(name for line in description.lines for name in reads(line))
+    inline: set[str] = set()
+    depth: dict[str, int] = {}
+    for line in description.lines:
+        depth[line.name] = 1 + max((depth.get(name, 0) for name in reads(line)), default=0)
+        if line.name in ends or readers[line.name] != 1 or depth[line.name] > DEEPEST:
+            depth[line.name] = 0
+        else:
+            inline.add(line.name)
+    symbol = symbols(description)
+    writer = Writer(description, symbol, inline)
+    found = [
+        f"{symbol.get(name, name)} = {writer.expression(name)}"
+        for name in description.by_name
+        if name not in inline
+    ]
+    for state, following in zip(description.states, description.next, strict=True):
+        if symbol.get(following, following) != f"{state.name}[t]":
+            found.append(f"{state.name}[t] = {symbol.get(following, following)}")
+    return "\n".join(found)
 
 
-class _Writer:
-    def __init__(self, description: Description) -> None:
-        self.description = description
-        readers = Counter(name for line in description.lines for name in reads(line))
-        ends = {*description.named, *description.next}
-        self.inline: set[str] = set()
-        depth: dict[str, int] = {}
-        for line in description.lines:
-            depth[line.name] = 1 + max((depth.get(name, 0) for name in reads(line)), default=0)
-            if line.name in ends or readers[line.name] != 1 or depth[line.name] > DEEPEST:
-                depth[line.name] = 0
-            else:
-                self.inline.add(line.name)
-        self.symbols = {q.name: q.name for q in description.constants}
-        self.symbols[description.input.name] = f"{description.input.name}[t]"
-        for state in description.states:
-            self.symbols[state.name] = f"{state.name}[t−1]"
-        for state, following in zip(description.states, description.next, strict=True):
-            if following in description.by_name and following not in description.named:
-                self.symbols.setdefault(following, f"{state.name}[t]")
+def symbols(description: Description) -> dict[str, str]:
+    """How what has a place in time is written; everything else is written by its name."""
+    found = {q.name: q.name for q in description.constants}
+    found[description.input.name] = f"{description.input.name}[t]"
+    for state in description.states:
+        found[state.name] = f"{state.name}[t−1]"
+    for state, following in zip(description.states, description.next, strict=True):
+        if following in description.by_name and following not in description.named:
+            found.setdefault(following, f"{state.name}[t]")
+    return found
 
-    def written(self) -> list[str]:
-        found = [
-            f"{self._symbol(name)} = {self._expression(name)[0]}"
-            for name in self.description.by_name
-            if name not in self.inline
+
+class Writer:
+    """Writes lines as expressions: ``inline`` are those that are written where they are read."""
+
+    def __init__(
+        self, description: Description, symbols: Mapping[str, str], inline: Collection[str]
+    ) -> None:
+        self.description, self.symbols, self.inline = description, symbols, inline
+
+    def expression(self, name: str) -> str:
+        """What stands on the right of a line."""
+        return self._expression(name)[0]
+
+    def terms(self, line: Sum) -> list[str]:
+        """The products of a sum, and then its biases."""
+        weights = self.description.weights_by_name
+        products = [
+            f"{p.weight}[{weights[p.weight].parts[p.part].label}]·{self._symbol(p.of)}"
+            for p in line.products
         ]
-        for state, following in zip(self.description.states, self.description.next, strict=True):
-            if self._symbol(following) != f"{state.name}[t]":
-                found.append(f"{state.name}[t] = {self._symbol(following)}")
-        return found
+        biases = [f"{b.weight}[{weights[b.weight].parts[b.part].label}]" for b in line.biases]
+        return products + biases
 
     def _symbol(self, name: str) -> str:
         return self.symbols.get(name, name)
@@ -91,10 +114,5 @@ class _Writer:
         return found
 
     def _sum(self, line: Sum) -> tuple[str, int]:
-        weights = self.description.weights_by_name
-        terms = [
-            f"{p.weight}[{weights[p.weight].parts[p.part].label}]·{self._symbol(p.of)}"
-            for p in line.products
-        ]
-        terms += [f"{b.weight}[{weights[b.weight].parts[b.part].label}]" for b in line.biases]
+        terms = self.terms(line)
         return " + ".join(terms), 1 if len(terms) > 1 else 2
