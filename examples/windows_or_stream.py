@@ -16,7 +16,7 @@ import tables
 
 import unrolled
 from unrolled.learn.wave import train_wave
-from unrolled.model.network import CellName
+from unrolled.model.choice import CellName
 
 CELLS: tuple[CellName, ...] = ("rnn", "lstm", "gru")
 SUNSPOTS = {"ahead": 1, "window": 24, "difference": True}

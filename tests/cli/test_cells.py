@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 
 from support_cli import run
 from support_learn import wave_frame, write_wave
+from support_onnx import Exported
 from unrolled.model import load_run
 
 QUICK = ["--window", 6, "--hidden-size", 4, "--epochs", 2, "--threads", 1]
@@ -94,7 +96,6 @@ def test_the_settings_have_the_cells_name(trained, file):
     ("command", "words"),
     [
         (["stream"], "is not streamed yet. Train with --cell rnn, lstm or gru"),
-        (["export", "model.onnx"], "neither exported nor streamed yet. Use RNN, LSTM or GRU"),
         (["inspect", "--out", "page.html"], "is not recorded yet. Train with --cell rnn"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
@@ -107,6 +108,20 @@ def test_what_it_is_not_good_for_yet_is_one_line(trained, monkeypatch, command, 
     assert (outcome.code, outcome.out) == (2, "")
     assert "MGU" in line
     assert words in line
+
+
+def test_it_is_exported(trained):
+    folder, _ = trained("--cell", "MGU")
+    file = folder.parent / "model.onnx"
+    assert run("export", folder, file).code == 0
+    loaded = load_run(folder)
+    x = torch.linspace(-1, 1, 12).reshape(1, 12, 1)
+    scaled = loaded.input_scaler.transform(x.numpy())
+    with torch.no_grad():
+        expected, _ = loaded.network(torch.from_numpy(scaled).float())
+    expected = loaded.target_scaler.inverse(expected.numpy())
+    found, *_ = Exported.at(file)(x, torch.tensor([12]), hidden_0=torch.zeros(1, 1, 4))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_initial_values_are_in_the_settings_and_take_effect(trained):
