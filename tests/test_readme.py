@@ -38,9 +38,12 @@ def without_comments(code: str) -> str:
 
 @pytest.mark.parametrize("name", READMES)
 def test_the_python_of_the_readme_runs_and_learns(name, capsys):
-    (code,) = code_blocks(name, "python")
+    code, of_cell = code_blocks(name, "python")
     exec(compile(code, name, "exec"), {})
     assert float(capsys.readouterr().out) > 0.8
+    names: dict[str, Any] = {}
+    exec(compile(of_cell, name, "exec"), names)
+    assert names["output"].shape == (16, 100, 64)
 
 
 def test_the_python_of_the_training_page_runs(capsys):
