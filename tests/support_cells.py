@@ -121,6 +121,15 @@ class Euler(Cell):
         return h + 0.1 * tanh(linear(x, h) + h)
 
 
+class Added(Cell):
+    """Two sums of names of their own, added: they have one derivative."""
+
+    def step(self, x, h):
+        read = linear(x)
+        carried = linear(h)
+        return tanh(read + carried)
+
+
 class Own(Cell):
     """A state that is a sum over the whole of itself."""
 
@@ -144,7 +153,8 @@ class Scalars(Cell):
 
     def step(self, x, h, s):
         g = weight(size="one")
-        return tanh(linear(x, h) * s * g + tanh(g)), tanh(s)
+        read = linear(x * s, size="input", name="read")
+        return tanh(linear(x, h) * s * g + tanh(g) + mean(read * g)), tanh(s)
 
 
 class Drawn(Cell):
@@ -165,7 +175,7 @@ class OfWeights(Cell):
 
 
 SPECIAL = [
-    *(Swap, Shift, Late, Twice, Bare, Unlearned, Everything, Euler, Own, Beside, Scalars),
+    *(Swap, Shift, Late, Twice, Bare, Unlearned, Everything, Euler, Added, Own, Beside, Scalars),
     *(Drawn, OfWeights),
 ]
 """Cells each of which says something unusual."""

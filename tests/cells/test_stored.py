@@ -98,5 +98,5 @@ def test_a_pickle_leaves_what_was_computed_once():
     description = Everything().description
     assert hash(description)
     again = pickle.loads(pickle.dumps(description))
-    assert again == description
     assert set(vars(again)) == {field.name for field in dataclasses.fields(again)}
+    assert again == description

@@ -15,8 +15,9 @@ from support_native import run_apart
 from unrolled import cells
 from unrolled.cells import Cell, linear, maximum, minimum, noise, tanh
 from unrolled.cells.description import Sum
+from unrolled.cells.given import NotLinkedError
 from unrolled.cells.options import described
-from unrolled.cells.program import NotLinkedError, link
+from unrolled.cells.program import link
 from unrolled.nn import Recurrent
 from unrolled.scan import linked, native
 

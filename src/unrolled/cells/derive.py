@@ -105,11 +105,12 @@ class _Builder:
         """The derivative by what has this name, when all that it consists of is known."""
         terms, products = self._sums.pop(name, []), self._products.pop(name, [])
         size = self.size_of[name]
-        # Of a number that all units share, first what each of them says.
-        wide = [t for t in terms if self.size(t) != ONE] if size == ONE else []
-        if wide:
-            total = self.line("total", self.added(wide))
-            terms = [total, *[t for t in terms if self.size(t) == ONE]]
+        if size == ONE:  # of a number that all units share, first what each of them says
+            by_size: dict[str, list[Operand]] = {}
+            for term in terms:
+                by_size.setdefault(self.size(term), []).append(term)
+            ones = by_size.pop(ONE, [])
+            terms = [self.line("total", self.added(of_size)) for of_size in by_size.values()] + ones
         found = self.added(terms) if terms else None
         if not products:
             return None if found is None else self.as_name(found)
@@ -153,7 +154,7 @@ class _Builder:
     def named(self, name: str, size: str, operand: str) -> str:
         """The last line under another name, where nobody else reads it, or as it is."""
         last = self.lines[-1] if self.lines else None
-        is_read = any(operand in terms for terms in self._sums.values())
+        is_read = operand in self.by.values() or any(operand in t for t in self._sums.values())
         if isinstance(last, Line) and last.name == operand and not is_read:
             self.lines[-1] = Line(name, last.size, last.operation, last.operands)
             self._sizes[name] = size

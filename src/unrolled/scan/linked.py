@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from unrolled.cells.description import Description
-from unrolled.cells.program import NotLinkedError, Program, link
+from unrolled.cells.given import NotLinkedError
+from unrolled.cells.program import Program, link
 from unrolled.scan.native import NO_MEMORY, NOWHERE, Memory, Steps, isa
 from unrolled.scan.spec import State
 
