@@ -121,6 +121,14 @@ class Euler(Cell):
         return h + 0.1 * tanh(linear(x, h) + h)
 
 
+class Clipped(Cell):
+    """A state whose derivative waits for others, beside an input that is only multiplied."""
+
+    def step(self, x, h, c):
+        v = linear(h, c, size="input")
+        return tanh(c + linear(v, size="hidden")), hard_tanh(hard_sigmoid(h)) + linear(c, x) * 0
+
+
 class Added(Cell):
     """Two sums of names of their own, added: they have one derivative."""
 
@@ -175,7 +183,21 @@ class OfWeights(Cell):
 
 
 SPECIAL = [
-    *(Swap, Shift, Late, Twice, Bare, Unlearned, Everything, Euler, Added, Own, Beside, Scalars),
+    *(
+        Swap,
+        Shift,
+        Late,
+        Twice,
+        Bare,
+        Unlearned,
+        Everything,
+        Euler,
+        Clipped,
+        Added,
+        Own,
+        Beside,
+        Scalars,
+    ),
     *(Drawn, OfWeights),
 ]
 """Cells each of which says something unusual."""

@@ -70,6 +70,7 @@ class Equations:
         self._operands: dict[tuple[int, int, int], int] = {}
         self._buffers: list[int] = []
         self._lent: set[str] = set()
+        self._names = 0
         self._scratch = 0
 
     # --- results ----------------------------------------------------------------------------------
@@ -110,7 +111,8 @@ class Equations:
         return line.name
 
     def _named(self, place: Place) -> str:
-        return f"{place[0]} {place[1]}, line {len(self.lines)}"
+        self._names += 1
+        return f"{place[0]} {place[1]}, line {self._names}"
 
     def buffer(self, size: str) -> Place:
         """A place that is handed from stage to stage."""
