@@ -5,13 +5,16 @@ These run one row through its steps, in NumPy, and take the weights by the label
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from support_cells import SHIPPED
 from unrolled import cells
+from unrolled.cells import Cell
 from unrolled.nn import Recurrent
 
 INPUTS, H, T, S = 3, 4, 6, 2
@@ -184,6 +187,15 @@ def test_a_cell_is_its_papers(cell):
         np.testing.assert_allclose(output[t].detach(), now[0], rtol=1e-12, atol=1e-12)
     for found, expected in zip(last, now, strict=True):
         np.testing.assert_allclose(found[0].detach(), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", SHIPPED)
+def test_every_cell_has_an_oracle_and_a_loop_to_be_timed_against(cell):
+    held = {type(one) if isinstance(one, Cell) else one for one in PAPERS}
+    held |= {type(one) for one, *_ in TORCHS}
+    assert cell in held
+    loops = (Path(__file__).parents[2] / "benchmarks" / "loops.py").read_text(encoding="utf-8")
+    assert f'"{cell.__name__}"' in loops or cell is cells.ProjectedLSTM
 
 
 def test_an_slstm_is_its_equations_without_the_stabiliser():
