@@ -11,31 +11,27 @@ namespace unrolled {
 
 // What an instruction does: y of a, b, c, d. Comparisons give 1 or 0, and `where` takes all but 0
 // for true. The second half is fused of those of the first, for fewer passes over the numbers.
-#define UNROLLED_INSTRUCTIONS(X)                                                              \
-    X(copy, 1)                                                                                \
-    X(negative, 1)                                                                            \
-    X(absolute, 1)                                                                            \
-    X(sign, 1)                                                                                \
-    X(exp, 1)                                                                                 \
-    X(log, 1)                                                                                 \
-    X(sqrt, 1)                                                                                \
-    X(sigmoid, 1)                                                                             \
-    X(tanh, 1) X(relu, 1) X(softplus, 1) X(add, 2) X(subtract, 2) X(multiply, 2) X(divide, 2) \
-        X(power, 2) X(minimum, 2) X(maximum, 2) X(less, 2) X(less_equal, 2) X(equal, 2)       \
-            X(where, 3) X(multiply_add, 3) /* a b + c, rounded once */                        \
-        X(subtract_product, 3)             /* c - a b, rounded once */                        \
-        X(multiply_add_product, 4)         /* a b + (c d), the sum rounded once */            \
-        X(multiply_tanh, 2)                /* a tanh(b) */                                    \
-        X(sigmoid_back, 2)                 /* a b (1 - b) */                                  \
-        X(sigmoid_back_product, 3)         /* a c b (1 - b) */                                \
-        X(tanh_back, 2)                    /* a (1 - b^2) */                                  \
-        X(tanh_back_product, 3)            /* a c (1 - b^2) */                                \
-        X(tanh_back_add, 3)                /* a (1 - b^2) + c */                              \
-        X(multiply_add_sigmoid, 3)         /* sigmoid(a b + c) */                             \
-        X(multiply_add_tanh, 3)            /* tanh(a b + c) */                                \
-        X(blend, 3)                        /* c + a (b - c), the sum rounded once */          \
-        X(tanh_back_difference, 3)         /* (a - b) (1 - c^2) */                            \
-        X(sigmoid_back_difference, 4)      /* a (c - d) b (1 - b) */
+// clang-format off
+#define UNROLLED_INSTRUCTIONS(X)                                                                   \
+    X(copy, 1) X(negative, 1) X(absolute, 1) X(sign, 1) X(exp, 1) X(log, 1) X(sqrt, 1)             \
+    X(sigmoid, 1) X(tanh, 1) X(relu, 1) X(softplus, 1)                                             \
+    X(add, 2) X(subtract, 2) X(multiply, 2) X(divide, 2) X(power, 2) X(minimum, 2) X(maximum, 2)   \
+    X(less, 2) X(less_equal, 2) X(equal, 2) X(where, 3)                                            \
+    X(multiply_add, 3)             /* a b + c, rounded once */                                     \
+    X(subtract_product, 3)         /* c - a b, rounded once */                                     \
+    X(multiply_add_product, 4)     /* a b + (c d), the sum rounded once */                         \
+    X(multiply_tanh, 2)            /* a tanh(b) */                                                 \
+    X(multiply_add_sigmoid, 3)     /* sigmoid(a b + c) */                                          \
+    X(multiply_add_tanh, 3)        /* tanh(a b + c) */                                             \
+    X(blend, 3)                    /* c + a (b - c), the sum rounded once */                       \
+    X(sigmoid_back, 2)             /* a b (1 - b) */                                               \
+    X(sigmoid_back_product, 3)     /* a c b (1 - b) */                                             \
+    X(sigmoid_back_difference, 4)  /* a (c - d) b (1 - b) */                                       \
+    X(tanh_back, 2)                /* a (1 - b^2) */                                               \
+    X(tanh_back_product, 3)        /* a c (1 - b^2) */                                             \
+    X(tanh_back_difference, 3)     /* (a - b) (1 - c^2) */                                         \
+    X(tanh_back_add, 3)            /* a (1 - b^2) + c */
+// clang-format on
 
 enum class Code : int {
 #define UNROLLED_NAME(name, arity) name,
