@@ -71,7 +71,8 @@ UNROLLED_INLINE Vec<T> log(Vec<T> x) {
     const Vec<T> least = all<T>(sizeof(T) == 4 ? T(1.17549435e-38) : T(2.2250738585072014e-308));
     constexpr int lift = E::mantissa + 1;  // of subnormal numbers
     const Vec<T> lifted = x * T(Bits(1) << lift);
-    const Vec<T> y = x < least ? lifted : x;
+    const Vec<T> positive = x < least ? lifted : x;
+    const Vec<T> y = x > T(0) ? positive : all<T>(1);  // of others the logarithm is known
     const Mask<T> down = x < least ? Mask<T>{} + Bits(lift) : Mask<T>{};
     const Mask<T> half = to_bits<T>(all<T>(T(0.70710678118654752440)));
     const Mask<T> k = (to_bits<T>(y) - half) >> E::mantissa;
