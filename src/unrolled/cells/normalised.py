@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unrolled.cells.cell import Cell
-from unrolled.cells.language import linear, mean, sigmoid, sqrt, tanh, weight
+from unrolled.cells.language import linear, mean, sigmoid, sqrt, tanh, variance, weight
 
 EPSILON = 1e-5
 """Beside the variance, as torch's LayerNorm has it."""
@@ -31,21 +31,15 @@ class LayerNormLSTM(Cell):
         candidate = tanh(both[2])
         cell = forget * cell + input * candidate
         gain_cell, bias_cell = weight(initial=1.0), weight(initial=0.0)
-        apart = cell - mean(cell)
-        scale = 1 / sqrt(mean(apart * apart) + EPSILON)
-        shown = gain_cell * (apart * scale) + bias_cell
+        shown = gain_cell * (cell - mean(cell)) / sqrt(variance(cell) + EPSILON) + bias_cell
         return output * tanh(shown), cell
 
 
 def _normalised(sums: list[Any], of: str) -> list[Any]:
     """Sums of the same size, by the mean and the deviation of all their units."""
-    first, *others = sums
-    middle = sum(others, start=first) / len(sums)
-    middle = mean(middle)
-    apart = [a - middle for a in sums]
-    first, *others = [a * a for a in apart]
-    scale = 1 / sqrt(mean(sum(others, start=first) / len(sums)) + EPSILON)
+    middle = sum(map(mean, sums)) / len(sums)
+    spread = sum(mean((a - middle) ** 2) for a in sums) / len(sums)
     return [
-        weight(f"gain_{of}_{name}", initial=1.0) * (a * scale)
-        for a, name in zip(apart, "ifco", strict=True)
+        weight(f"gain_{of}_{name}", initial=1.0) * (a - middle) / sqrt(spread + EPSILON)
+        for a, name in zip(sums, "ifco", strict=True)
     ]
