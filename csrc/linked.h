@@ -236,7 +236,8 @@ class LinkedProgram {
     }
 
     Stage link(const HandedStage& handed, const Equations& e, Use use) {
-        const auto& [units, totals, instructions, reductions, back] = handed;
+        const Index units = std::get<0>(handed);
+        const auto& [_, totals, instructions, reductions, back] = handed;
         require(checked_units(units) >= 1, "a stage without units");
         Stage stage = {};
         stage.units = units;
