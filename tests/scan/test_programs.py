@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.utils.rnn import PackedSequence
 
 import unrolled
 from support_cells import SHIPPED, SPECIAL, Drawn, Unlearned
@@ -467,3 +468,16 @@ def test_a_damaged_program_runs_or_is_refused(seed):
     runs, refused = run_apart(HOSTILE.format(seed=seed, count=700)).split()
     assert int(runs) > 50
     assert int(refused) > 50
+
+
+def test_batch_sizes_may_change_before_a_second_derivative():
+    module = double(cells.MGU)
+    x = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
+    sizes = torch.tensor([3, 2, 2])
+    output = module(PackedSequence(x, sizes))[0].data
+    sizes.fill_(1)
+    (first,) = torch.autograd.grad(output.sin().sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), x)
+    again = module(PackedSequence(x, torch.tensor([3, 2, 2])))[0].data
+    (first,) = torch.autograd.grad(again.sin().sum(), x, create_graph=True)
+    torch.testing.assert_close(second, torch.autograd.grad(first.sum(), x)[0])

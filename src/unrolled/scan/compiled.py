@@ -38,6 +38,9 @@ def run(
         output, after, _ = linked.forward(program, given, layer.kind.reverse, keeps=False)
         return output, after
     sizes = sequences.batch_sizes
+    if sizes is not None:
+        # They are the caller's, who may change them before a second derivative.
+        sizes = sizes.to("cpu", torch.int64, copy=True)
     results: tuple[Tensor, ...] = _Run.apply(  # type: ignore[no-untyped-call]
         layer.kind, program, steps, sizes, bool(layer.draws), *handed(tensors)
     )
