@@ -1,0 +1,76 @@
+"""Programs of which something was changed: nothing is read or written past its end."""
+
+import pytest
+
+from support_native import run_apart
+
+pytest.importorskip("unrolled._core", reason="built without a compiler")
+
+HOSTILE = """
+import random, sys, torch
+from unrolled import _core, cells
+from unrolled.cells.options import described
+from unrolled.cells.program import link
+from unrolled.scan import linked, native
+
+chance = random.Random({seed})
+
+def mutated(value, rate):
+    if isinstance(value, (list, tuple)):
+        items = [mutated(v, rate) for v in value]
+        if items and chance.random() < rate:
+            chance.choice([items.pop, lambda: items.append(chance.choice(items))])()
+        return type(value)(items)
+    if isinstance(value, bool):
+        return value != (chance.random() < rate)
+    if isinstance(value, int) and chance.random() < rate:
+        return chance.choice([-1, 0, 1, value + 1, value - 1, 2 * value, 7, 2**62, -2**40])
+    if isinstance(value, float) and chance.random() < rate:
+        return chance.choice([0.0, float("nan"), 1e300])
+    return value
+
+units = dict(input=3, hidden=5, proj=2, static=4, one=1)
+runs = refused = 0
+for number in range({count}):
+    cell = chance.choice([cells.LSTM, cells.GRUResetBefore, cells.LayerNormLSTM, cells.EALSTM])
+    program = link(described(cell), units, draws=False)
+    handed = mutated(program.handed, chance.choice([0.002, 0.01, 0.05]))
+    try:
+        core = _core.ProgramF64(0, _core.Program(*handed))
+    except (ValueError, TypeError, RuntimeError, OverflowError):
+        refused += 1
+        continue
+    new = lambda *shape: torch.zeros(*shape, dtype=torch.float64)
+    T, B = 3, 4
+    inputs, constants, states = handed[:3]
+    weights = [new(r, max(c, 1)) for r, c in handed[3]]
+    steps = native.Steps(T, B)
+    x = [new(T, B, i) for i in inputs]
+    layout = steps.stretch(0, T, reverse=False)[0]
+    m = linked.memory
+    h = [new(B, s) for s in states]
+    output, kept = new(T, B, states[0]), new(T * B, handed[8])
+    last = [new(B, s) for s in states]
+    of_rows = [new(B, c) for c in constants]
+    try:
+        core.forward(layout, list(map(m, weights)), list(map(steps.place, x)),
+                     list(map(m, of_rows)), list(map(m, h)), steps.place(output),
+                     list(map(m, last)), m(kept), 1)
+        core.backward(layout, list(map(m, weights)), list(map(steps.place, x)),
+                      list(map(m, of_rows)), list(map(m, h)), steps.place(output), m(kept),
+                      steps.place(output), list(map(m, last)), list(map(m, h)),
+                      [(0, 0)] * len(states), (0, 0), steps.place(x[0]), True,
+                      list(map(m, of_rows)), 2**len(weights) - 1, (0, 0),
+                      list(map(m, weights)), 1)
+        runs += 1
+    except (ValueError, MemoryError):
+        refused += 1
+print(runs, refused)
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_program_runs_or_is_refused(seed):
+    runs, refused = run_apart(HOSTILE.format(seed=seed, count=700)).split()
+    assert int(runs) > 50
+    assert int(refused) > 50
