@@ -16,7 +16,7 @@ from unrolled.scan import passes, reference
 from unrolled.scan.fitting import are_plain
 from unrolled.scan.native import Carried, dense
 from unrolled.scan.passes import Stage
-from unrolled.scan.saving import Given, Layout, handed, reads_back
+from unrolled.scan.saving import Given, Layout, by_stand_ins, handed, reads_back
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Spec, State
 
@@ -171,7 +171,6 @@ def _backward_by_reference(
     itself once it has the gradient: a state that was computed from the input, say.
     """
     shape = sequences.data.shape[:-1]
-    create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         output, last = reference.run(
             spec,
@@ -180,14 +179,4 @@ def _backward_by_reference(
             stand_ins[1 + states :],
             [n.view(*shape, n.shape[-1]) for n in noises],
         )
-    known = [(o, g) for o, g in zip((output, *last), gradients, strict=True) if g is not None]
-    found = iter(
-        torch.autograd.grad(
-            outputs=[o for o, _ in known],
-            inputs=[t for t, is_wanted in zip(stand_ins, wanted, strict=True) if is_wanted],
-            grad_outputs=[g for _, g in known],
-            create_graph=create_graph,
-            allow_unused=True,
-        )
-    )
-    return [next(found) if is_wanted else None for is_wanted in wanted]
+    return by_stand_ins((output, *last), gradients, stand_ins, wanted)

@@ -16,7 +16,7 @@ from unrolled.scan.described import Kind, Layer
 from unrolled.scan.fitting import are_plain, check_kind
 from unrolled.scan.linked import Linked
 from unrolled.scan.native import Steps
-from unrolled.scan.saving import Given, Layout, handed
+from unrolled.scan.saving import Given, Layout, by_stand_ins, handed
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import State
 
@@ -136,20 +136,9 @@ def _by_equations(
     draws = draws if ctx.is_drawn else {}
     layer = Layer(kind, {**_without_columns(kind, data), **weights}, constants, draws)
     sequences = Sequences(data, ctx.batch_sizes)
-    create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         output, after = described.by_equations(layer, sequences, initial, ctx.steps.batch)
-    known = [(o, g) for o, g in zip((output, *after), gradients, strict=True) if g is not None]
-    found = iter(
-        torch.autograd.grad(
-            outputs=[o for o, _ in known],
-            inputs=[t for t, is_wanted in zip(stand_ins, wanted, strict=True) if is_wanted],
-            grad_outputs=[g for _, g in known],
-            create_graph=create_graph,
-            allow_unused=True,
-        )
-    )
-    return [next(found) if is_wanted else None for is_wanted in wanted]
+    return by_stand_ins((output, *after), gradients, stand_ins, wanted)
 
 
 def _without_columns(kind: Kind, like: Tensor) -> dict[str, Tensor]:

@@ -194,6 +194,29 @@ def _differentiated(tensor: Tensor) -> Tensor:
             tensor.requires_grad_(False)
 
 
+def by_stand_ins(
+    results: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    stand_ins: Sequence[Tensor],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradients of the stand-ins that are wanted, from those of the results, None for zero.
+
+    They can be differentiated again where the graph is wanted.
+    """
+    known = [(o, g) for o, g in zip(results, gradients, strict=True) if g is not None]
+    found = iter(
+        torch.autograd.grad(
+            outputs=[o for o, _ in known],
+            inputs=[t for t, is_wanted in zip(stand_ins, wanted, strict=True) if is_wanted],
+            grad_outputs=[g for _, g in known],
+            create_graph=torch.is_grad_enabled(),
+            allow_unused=True,
+        )
+    )
+    return [next(found) if is_wanted else None for is_wanted in wanted]
+
+
 class Layout(NamedTuple):
     """How a tensor of our own lies in memory; the core reads it as this says."""
 
