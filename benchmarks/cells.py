@@ -161,8 +161,8 @@ def against_kernels(console: Any, names: list[str], count: int, pairs: int) -> N
             one = Kernel(name, sizes)
             for what in (one.forward, one.step):
                 times = timed_pairs(
-                    lambda what=what, one=one: what(one.kernel),  # type: ignore[misc]
-                    lambda what=what, one=one: what(one.module),  # type: ignore[misc]
+                    partial(what, one.kernel),
+                    partial(what, one.module),
                     pairs,
                 )
                 result.add_row(

@@ -290,7 +290,7 @@ class Equations:
 
     def back_totals(self, line: BackSum) -> list[Any]:
         """The products of a step back."""
-        raise NotImplementedError
+        raise NotImplementedError  # a step forward has none
 
 
 class _Scratch:

@@ -41,6 +41,7 @@ def run(
     if sizes is not None:
         # They are the caller's, who may change them before a second derivative.
         sizes = sizes.to("cpu", torch.int64, copy=True)
+    # torch has no types for it.
     results: tuple[Tensor, ...] = _Run.apply(  # type: ignore[no-untyped-call]
         layer.kind, program, steps, sizes, bool(layer.draws), *handed(tensors)
     )
