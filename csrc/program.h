@@ -196,7 +196,7 @@ struct ProgramBackward {
     T* total;           // [K, ·] of the first state, with d_output
     Matrix<T> d_input;
     bool adds_to_input;
-    T* const* d_constants;  // [B, ·], null if not wanted
+    T* const* d_constants;  // [B, ·], which are added to, null if not wanted
     WantedWeights wanted;
     T* sums;
     T* const* gradients;  // of each weight, or all null

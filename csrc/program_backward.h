@@ -116,7 +116,7 @@ struct ProgramBackwardScan {
                     else if (g.d_after[i] != d_states[i]) copy(d_states[i], g.d_after[i], count);
                 }
                 for (int i = 0; i < p.constants.count; ++i)
-                    zero(d_constants[i], rows * p.constants.data[i]);
+                    if (!g.d_constants[i]) zero(d_constants[i], rows * p.constants.data[i]);
                 if (!g.d_input.data) zero(d_input, rows * p.inputs.data[0]);
                 if (!g.sums) zero(summed, sums.memory(layout));
                 memory.start(g.weights, threads);

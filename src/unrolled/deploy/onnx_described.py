@@ -66,7 +66,7 @@ def count_weights(part: Recurrent) -> int:
     )
 
 
-def _kinds(part: Recurrent) -> list[described.Kind]:
+def _kinds(part: Recurrent) -> tuple[described.Kind, ...]:
     """The layers and directions, in the order of the states."""
     units = tuple(part.units.items())
     return described.Pass(part.cell, units, part.num_layers, part.bidirectional).kinds

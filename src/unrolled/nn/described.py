@@ -15,9 +15,9 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled import scan
 from unrolled.cells import Cell, Description, options
 from unrolled.cells.description import HIDDEN, INPUT, ONE
-from unrolled.nn.checks import Lengths, checked_lengths
+from unrolled.nn.checks import Lengths, checked_lengths, checked_recompute_every
 from unrolled.nn.tools import ForTools
-from unrolled.scan import Sequences, State, described, forms
+from unrolled.scan import Sequences, State, compiling, described, forms
 
 
 class Recurrent(ForTools):
@@ -33,6 +33,10 @@ class Recurrent(ForTools):
         bidirectional: whether each layer also reads its input from the end (D = 2, else 1).
         device: where the weights are made.
         dtype: of the weights.
+        recompute_every: None, or K: between the forward and the backward pass the compiled core
+            keeps of each layer its output and the states at every K-th step, and then repeats K
+            steps at a time. Time grows by about a forward pass; the results are the same to the
+            last bit. A pass that does not run on the compiled core ignores it.
         sizes: those that the cell has besides, each by its name and ``_size``: ``proj_size=8``.
 
     Call:
@@ -65,6 +69,7 @@ class Recurrent(ForTools):
         bidirectional: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = None,
+        recompute_every: int | None = None,
         **sizes: int,
     ) -> None:
         super().__init__()
@@ -82,6 +87,7 @@ class Recurrent(ForTools):
         if not isinstance(dropout, float | int) or not 0 <= dropout <= 1:
             raise ValueError(f"dropout should be a probability, from 0 to 1, got {dropout!r}")
         self.dropout = float(dropout)
+        self.recompute_every = checked_recompute_every(recompute_every)
         self._names: list[dict[str, str]] = []
         spec = self._spec()
         _check_layers(spec)
@@ -126,6 +132,8 @@ class Recurrent(ForTools):
         shown += [f"{n}=True" for n in ("batch_first", "bidirectional") if getattr(self, n)]
         if self.dropout:
             shown.append(f"dropout={self.dropout}")
+        if self.recompute_every is not None:
+            shown.append(f"recompute_every={self.recompute_every}")
         others = {n: s for n, s in self.units.items() if n not in (INPUT, HIDDEN, ONE)}
         return ", ".join(shown + [f"{name}_size={units}" for name, units in others.items()])
 
@@ -137,6 +145,21 @@ class Recurrent(ForTools):
         **constants: Tensor,
     ) -> tuple[Any, State]:
         """The outputs and the last states; see the class."""
+        is_ragged = lengths is not None or isinstance(input, PackedSequence)
+        if is_ragged and torch.compiler.is_compiling():
+            # How many steps there are is in the numbers, which a compiler does not see.
+            run: Any = torch.compiler.disable(self._forward)  # type: ignore[no-untyped-call]
+            output, last = run(input, hx, lengths, constants)
+            return output, last
+        return self._forward(input, hx, lengths, constants)
+
+    def _forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Any,
+        lengths: Lengths | None,
+        constants: dict[str, Any],
+    ) -> tuple[Any, State]:
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise ValueError(
@@ -178,7 +201,7 @@ class Recurrent(ForTools):
             name: value.unsqueeze(0) if isinstance(value, Tensor) else value
             for name, value in constants.items()
         }
-        output, last = self.forward(input.unsqueeze(dim), hx, lengths, **constants)
+        output, last = self._forward(input.unsqueeze(dim), hx, lengths, constants)
         return output.squeeze(dim), tuple(state.squeeze(1) for state in last)
 
     def _run(
@@ -214,6 +237,7 @@ class Recurrent(ForTools):
             self.bidirectional,
             self.dropout if self.training else 0.0,
             self.training,
+            checked_recompute_every(self.recompute_every),
         )
 
     # --- checks ---------------------------------------------------------------------------------
@@ -270,8 +294,13 @@ class Recurrent(ForTools):
             raise RuntimeError(f"{name} should have shape [{shown}], got {list(tensor.shape)}")
 
 
-_pass = lru_cache(maxsize=256)(described.Pass)
+_made_pass = lru_cache(maxsize=256)(described.Pass)
 """Passes are values: made once for all calls that are alike."""
+
+
+@compiling.constant
+def _pass(*values: Any) -> described.Pass:
+    return _made_pass(*values)
 
 
 def _listed(hx: Any) -> list[Any]:

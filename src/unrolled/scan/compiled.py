@@ -6,6 +6,8 @@ equations in plain torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor
 from unrolled.scan import described, linked
 from unrolled.scan.described import Kind, Layer
 from unrolled.scan.fitting import are_plain, check_kind
-from unrolled.scan.linked import Linked
+from unrolled.scan.linked import Linked, Names, Scan
 from unrolled.scan.native import Steps
 from unrolled.scan.saving import Given, Layout, by_stand_ins, handed
 from unrolled.scan.sequences import Sequences
@@ -31,12 +33,12 @@ def run(
 ) -> tuple[Tensor, State]:
     """Runs a layer; see :data:`unrolled.scan.described.RunLayer`."""
     steps = Steps.of(sequences, rows)
-    tensors = _given(layer, program, sequences, initial, rows)
+    tensors = laid(program, given(layer, program.names, sequences, initial, rows))
     is_differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     if not is_differentiated or torch.is_inference_mode_enabled():
-        given = linked.Given(program, steps, tensors)
-        output, after, _ = linked.forward(program, given, layer.kind.reverse, keeps=False)
-        return output, after
+        return Scan(
+            program, linked.Given(program, steps, tensors), reverse=layer.kind.reverse
+        ).forward()
     sizes = sequences.batch_sizes
     if sizes is not None:
         # They are the caller's, who may change them before a second derivative.
@@ -48,22 +50,25 @@ def run(
     return results[0], results[1:]
 
 
-def _given(
-    layer: Layer, program: Linked, sequences: Sequences, initial: State | None, rows: int
+def given(
+    layer: Layer, names: Names, sequences: Sequences, initial: State | None, rows: int
 ) -> list[Tensor]:
-    """All tensors that the program reads, in its order, as the core can read them.
-
-    Without states there are none.
-    """
+    """All tensors that a program reads, in its order. Without states there are none."""
     data = sequences.data
-    inputs, constants, weights = [linked.dense(data)], [], layer.weights
-    if program.reads_more:
+    inputs, constants = [data], []
+    if names.inputs or names.constants:
         known = {**layer.constants, **(layer.draws or described.resting(layer.kind, rows, data))}
-        more = [known[name] for name in program.program.inputs[1:]]
+        more = [known[name] for name in names.inputs]
         inputs += [drawn.reshape(*data.shape[:-1], drawn.shape[-1]) for drawn in more]
-        constants = [known[name].contiguous() for name in program.program.constants]
-    states = [] if initial is None else [state.contiguous() for state in initial]
-    return [*inputs, *constants, *states, *[weights[n].contiguous() for n in program.names]]
+        constants = [known[name] for name in names.constants]
+    return [*inputs, *constants, *(initial or ()), *[layer.weights[n] for n in names.weights]]
+
+
+def laid(program: Linked, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """What is given, as the core can read it."""
+    count = program.inputs
+    dense = [linked.dense(tensor) for tensor in tensors[:count]]
+    return [*dense, *[tensor.contiguous() for tensor in tensors[count:]]]
 
 
 class _Run(torch.autograd.Function):
@@ -77,11 +82,14 @@ class _Run(torch.autograd.Function):
         is_drawn: bool,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        given = linked.Given(program, steps, tensors)
-        output, after, kept = linked.forward(program, given, kind.reverse, keeps=True)
-        ctx.given = Given(tensors, [True] * len(tensors), 0, repeats=False)
-        ctx.save_for_backward(*ctx.given.release(), output, kept)
-        ctx.lies = Layout.of(output), Layout.of(kept)
+        scan = Scan(program, linked.Given(program, steps, tensors), reverse=kind.reverse)
+        output, after, left = scan.forward_to_return(kind.recompute_every)
+        is_repeated = kind.recompute_every is not None
+        ctx.given = Given(tensors, [True] * len(tensors), 0, repeats=is_repeated)
+        # All tensors by autograd's hands, as in :mod:`autograd`.
+        ctx.save_for_backward(*ctx.given.release(), *left.tensors())
+        ctx.lies = [Layout.of(tensor) for tensor in left.tensors()]
+        ctx.left = left.with_tensors(repeat(None))
         ctx.kind, ctx.program, ctx.steps = kind, program, steps
         ctx.batch_sizes, ctx.is_drawn = batch_sizes, is_drawn
         ctx.set_materialize_grads(False)
@@ -89,32 +97,28 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        *saved, output, kept = ctx.saved_tensors
+        saved = ctx.saved_tensors
+        given = len(ctx.given.shapes)
         wanted = ctx.needs_input_grad[5:]
         if all(gradient is None for gradient in gradients):
             return (None,) * (5 + len(wanted))
-        tensors = ctx.given.restored(saved)
+        tensors = ctx.given.restored(saved[:given])
         check_kind(tensors[0], tensors[1:])
         if torch.is_grad_enabled() or not are_plain(gradients):
-            stand_ins = ctx.given.stand_ins(saved, tensors, wanted)
+            stand_ins = ctx.given.stand_ins(saved[:given], tensors, wanted)
             found = _by_equations(ctx, stand_ins, gradients, wanted)
         else:
-            output, kept = (
-                lies.restored(tensor) for lies, tensor in zip(ctx.lies, (output, kept), strict=True)
+            left = ctx.left.with_tensors(
+                None if lies is None else lies.restored(tensor)
+                for lies, tensor in zip(ctx.lies, saved[given:], strict=True)
             )
-            given = linked.Given(ctx.program, ctx.steps, _as_they_lay(ctx.program, tensors))
-            plain = [None if g is None else g.resolve_neg() for g in gradients]
-            found = linked.backward(
-                ctx.program, given, output, kept, plain, wanted, ctx.kind.reverse
-            )
+            # Hooks on saved tensors may give them another layout.
+            plain = laid(ctx.program, [tensor.resolve_neg() for tensor in tensors])
+            there = linked.Given(ctx.program, ctx.steps, plain)
+            scan = Scan(ctx.program, there, reverse=ctx.kind.reverse)
+            d_results = [None if g is None else g.resolve_neg() for g in gradients]
+            found = scan.backward(left, d_results, wanted)
         return None, None, None, None, None, *found
-
-
-def _as_they_lay(program: Linked, tensors: list[Tensor]) -> list[Tensor]:
-    """What was given, as the core can read it: saved tensors' hooks may give it another layout."""
-    plain = [tensor.resolve_neg() for tensor in tensors]
-    dense = [linked.dense(tensor) for tensor in plain[: program.inputs]]
-    return [*dense, *[tensor.contiguous() for tensor in plain[program.inputs :]]]
 
 
 def _by_equations(
@@ -124,15 +128,15 @@ def _by_equations(
     wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:
     """The same by plain torch: gradients that can be differentiated again."""
-    program, kind = ctx.program.program, ctx.kind
+    names, kind = ctx.program.names, ctx.kind
     tensors = iter(stand_ins)
-    data, *more = [next(tensors) for _ in program.inputs]
-    draws = {n: t.flatten(0, -2) for n, t in zip(program.inputs[1:], more, strict=True)}
-    draws |= {name: next(tensors) for name in program.constants}
+    data = next(tensors)
+    draws = {name: next(tensors).flatten(0, -2) for name in names.inputs}
+    draws |= {name: next(tensors) for name in names.constants}
     constants = {constant.name: draws.pop(constant.name) for constant in kind.cell.constants}
-    states = len(stand_ins) - len(program.inputs) - len(program.constants) - len(program.weights)
+    states = len(stand_ins) - 1 - sum(map(len, names))
     initial = tuple([next(tensors) for _ in range(states)]) or None
-    weights = {name: next(tensors) for name in program.weights}
+    weights = {name: next(tensors) for name in names.weights}
     # Without draws it takes what stands for them, of all of them.
     draws = draws if ctx.is_drawn else {}
     layer = Layer(kind, {**_without_columns(kind, data), **weights}, constants, draws)

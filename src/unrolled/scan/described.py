@@ -6,8 +6,9 @@ number of times.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from unrolled.cells import stored
 from unrolled.cells.description import INPUT, Description, Draw, Product
 from unrolled.scan import equations, forms
 from unrolled.scan.reference import draw_noise, walk
@@ -26,12 +28,40 @@ from unrolled.scan.spec import State
 class Kind:
     """One layer in one direction: the cell, how many numbers each size has, and the direction.
 
-    With ``reverse`` it goes from each row's last step to its first.
+    With ``reverse`` it goes from each row's last step to its first. With ``recompute_every`` the
+    compiled core keeps for the backward pass only the states at every so many steps.
     """
 
     cell: Description
     units: Mapping[str, int]
     reverse: bool
+    recompute_every: int | None = None
+    has_forms: bool = field(init=False)
+    """Whether what multiplies is made from what is learned."""
+    text: str = field(init=False)
+    """All of it, for an operator of torch's, which takes text; :meth:`read` is the way back."""
+
+    def __post_init__(self) -> None:
+        said = {
+            "cell": stored.to_json(self.cell),
+            "units": dict(self.units),
+            "reverse": self.reverse,
+            "recompute_every": self.recompute_every,
+        }
+        # Made at once, as :attr:`Pass.kinds` is.
+        object.__setattr__(self, "has_forms", self.cell.has_forms)
+        object.__setattr__(self, "text", json.dumps(said))
+
+    @classmethod
+    def read(cls, text: str) -> Kind:
+        """What a text says.
+
+        Raises:
+            InputError: its cell is no description.
+        """
+        said = json.loads(text)
+        cell = stored.from_json(said.pop("cell"))
+        return cls(cell, **said)
 
     @cached_property
     def key(self) -> tuple[tuple[str, int], ...]:
@@ -44,7 +74,9 @@ class Pass:
     """One pass of a described cell: ``num_layers`` layers in one or two directions.
 
     ``units`` says how many numbers each size has, ``dropout`` is the probability in force between
-    the layers (0 outside training), and ``training`` whether random numbers are drawn.
+    the layers (0 outside training), and ``training`` whether random numbers are drawn. With
+    ``recompute_every`` the compiled core repeats in the backward pass what lies between the states
+    at every so many steps; the results are the same.
     """
 
     cell: Description
@@ -53,6 +85,18 @@ class Pass:
     bidirectional: bool = False
     dropout: float = 0.0
     training: bool = False
+    recompute_every: int | None = None
+    kinds: tuple[Kind, ...] = field(init=False)
+    """The layers and directions, in the order of the states."""
+
+    def __post_init__(self) -> None:
+        kinds = [
+            Kind(self.cell, self.units_of(layer), direction == 1, self.recompute_every)
+            for layer in range(self.num_layers)
+            for direction in range(self.directions)
+        ]
+        # Made at once: Dynamo reads it, and can't trace what is made when it is asked for.
+        object.__setattr__(self, "kinds", tuple(kinds))
 
     @property
     def directions(self) -> int:
@@ -64,15 +108,6 @@ class Pass:
         units = dict(self.units)
         below = self.directions * units[self.cell.output.size]
         return {**units, INPUT: units[INPUT] if layer == 0 else below}
-
-    @cached_property
-    def kinds(self) -> list[Kind]:
-        """The layers and directions, in the order of the states."""
-        return [
-            Kind(self.cell, self.units_of(layer), direction == 1)
-            for layer in range(self.num_layers)
-            for direction in range(self.directions)
-        ]
 
 
 class Layer(NamedTuple):
@@ -127,14 +162,16 @@ def run(
     named = dict(zip([c.name for c in spec.cell.constants], constants, strict=True))
     outputs = []
     for index, (kind, of_layer) in enumerate(zip(spec.kinds, weights, strict=True)):
-        multiplies = forms.multiplies(kind.cell, of_layer, kind.units)
+        multiplies = of_layer
+        if kind.has_forms:
+            multiplies = forms.multiplies(kind.cell, of_layer, kind.units)
         state = None if initial is None else tuple([s[index] for s in initial])
         draws = _draw(kind, sequences, rows) if spec.training and kind.cell.draws else {}
         layer = Layer(kind, multiplies, named, draws)
         output, after = run_layer(layer, sequences, state, rows)
         outputs.append(output)
         last.append(after)
-        if len(outputs) < spec.directions:
+        if spec.bidirectional and len(outputs) == 1:
             continue
         data = torch.cat(outputs, dim=-1) if spec.bidirectional else output
         if spec.dropout > 0 and index < len(spec.kinds) - 1:

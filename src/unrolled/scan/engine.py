@@ -20,6 +20,7 @@ from unrolled.scan import (
     described,
     fitting,
     kernels,
+    layer_operator,
     operator,
     recording,
     reference,
@@ -76,14 +77,19 @@ def run_described(
     """The pass of a described cell; see :func:`unrolled.scan.described.run`."""
     others = [*(initial or ()), *constants, *[w for of_layer in weights for w in of_layer.values()]]
     name, _ = choose(sequences.data, others)
+    if not torch.compiler.is_compiling():
+        name = _repeated(name, sequences.data, others)
     run_layer = described.by_equations
-    is_run = not torch.compiler.is_compiling() and not operator.is_traced()
-    if is_run and _repeated(name, sequences.data, others) == "native":
+    if name == "native":
         run_layer = _run_layer
+        if torch.compiler.is_compiling() or operator.is_traced():
+            run_layer = _run_traced
     output, last = described.run(spec, sequences, rows, initial, constants, weights, run_layer)
+    if run_layer is described.by_equations:
+        return output, last
     # The backward pass reads what the layers gave out, and the caller may change the output.
-    is_own = run_layer is _run_layer and output.requires_grad
-    return output.clone() if is_own else output, last
+    # torch.jit.trace expects one trace with gradients and without.
+    return output.clone() if output.requires_grad or operator.is_traced() else output, last
 
 
 def _run_layer(
@@ -96,6 +102,18 @@ def _run_layer(
             raise RuntimeError(f"the native backend is forced, and can't run this: {program}")
         return described.by_equations(layer, sequences, initial, rows)
     return compiled.run(layer, program, sequences, initial, rows)
+
+
+def _run_traced(
+    layer: described.Layer, sequences: Sequences, initial: State | None, rows: int
+) -> tuple[Tensor, State]:
+    """Runs a layer as one operator, if it can."""
+    names = None
+    if sequences.batch_sizes is None:
+        names = layer_operator.names(layer.kind.text, bool(layer.draws))
+    if names is None:
+        return described.by_equations(layer, sequences, initial, rows)
+    return layer_operator.run(layer, names, sequences, initial, rows)
 
 
 def run_cell(cell: Cell, input: Tensor, state: State, weights: Weights) -> State:

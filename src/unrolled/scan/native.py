@@ -104,6 +104,16 @@ class Steps(NamedTuple):
         """How many pairs of a step and a row there are before this step."""
         return step * self.batch if self.sizes is None else int(self.sizes.offset(step))
 
+    def bounds(self, every: int | None, *, reverse: bool) -> list[int]:
+        """Where the stretches of so many steps begin as a scan meets them, and the last one ends.
+
+        None for one stretch.
+        """
+        every = self.time if every is None else every
+        if reverse:
+            return [*range(self.time, 0, -every), 0]
+        return [*range(0, self.time, every), self.time]
+
     def stretch(self, begin: int, end: int, *, reverse: bool) -> tuple[Any, int]:
         """The steps between these two for the core, and how many pairs of a step and a row.
 

@@ -33,8 +33,8 @@ def run(
     """The whole pass; see :func:`unrolled.scan.engine.run`."""
     states = [] if initial is None else list(initial)
     tensors = [sequences.data, *states, *flat]
-    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    keep = wanted and spec.recompute_every is None and not (_is_exporting() or is_traced())
+    wanted = is_differentiated(tensors)
+    keep = keeps(tensors) and spec.recompute_every is None
     noises = _noises(spec, sequences.data, flat)
     results = _scan(sequences.data, states, flat, noises, *_options(spec), keep)
     output, *last = results[: 1 + len(spec.cell.states)]
@@ -47,6 +47,16 @@ def run(
 def is_traced() -> bool:
     """Whether torch.jit.trace is watching; with gradients or without it expects one trace."""
     return torch._C._get_tracing_state() is not None
+
+
+def is_differentiated(tensors: Sequence[Tensor]) -> bool:
+    """Whether a backward pass may follow."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def keeps(tensors: Sequence[Tensor]) -> bool:
+    """Whether the operator is to keep what the backward pass reads."""
+    return is_differentiated(tensors) and not (_is_exporting() or is_traced())
 
 
 def _is_exporting() -> bool:

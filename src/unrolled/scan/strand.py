@@ -93,14 +93,14 @@ class Strand:
 
     def forward(self, data: Place, initial: State | None, output: Place, last: State) -> None:
         """Writes ``output`` and the strand's slices of the states ``last``."""
-        begin, end = self._bounds(None)
+        begin, end = self.steps.bounds(None, reverse=self.reverse)
         self._run(begin, end, data, initial, output, last, keep=False)
 
     def forward_to_return(
         self, data: Place, initial: State | None, output: Place, last: State, every: int | None
     ) -> Left:
         """The same, so that a backward pass may follow; ``every`` so many steps the states stay."""
-        left = Left(self._bounds(every))
+        left = Left(self.steps.bounds(every, reverse=self.reverse))
         if len(left.bounds) == 2:
             begin, end = left.bounds
             left.run = self._run(begin, end, data, initial, output, last, keep=True)
@@ -147,13 +147,6 @@ class Strand:
             for gradient, shape in zip(of_scan.gradients, scan.plan.shapes, strict=True)
             if shape is not None
         ]
-
-    def _bounds(self, every: int | None) -> list[int]:
-        count = self.steps.time
-        every = count if every is None else every
-        if self.reverse:
-            return [*range(count, 0, -every), 0]
-        return [*range(0, count, every), count]
 
     def _run(
         self,

@@ -1,0 +1,205 @@
+"""torch.compile, torch.export, torch.jit.trace of described cells: an operator for each layer."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+import torch._dynamo
+from torch.export import Dim
+
+import unrolled
+from support_compile import Recorder, our_calls
+from support_described import double, every_cell, given, results
+from unrolled import cells
+from unrolled.scan import layer_operator, native
+from unrolled.scan.described import Kind
+
+if not native.is_built():
+    pytest.skip("built without a compiler", allow_module_level=True)
+
+# Dynamo's own, which it silences in a way that does not hold where warnings are errors; and of what
+# inductor imports.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
+    "ignore:.*torch.jit.script_method.* is deprecated:DeprecationWarning",
+)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> Any:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def assert_same_bits(found, expected):
+    assert [torch.equal(f, e) for f, e in zip(found, expected, strict=True)] == [True] * len(
+        expected
+    )
+
+
+class Compiled:
+    """A module, and the same compiled, with what the tests read of one."""
+
+    def __init__(self, module, **options):
+        self.module = module
+        self.run = torch.compile(module, fullgraph=True, **{"backend": "aot_eager", **options})
+
+    def __call__(self, *arguments, **constants):
+        return self.run(*arguments, **constants)
+
+    def parameters(self):
+        return self.module.parameters()
+
+
+@every_cell
+def test_the_bits_of_eager(cell):
+    """Results, states and all gradients, and what is drawn."""
+    module = double(cell)
+    what = given(module, 3, 5)
+    assert_same_bits(results(Compiled(module), "auto", *what), results(module, "native", *what))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_layers": 3, "dropout": 0.5},
+        {"num_layers": 2, "bidirectional": True, "dropout": 0.5},
+        {"num_layers": 2, "recompute_every": 3},
+    ],
+    ids=str,
+)
+def test_the_bits_of_eager_in_layers(options):
+    module = double(cells.zoneout(cells.PeepholeLSTM, hidden=0.2), **options)
+    what = given(module, 3, 5)
+    assert_same_bits(results(Compiled(module), "auto", *what), results(module, "native", *what))
+
+
+def test_by_inductor():
+    module = double(cells.JANET)
+    what = given(module, 3, 5)
+    found = results(Compiled(module, backend="inductor"), "auto", *what)
+    torch.testing.assert_close(found, results(module, "native", *what), rtol=0, atol=1e-12)
+
+
+def test_an_operator_for_each_layer_whatever_the_steps():
+    module = double(cells.MGU, num_layers=2)
+    sizes = set()
+    for steps in (2, 9):
+        recorder = Recorder()
+        x = torch.randn(steps, 3, 3, dtype=torch.float64)
+        compiled = torch.compile(module, fullgraph=True, backend=recorder.backend, dynamic=False)
+        compiled(x)[0].sum().backward()
+        names = [[str(node.target) for node in our_calls(g)] for g in recorder.graphs]
+        assert names == [["unrolled.layer.default"] * 2, ["unrolled.layer_backward.default"] * 2]
+        sizes.add(tuple(len(graph.nodes) for graph in recorder.graphs))
+        torch._dynamo.reset()
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_without_gradients(mode):
+    module, x = double(cells.IndRNN), torch.randn(5, 3, 3, dtype=torch.float64)
+    with mode():
+        torch.testing.assert_close(Compiled(module)(x), module(x), rtol=0, atol=0)
+
+
+def test_lengths_break_the_graph_and_run_on_the_core():
+    module = double(cells.CIFG)
+    what = given(module, 3, 5)
+    compiled = torch.compile(module, backend="aot_eager")
+    expected = module(what[0], what[1], lengths=[5, 2, 4])
+    found = compiled(what[0], what[1], lengths=[5, 2, 4])
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_the_caller_may_change_the_output_in_place():
+    module, x = double(cells.GRU), torch.randn(5, 3, 3, dtype=torch.float64)
+
+    def loss(run):
+        output, _ = run(x)
+        return output.mul_(2).square().sum()
+
+    weight = next(module.parameters())
+    (found,) = torch.autograd.grad(loss(Compiled(module)), weight)
+    (expected,) = torch.autograd.grad(loss(module), weight)
+    torch.testing.assert_close(found, expected)
+
+
+class Catchment(torch.nn.Module):
+    """A module that hands on a constant: torch.export knows no dynamic ``**kwargs``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module = double(cells.EALSTM)
+
+    def forward(self, x, static):
+        return self.module(x, static=static)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Catchment, partial(double, cells.SLSTM), partial(double, cells.LayerNormLSTM)],
+    ids=["EALSTM", "SLSTM", "LayerNormLSTM"],
+)
+def test_exported_to_a_file_it_runs_for_any_steps_and_rows(make):
+    module = make().eval()
+
+    def given(steps, rows):
+        x = torch.randn(steps, rows, 3, dtype=torch.float64)
+        return (x, x.new_ones(rows, 4)) if make is Catchment else (x,)
+
+    shapes = ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, {0: Dim.DYNAMIC})[: len(given(1, 1))]
+    exported = torch.export.export(module, given(4, 3), dynamic_shapes=shapes)
+    assert [str(node.target) for node in our_calls(exported.graph)] == ["unrolled.layer.default"]
+    file = io.BytesIO()
+    torch.export.save(exported, file)
+    file.seek(0)
+    run = torch.export.load(file).module()
+    for steps, rows in ((1, 1), (6, 5)):
+        what = given(steps, rows)
+        torch.testing.assert_close(run(*what), module(*what), rtol=0, atol=0)
+
+
+def test_an_exported_program_can_be_trained():
+    module, x = double(cells.LeakyRNN), torch.randn(4, 2, 3, dtype=torch.float64)
+    run = torch.export.export(module, (x,)).module()
+    found = torch.autograd.grad(run(x)[0].square().sum(), list(run.parameters()))
+    expected = torch.autograd.grad(module(x)[0].square().sum(), list(module.parameters()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.* is deprecated:DeprecationWarning", "ignore::torch.jit.TracerWarning"
+)
+def test_traced_it_is_an_operator():
+    module, x = double(cells.MinLSTM), torch.randn(4, 2, 3, dtype=torch.float64)
+    traced = torch.jit.trace(module, (x,))
+    assert "unrolled::layer" in str(traced.inlined_graph)
+    longer = torch.randn(9, 2, 3, dtype=torch.float64)
+    torch.testing.assert_close(traced(longer), module(longer))
+
+
+def test_under_the_reference_it_is_traced_as_plain_torch():
+    module, x = double(cells.GRU), torch.randn(3, 2, 3, dtype=torch.float64)
+    recorder = Recorder()
+    with unrolled.backend("reference"):
+        torch.compile(module, backend=recorder.backend)(x)
+    assert not [node for graph in recorder.graphs for node in our_calls(graph)]
+
+
+def test_the_operator_checks_itself():
+    """torch's own checks: schema, fake kernel, autograd registration, with dynamic shapes too."""
+    module = double(cells.PeepholeLSTM)
+    kind = Kind(module.cell, module.units, reverse=False)
+    names = layer_operator.names(kind.text, False)
+    assert names is not None
+    x, hx, _ = given(module, 2, 3)
+    tensors = [x, *[state[0].detach().requires_grad_() for state in hx]]
+    tensors += [getattr(module, f"{name}_l0") for name in names.weights]
+    for keep in (True, False):
+        torch.library.opcheck(torch.ops.unrolled.layer.default, (tensors, kind.text, False, keep))
