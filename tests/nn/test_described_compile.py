@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch._dynamo
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim
 
 import unrolled
@@ -99,6 +100,31 @@ def test_an_operator_for_each_layer_whatever_the_steps():
         sizes.add(tuple(len(graph.nodes) for graph in recorder.graphs))
         torch._dynamo.reset()
     assert len(sizes) == 1
+
+
+def test_one_graph_serves_any_steps_and_rows():
+    module = double(cells.PeepholeLSTM, num_layers=2, dropout=0.5).train()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend=counter)
+    for steps, rows in ((5, 8), (7, 2), (9, 4)):
+        x = torch.randn(steps, rows, 3, dtype=torch.float64)
+        torch.manual_seed(0)
+        found, _ = compiled(x)
+        torch.manual_seed(0)
+        assert torch.equal(found, module(x)[0])
+    assert counter.frame_count == 1
+
+
+def test_modules_of_several_settings_in_one_function():
+    made = [
+        double(cells.JANET),
+        double(cells.JANET, hidden=8, num_layers=2),
+        double(cells.MGU, num_layers=3, dropout=0.5, recompute_every=2).eval(),
+    ]
+    compiled = torch.compile(lambda module, x: module(x)[0], fullgraph=True, backend="aot_eager")
+    x = torch.randn(4, 2, 3, dtype=torch.float64)
+    for module in [*made, *made]:
+        assert torch.equal(compiled(module, x), module(x)[0])
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -224,7 +224,15 @@ class Recurrent(ForTools):
             {k: plain[n] if n in plain else getattr(self, n) for k, n in names.items()}
             for names in self._names
         ]
-        output, last = scan.run_described(self._spec(), sequences, batch, state, given, weights)
+        output, last = scan.run_described(
+            self._spec(),
+            sequences,
+            batch,
+            state,
+            given,
+            weights,
+            self.dropout if self.training else 0.0,
+        )
         if after is not None:
             last = tuple(s.index_select(1, after) for s in last)
         return output, last
@@ -235,7 +243,6 @@ class Recurrent(ForTools):
             tuple(self.units.items()),
             self.num_layers,
             self.bidirectional,
-            self.dropout if self.training else 0.0,
             self.training,
             checked_recompute_every(self.recompute_every),
         )

@@ -73,17 +73,15 @@ class Kind:
 class Pass:
     """One pass of a described cell: ``num_layers`` layers in one or two directions.
 
-    ``units`` says how many numbers each size has, ``dropout`` is the probability in force between
-    the layers (0 outside training), and ``training`` whether random numbers are drawn. With
-    ``recompute_every`` the compiled core repeats in the backward pass what lies between the states
-    at every so many steps; the results are the same.
+    ``units`` says how many numbers each size has, ``training`` whether random numbers are drawn.
+    With ``recompute_every`` the compiled core repeats in the backward pass what lies between the
+    states at every so many steps; the results are the same.
     """
 
     cell: Description
     units: tuple[tuple[str, int], ...]
     num_layers: int = 1
     bidirectional: bool = False
-    dropout: float = 0.0
     training: bool = False
     recompute_every: int | None = None
     kinds: tuple[Kind, ...] = field(init=False)
@@ -140,6 +138,7 @@ def run(
     constants: Sequence[Tensor],
     weights: Sequence[Mapping[str, Tensor]],
     run_layer: RunLayer,
+    dropout: float = 0.0,
 ) -> tuple[Tensor, State]:
     """The whole pass.
 
@@ -153,6 +152,7 @@ def run(
         weights: for each layer and direction the weights, and the signs and masks that they
             have, by their names; see :mod:`forms`.
         run_layer: who runs a layer.
+        dropout: the probability in force between the layers, 0 outside training.
 
     Returns:
         The outputs of the last layer, [T, B, D·P] or ragged [N, D·P] (P numbers in the first
@@ -174,8 +174,8 @@ def run(
         if spec.bidirectional and len(outputs) == 1:
             continue
         data = torch.cat(outputs, dim=-1) if spec.bidirectional else output
-        if spec.dropout > 0 and index < len(spec.kinds) - 1:
-            data = data * draw_noise(data, spec.dropout)
+        if dropout > 0 and index < len(spec.kinds) - 1:
+            data = data * draw_noise(data, dropout)
         sequences, outputs = sequences.with_data(data), []
     if len(last) == 1:
         return sequences.data, last[0]

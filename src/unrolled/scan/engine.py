@@ -73,6 +73,7 @@ def run_described(
     initial: State | None,
     constants: Sequence[Tensor],
     weights: Sequence[Mapping[str, Tensor]],
+    dropout: float = 0.0,
 ) -> tuple[Tensor, State]:
     """The pass of a described cell; see :func:`unrolled.scan.described.run`."""
     others = [*(initial or ()), *constants, *[w for of_layer in weights for w in of_layer.values()]]
@@ -84,7 +85,9 @@ def run_described(
         run_layer = _run_layer
         if torch.compiler.is_compiling() or operator.is_traced():
             run_layer = _run_traced
-    output, last = described.run(spec, sequences, rows, initial, constants, weights, run_layer)
+    output, last = described.run(
+        spec, sequences, rows, initial, constants, weights, run_layer, dropout
+    )
     if run_layer is described.by_equations:
         return output, last
     # The backward pass reads what the layers gave out, and the caller may change the output.
