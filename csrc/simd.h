@@ -61,6 +61,28 @@ UNROLLED_INLINE void store(T* p, Vec<T> v) {
 }
 
 // The first n numbers only; what stands past them in memory is neither read nor written.
+#if UNROLLED_BYTES == 64
+template <class T>
+UNROLLED_INLINE unsigned first_lanes(Index n) {
+    return n <= 0 ? 0 : (1u << n) - 1;
+}
+UNROLLED_INLINE Vec<float> load(const float* p, Index n) {
+    if (n >= lanes<float>) return load(p);
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes<float>(n)), p);
+}
+UNROLLED_INLINE Vec<double> load(const double* p, Index n) {
+    if (n >= lanes<double>) return load(p);
+    return _mm512_maskz_loadu_pd(static_cast<__mmask8>(first_lanes<double>(n)), p);
+}
+UNROLLED_INLINE void store(float* p, Vec<float> v, Index n) {
+    if (n >= lanes<float>) return store(p, v);
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>(first_lanes<float>(n)), v);
+}
+UNROLLED_INLINE void store(double* p, Vec<double> v, Index n) {
+    if (n >= lanes<double>) return store(p, v);
+    _mm512_mask_storeu_pd(p, static_cast<__mmask8>(first_lanes<double>(n)), v);
+}
+#else
 template <class T>
 UNROLLED_INLINE Vec<T> load(const T* p, Index n) {
     if (n >= lanes<T>) return load(p);
@@ -74,6 +96,7 @@ UNROLLED_INLINE void store(T* p, Vec<T> v, Index n) {
     if (n >= lanes<T>) return store(p, v);
     for (Index i = 0; i < n; ++i) p[i] = v[i];
 }
+#endif
 
 template <class T>
 UNROLLED_INLINE Vec<T> all(T x) {
