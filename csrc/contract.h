@@ -8,20 +8,19 @@
 // only used during the call, are aligned to the element only, and do not overlap unless said so.
 // Matrices are row-major and dense unless a leading dimension (ld) is given.
 #pragma once
-#include <cstdint>
+#include "cell_list.h"
 
 namespace unrolled {
 
-using Index = std::int64_t;
-
-enum class Cell : int { rnn_tanh = 0, rnn_relu = 1, lstm = 2, gru = 3 };
+// Where it stands, no function is left for the linker to take from another instruction set's build.
+#define UNROLLED_INLINE inline __attribute__((always_inline))
 
 struct Shape {
     Cell cell;
     Index inputs;      // I
     Index hidden;      // H
     Index projection;  // P where the hidden state is projected, else 0
-    Index state() const { return projection > 0 ? projection : hidden; }
+    UNROLLED_INLINE Index state() const { return projection > 0 ? projection : hidden; }
 };
 
 // Which steps the rows have, and which of them a call runs. Rows are sorted by falling length: at
@@ -34,11 +33,11 @@ struct Layout {
     bool reverse;          // whether the scan goes from each row's last step to its first
     Index begin, end;      // the steps begin ... end - 1 are run: all of them, or a stretch
 
-    Index size(Index t) const { return sizes ? sizes[t] : rows; }
+    UNROLLED_INLINE Index size(Index t) const { return sizes ? sizes[t] : rows; }
     // How many (step, row) pairs there are before step t, and from `begin` to it.
-    Index offset(Index t) const { return offsets ? offsets[t] : t * rows; }
-    Index slot(Index t) const { return offset(t) - offset(begin); }
-    Index slots() const { return slot(end - 1) + size(end - 1); }
+    UNROLLED_INLINE Index offset(Index t) const { return offsets ? offsets[t] : t * rows; }
+    UNROLLED_INLINE Index slot(Index t) const { return offset(t) - offset(begin); }
+    UNROLLED_INLINE Index slots() const { return slot(end - 1) + size(end - 1); }
 };
 
 // A matrix over N: the numbers of step t of row b begin at at(layout, t, b) and lie side by side.
@@ -48,7 +47,7 @@ struct Matrix {
     T* data;  // where step 0 of row 0 is, or would be if it were there
     Index step, row;
 
-    T* at(const Layout& layout, Index t, Index b) const {
+    UNROLLED_INLINE T* at(const Layout& layout, Index t, Index b) const {
         return data + (layout.offsets ? layout.offsets[t] * row : t * step) + b * row;
     }
 };
@@ -90,7 +89,7 @@ struct Gradients {
     T* bias_hh;
     T* hr;
 
-    bool any() const { return ih || hh || bias_ih || bias_hh || hr; }
+    UNROLLED_INLINE bool any() const { return ih || hh || bias_ih || bias_hh || hr; }
 };
 
 // Which of them are wanted, a bit each, in the order of Gradients.

@@ -84,16 +84,10 @@ inline Layout checked(const Layout& layout) {
 }
 
 inline Shape checked(const Shape& shape) {
-    const int cell = static_cast<int>(shape.cell);
-    require(
-        cell >= 0 && cell <= 3 && shape.inputs >= 0 && shape.hidden >= 1 && shape.projection >= 0,
-        "no such cell or size");
+    require(shape.inputs >= 0 && shape.hidden >= 1 && shape.projection >= 0, "no such size");
     times(4, times(shape.hidden, times(1, shape.inputs) + times(1, shape.state())));
     return shape;
 }
-
-inline Index gates(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
-inline Index kept(Cell cell) { return cell == Cell::lstm || cell == Cell::gru ? 4 : 0; }
 
 // Memory for so many numbers.
 template <class T>
@@ -152,7 +146,7 @@ Matrix<T> reached_if_given(const char* name, const Place& place, const Layout& l
 template <class T>
 Weights<T> weights(const Shape& s, const Five& five) {
     const auto& [ih, hh, bias_ih, bias_hh, hr] = five;
-    const Index rows = gates(s.cell) * s.hidden;
+    const Index rows = kind_of(s.cell).gates * s.hidden;
     const bool biased = std::get<0>(bias_ih) != 0;
     return {s.inputs ? needed<const T>("weight_ih", ih, rows * s.inputs) : nullptr,
             needed<const T>("weight_hh", hh, rows * s.state()),
@@ -164,7 +158,7 @@ Weights<T> weights(const Shape& s, const Five& five) {
 template <class T>
 Gradients<T> gradients(const Shape& s, const Five& five) {
     const auto& [ih, hh, bias_ih, bias_hh, hr] = five;
-    const Index rows = gates(s.cell) * s.hidden;
+    const Index rows = kind_of(s.cell).gates * s.hidden;
     return {optional<T>("d_weight_ih", ih, rows * s.inputs),
             optional<T>("d_weight_hh", hh, rows * s.state()),
             optional<T>("d_bias_ih", bias_ih, rows), optional<T>("d_bias_hh", bias_hh, rows),

@@ -79,8 +79,8 @@ struct Pass {
     int isa;
     Shape shape;
 
-    Pass(int isa, int cell, Index inputs, Index hidden, Index projection)
-        : isa(isa), shape(checked(Shape{static_cast<Cell>(cell), inputs, hidden, projection})) {
+    Pass(int isa, const std::string& cell, Index inputs, Index hidden, Index projection)
+        : isa(isa), shape(checked(Shape{cell_named(cell), inputs, hidden, projection})) {
         table<T>(isa);  // throws where there is none
     }
 
@@ -152,9 +152,9 @@ struct Pass {
 
         Counts(const Shape& s, const Layout& layout)
             : slots(layout.slots()), hidden(times(layout.rows, s.state())),
-              cell(s.cell == Cell::lstm ? times(layout.rows, s.hidden) : 0),
-              kept_gates(times(slots, times(unrolled::kept(s.cell), s.hidden))),
-              kept_cells(s.cell == Cell::lstm ? times(slots, s.hidden) : 0),
+              cell(kind_of(s.cell).has_cell ? times(layout.rows, s.hidden) : 0),
+              kept_gates(times(slots, times(kind_of(s.cell).kept, s.hidden))),
+              kept_cells(kind_of(s.cell).has_cell ? times(slots, s.hidden) : 0),
               kept_raw(s.projection ? times(slots, s.hidden) : 0) {}
     };
 };
@@ -302,7 +302,7 @@ struct ProgramPass {
 template <class T>
 void bind_pass(nb::module_& m, const char* name) {
     nb::class_<Pass<T>>(m, name)
-        .def(nb::init<int, int, Index, Index, Index>())
+        .def(nb::init<int, const std::string&, Index, Index, Index>())
         .def("forward", &Pass<T>::forward)
         .def("backward", &Pass<T>::backward)
         .def("sums_size", &Pass<T>::sums_size);
@@ -348,6 +348,11 @@ NB_MODULE(_core, m) {
         std::vector<std::string> names;
         for (const Core* core : cores()) names.emplace_back(core->name);
         return names;
+    });
+    m.def("cells", [] {
+        std::vector<std::tuple<std::string, Index, Index>> all;
+        for (const CellKind& kind : cell_kinds) all.emplace_back(kind.name, kind.gates, kind.kept);
+        return all;
     });
     nb::class_<Sizes>(m, "Sizes")
         .def(nb::init<Index, std::vector<Index>>())

@@ -18,8 +18,6 @@
 
 namespace unrolled::UNROLLED_ISA {
 
-#define UNROLLED_INLINE inline __attribute__((always_inline))
-
 template <class T>
 struct Simd;
 

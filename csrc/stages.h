@@ -89,7 +89,7 @@ class RecurrentStage final : public Stage<T> {
         : Stage<T>(shape.state()), step_(table.step), packed_(table.packed_size(shape)),
           unit_row_(row_of<T>(table.units(shape))),
           state_row_(shape.projection ? row_of<T>(shape.projection) : unit_row_),
-          cell_(shape.cell == Cell::lstm ? times(batch, unit_row_) : 0),
+          cell_(kind_of(shape.cell).has_cell ? times(batch, unit_row_) : 0),
           raw_(shape.projection ? times(batch, unit_row_) : 0),
           layer_{shape,   packed_.get(), nullptr,     0,       nullptr,
                  nullptr, state_row_,    cell_.get(), nullptr, unit_row_} {

@@ -7,24 +7,34 @@
 
 namespace unrolled::UNROLLED_ISA {
 
-// Calls f.template operator()<C>() for the cell that the shape names.
-template <class T, bool is_relu, class F>
+// Calls f.template operator()<C>(), whose file says what the list of cells says.
+template <Cell cell, class C, class F>
+auto with(F f) {
+    static_assert(C::gates == kind_of(cell).gates && C::kept == kind_of(cell).kept &&
+                  C::has_cell == kind_of(cell).has_cell);
+    return f.template operator()<C>();
+}
+
+// The same for the cell that the shape names.
+template <class T, Cell cell, class F>
 auto with_elman(const Shape& s, F f) {
+    constexpr bool is_relu = cell == Cell::rnn_relu;
     switch (product_vectors<T>(s.hidden)) {
-        case 4: return f.template operator()<Elman<T, is_relu, 4>>();
-        case 2: return f.template operator()<Elman<T, is_relu, 2>>();
-        default: return f.template operator()<Elman<T, is_relu, 1>>();
+        case 4: return with<cell, Elman<T, is_relu, 4>>(f);
+        case 2: return with<cell, Elman<T, is_relu, 2>>(f);
+        default: return with<cell, Elman<T, is_relu, 1>>(f);
     }
 }
 
 template <class T, class F>
 auto with_cell(const Shape& s, F f) {
     switch (s.cell) {
-        case Cell::rnn_tanh: return with_elman<T, false>(s, f);
-        case Cell::rnn_relu: return with_elman<T, true>(s, f);
-        case Cell::lstm: return f.template operator()<Lstm<T>>();
-        default: return f.template operator()<Gru<T>>();
+        case Cell::rnn_tanh: return with_elman<T, Cell::rnn_tanh>(s, f);
+        case Cell::rnn_relu: return with_elman<T, Cell::rnn_relu>(s, f);
+        case Cell::lstm: return with<Cell::lstm, Lstm<T>>(f);
+        case Cell::gru: return with<Cell::gru, Gru<T>>(f);
     }
+    __builtin_trap();  // a cell comes from its name, which cell_list.h has
 }
 
 }  // namespace unrolled::UNROLLED_ISA

@@ -11,13 +11,13 @@ from unrolled.scan import native
 
 core = pytest.importorskip("unrolled._core", reason="built without a compiler")
 STEPS, ROWS, INPUTS, HIDDEN = 3, 2, 4, 5
-LSTM, GRU = 2, 3
+LSTM, GRU = "LSTM", "GRU"
 
 
 class Call:
     """A call of the core that is in order; a test changes one of its arguments."""
 
-    def __init__(self, cell: int = LSTM) -> None:
+    def __init__(self, cell: str = LSTM) -> None:
         gates = 4 if cell == LSTM else 3
         self.kind = core.PassF32(0, cell, INPUTS, HIDDEN, 0)
         self.tensors = {
@@ -57,7 +57,7 @@ def shortened(memory: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("cell", [LSTM, GRU])
-def test_a_call_that_is_in_order_runs(cell: int) -> None:
+def test_a_call_that_is_in_order_runs(cell: str) -> None:
     call = Call(cell)
     call.run()
     assert call.tensors["output"].abs().min() > 0
@@ -132,8 +132,20 @@ def test_sizes_that_do_not_fall(sizes: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(7, 1, 1, 0), (-1, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, 0), (2, 2**62, 2**62, 0)]
+    ("cell", "sizes"),
+    [("GRU", (-1, 1, 0)), ("GRU", (1, 0, 0)), ("GRU", (1, 1, -1)), (LSTM, (2**62, 2**62, 0))],
 )
-def test_shapes_that_are_none(shape: tuple[int, int, int, int]) -> None:
+def test_shapes_that_are_none(cell: str, sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="size"):
-        core.PassF64(0, *shape)
+        core.PassF64(0, cell, *sizes)
+
+
+def test_a_cell_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="there is no cell lstm"):
+        core.PassF64(0, "lstm", 1, 1, 0)
+
+
+def test_a_core_with_other_cells_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "cells", lambda: [("LSTM", 3, 4)])
+    with pytest.raises(ImportError, match="one of them is older. Install the package anew"):
+        native._kept()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unrolled.instructions import chosen
 from unrolled.scan.sequences import Sequences
-from unrolled.scan.spec import Cell, Spec, State, Weights
+from unrolled.scan.spec import CELLS, Cell, Spec, State, Weights
 
 try:
     from unrolled import _core
@@ -25,19 +25,26 @@ except ImportError:  # built without a compiler
     _core = None  # type: ignore[assignment]
 
 
-class _Numbers(NamedTuple):
-    """A cell in the core: its number, and how many numbers a unit keeps of each step."""
+def _kept() -> dict[str, int]:
+    """How many numbers a unit of each cell keeps of each step, by the core.
 
-    cell: int
-    kept: int
+    Raises:
+        ImportError: the core has other cells than this package.
+    """
+    if _core is None:
+        return {}
+    cells = getattr(_core, "cells", list)()  # an older core has no such list
+    theirs = {name: gates for name, gates, _ in cells}
+    ours = {cell.name: len(cell.gates) for cell in CELLS.values()}
+    if theirs != ours:
+        raise ImportError(
+            f"the compiled core has cells with so many gates: {theirs}, and the package expects "
+            f"{ours}: one of them is older. Install the package anew"
+        )
+    return {name: kept for name, _, kept in cells}
 
 
-NUMBERS = {
-    "RNN_TANH": _Numbers(0, kept=0),
-    "RNN_RELU": _Numbers(1, kept=0),
-    "LSTM": _Numbers(2, kept=4),
-    "GRU": _Numbers(3, kept=4),
-}
+KEPT = _kept()
 
 
 def is_built() -> bool:
@@ -201,14 +208,14 @@ class Plan:
             _check_shape(name, found, expected)
         self.has_cell = "cell" in cell.states
         self.kept = (
-            NUMBERS[cell.name].kept * self.hidden,
+            KEPT[cell.name] * self.hidden,
             self.hidden if self.has_cell else 0,
             0 if hr is None else self.hidden,
         )
         """The widths of what is kept, as in :class:`Kept`."""
         kind = _core.PassF32 if dtype == torch.float32 else _core.PassF64
         projection = 0 if hr is None else self.width
-        self.core = kind(isa, NUMBERS[cell.name].cell, self.inputs, self.hidden, projection)
+        self.core = kind(isa, cell.name, self.inputs, self.hidden, projection)
 
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from unrolled.scan import fitting, passes, reference
-from unrolled.scan.native import NUMBERS, Kept, dense
+from unrolled.scan.native import KEPT, Kept, dense
 from unrolled.scan.passes import Stage
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import CELLS, Spec, State
@@ -180,7 +180,7 @@ def _(
     results += [data.new_empty(depth, batch, states[name]) for name in spec.cell.states]
     if keep:
         kept = (
-            NUMBERS[cell].kept * hidden,
+            KEPT[cell] * hidden,
             hidden * ("cell" in spec.cell.states),
             hidden * projected,
         )
