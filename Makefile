@@ -31,7 +31,8 @@ test: lint ## lint, types, import layers, then every test
 # make test runs on the best; here are the kernels that its users with other machines have. What comes out
 # the same whatever runs (errors, torch.compile, memory) is left to make test.
 ISA_TESTS := $(addprefix tests/scan/test_,native.py native_properties.py gradcheck.py threads.py recompute.py \
-  saved.py) tests/nn/test_parity.py tests/nn/test_lengths.py tests/deploy/test_stream.py
+  saved.py) tests/nn/test_parity.py tests/nn/test_lengths.py tests/deploy/test_stream.py \
+  tests/deploy/test_stream_cells.py
 test-isas: $(VENV)/.run $(VENV)/.dev ## the core's tests on this machine's other instruction sets
 	for isa in $$($(BIN)/python -c 'import unrolled._core as c; print(*c.isas()[:-1])'); do \
 	  UNROLLED_ISA=$$isa $(BIN)/python -m pytest -q -n auto $(ISA_TESTS) -k "not reference-" || exit 1; done
@@ -67,6 +68,7 @@ sanitize: sanitized ## the core's tests under AddressSanitizer and UndefinedBeha
 	$(WITH_SANITIZERS) PYTHONPATH=$(SANITIZED)/lib \
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/scan tests/nn/test_lengths.py \
 	  tests/deploy/test_stream.py tests/deploy/test_models.py tests/deploy/test_stepper_calls.py \
+	  tests/deploy/test_stepper_programs.py tests/deploy/test_stream_cells.py \
 	  -k "not test_memory and not takes_no_memory and not test_offsets and not only_the_states \
 	  and not from_outside and not test_interrupted"
 

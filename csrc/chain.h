@@ -1,10 +1,10 @@
-// A stream's stages, run a step at a time. T is what the network computes in, Y what comes in and
+// A stream's layers, run a step at a time. T is what the network computes in, Y what comes in and
 // out: the same, or double where a run folder's scalers are around it.
 #pragma once
 #include <memory>
 #include <stdexcept>
 
-#include "stages.h"
+#include "layers.h"
 
 namespace unrolled {
 
@@ -18,10 +18,12 @@ class Chain {
         std::fill(last_.get(), last_.get() + last_.count(), missing);
     }
 
-    void add(std::unique_ptr<Stage<T>> stage) {
-        stages_.push_back(std::move(stage));  // first, so that no state outlives its stage
-        for (const State<T>& state : stages_.back()->states()) states_.push_back(state);
-        outputs_ = stages_.back()->outputs;
+    void add(std::unique_ptr<Layer<T>> layer) {
+        layers_.push_back(std::move(layer));  // first, so that no state outlives its layer
+        for (const State<T>& state : layers_.back()->states()) states_.push_back(state);
+        for (const Constant<T>& constant : layers_.back()->constants())
+            constants_.push_back(constant);
+        outputs_ = layers_.back()->outputs;
     }
 
     void scale(Scaling scaling) {
@@ -68,6 +70,12 @@ class Chain {
         for (Index b = 0; b < batch; ++b)
             std::copy_n(from + b * state.count, state.count, state.places[1 - now_].at(b));
     }
+    // What is the same at every step, [B, count], dense, into its place.
+    const std::vector<Constant<T>>& constants() const { return constants_; }
+    void write(const Constant<T>& constant, const T* from) {
+        for (Index b = 0; b < batch; ++b)
+            std::copy_n(from + b * constant.count, constant.count, constant.place.at(b));
+    }
     double* last() { return last_.get(); }           // [B, I], NaN before a stream's first row
     std::int64_t* steps() { return steps_.data(); }  // [B]
 
@@ -85,7 +93,7 @@ class Chain {
 
     Rows<const T> run(Index first, Index last) {
         Rows<const T> rows = {input_.get(), row_of<T>(inputs)};
-        for (const auto& stage : stages_) rows = stage->run(rows, now_, first, last);
+        for (const auto& layer : layers_) rows = layer->run(rows, now_, first, last);
         return rows;
     }
 
@@ -143,8 +151,9 @@ class Chain {
         std::fill_n(y + b * outputs_, outputs_, Y(missing));
     }
 
-    std::vector<std::unique_ptr<Stage<T>>> stages_;
+    std::vector<std::unique_ptr<Layer<T>>> layers_;
     std::vector<State<T>> states_;
+    std::vector<Constant<T>> constants_;
     Buffer<T> input_;
     Buffer<double> values_, last_;  // [B, I]: the step's row, and the one before
     std::vector<std::int64_t> steps_;

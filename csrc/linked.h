@@ -2,6 +2,7 @@
 // end of what belongs to it.
 #pragma once
 #include <deque>
+#include <memory>
 
 #include "handed.h"
 #include "program.h"
@@ -21,6 +22,13 @@ using HandedStage = std::tuple<Index, std::vector<HandedTotal>, std::vector<Hand
                                std::vector<HandedReduction>, std::vector<HandedBackTotal>>;
 using HandedEquations =
     std::tuple<std::vector<HandedOperand>, std::vector<HandedStage>, int, std::vector<Index>>;
+
+// The arguments of LinkedProgram.
+using HandedProgram =
+    std::tuple<std::vector<Index>, std::vector<Index>, std::vector<Index>,
+               std::vector<std::tuple<Index, Index>>, std::vector<double>, HandedEquations,
+               HandedEquations, HandedEquations, Index, Index, std::vector<Index>,
+               std::vector<HandedBackTotal>, std::vector<HandedGradient>>;
 
 struct InstructionName {
     const char* name;
@@ -87,6 +95,14 @@ class LinkedProgram {
         p.pieces = list(pieces_);
     }
     LinkedProgram(const LinkedProgram&) = delete;
+
+    static std::unique_ptr<const LinkedProgram> of(HandedProgram&& handed) {
+        return std::apply(
+            [](auto&&... parts) {
+                return std::make_unique<const LinkedProgram>(std::move(parts)...);
+            },
+            std::move(handed));
+    }
 
     const Program& program() const { return program_; }
 

@@ -12,6 +12,13 @@ namespace unrolled::UNROLLED_ISA {
 // that takes the pieces says beforehand how large the block has to be.
 class Scratch {
    public:
+    static constexpr std::size_t line = 64;  // bytes of a cache line, and of the widest vector
+
+    Scratch() = default;  // counts
+    // Of memory from a cache line's beginning on.
+    explicit Scratch(char* base) : base_(base) {}
+    std::size_t used() const { return used_; }
+
     template <class T>
     T* take(Index count) {
         T* piece = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
@@ -28,8 +35,7 @@ class Scratch {
         char* memory = static_cast<char*>(std::malloc(scratch.used_ + line));
         if (!memory) return Outcome::no_memory;
         const std::size_t over = reinterpret_cast<std::uintptr_t>(memory) % line;
-        scratch.base_ = memory + (line - over);
-        scratch.used_ = 0;
+        scratch = Scratch(memory + (line - over));
         pieces(scratch);
         const Outcome outcome = run();
         std::free(memory);
@@ -37,7 +43,6 @@ class Scratch {
     }
 
    private:
-    static constexpr std::size_t line = 64;  // bytes of a cache line, and of the widest vector
     char* base_ = nullptr;
     std::size_t used_ = 0;
 };

@@ -87,22 +87,7 @@ struct ProgramForwardScan {
     bool step(Tile<T>& tile, Index i, Index first, Index end, bool starts, int thread) {
         if (first >= end) return false;
         for_each(tile.moving, [&](int o) { place(tile, o, i, starts); });
-        return memory.in_turns(thread, first, end, [&](Index from, Index until) {
-            return run_stages(tile, from, until, thread);
-        });
-    }
-
-    bool run_stages(Tile<T>& tile, Index first, Index end, int thread) {
-        const T* packed = memory.packed();
-        bool is_due = false;
-        for_each(e.stages, [&](const Stage& stage) {
-            if (is_due) return;
-            const Index of_unit = (end - first) * (stage.length + 4 * stage.instructions.count);
-            is_due = tile.run(p, stage, packed, first, end,
-                              [&](Index units) { return stop.after(units * of_unit, thread); });
-            packed += PackedStage<T>::size(stage);
-        });
-        return is_due;
+        return memory.run(thread, first, end, [&](Index work) { return stop.after(work, thread); });
     }
 
     // The states after a row's last step.

@@ -60,6 +60,25 @@ class ProgramMemory {
     Tile<T>& tile(int thread) const { return tiles_[thread]; }
     const T* packed() const { return packed_; }
 
+    // A step forward of rows first ... last - 1, whose operands are bound. `ask` is told of so many
+    // multiply-adds after every block, and true to end; then that is given.
+    template <class Ask>
+    bool run(int thread, Index first, Index last, Ask ask) const {
+        return in_turns(thread, first, last, [&](Index from, Index until) {
+            const T* packed = packed_;
+            bool is_due = false;
+            for_each(e_.stages, [&](const Stage& stage) {
+                if (is_due) return;
+                const Index of_unit =
+                    (until - from) * (stage.length + 4 * stage.instructions.count);
+                is_due = tiles_[thread].run(p_, stage, packed, from, until,
+                                            [&](Index units) { return ask(units * of_unit); });
+                packed += PackedStage<T>::size(stage);
+            });
+            return is_due;
+        });
+    }
+
     // Calls f(first, last) for rows first ... last - 1, as many at once as the buffers are for;
     // ends early where it gives true.
     template <class F>

@@ -4,6 +4,7 @@
 
 #include "block.h"
 #include "cells/all.h"
+#include "program_step.h"
 
 namespace unrolled {
 namespace UNROLLED_ISA {
@@ -82,6 +83,22 @@ void linear(const LinearStep<T>& l, Index first, Index last) {
 }
 
 template <class T>
+Index program_size(const Program& p, Index rows) {
+    return ProgramStepper<T>::size(p, rows);
+}
+
+template <class T>
+void program_start(const Program& p, const T* const* weights, const ProgramPlaces<T>& places,
+                   void* memory) {
+    ProgramStepper<T>::start(p, weights, places, memory);
+}
+
+template <class T>
+void program_step(void* memory, const ProgramStep<T>& step, Index first, Index last) {
+    static_cast<ProgramStepper<T>*>(memory)->step(step, first, last);
+}
+
+template <class T>
 void all_sigmoid(const T* x, T* y, Index count) {
     for (Index i = 0; i < count; i += lanes<T>) store(y + i, sigmoid<T>(load(x + i)));
 }
@@ -92,9 +109,10 @@ void all_tanh(const T* x, T* y, Index count) {
 }
 
 template <class T>
-constexpr StepTable<T> step_table = {units<T>,  packed_size<T>, pack<T>,
-                                     step<T>,   linear_size<T>, pack_linear<T>,
-                                     linear<T>, all_sigmoid<T>, all_tanh<T>};
+constexpr StepTable<T> step_table = {
+    units<T>,  packed_size<T>,  pack<T>,          step<T>,         linear_size<T>, pack_linear<T>,
+    linear<T>, program_size<T>, program_start<T>, program_step<T>, all_sigmoid<T>, all_tanh<T>,
+};
 
 #define UNROLLED_TEXT_OF(x) #x
 #define UNROLLED_TEXT(x) UNROLLED_TEXT_OF(x)

@@ -1,12 +1,20 @@
-// One step at a time, for streams: what the build of each instruction set gives to the stages.
+// One step at a time, for streams: what the build of each instruction set gives to the layers.
 //
-// As in contract.h the core knows pointers and sizes. Here it is the stages that own the memory
-// (stages.h): rows lie `width` numbers apart, a multiple of every vector, aligned to a cache line
+// As in contract.h the core knows pointers and sizes. Here it is the layers that own the memory
+// (layers.h): rows lie `width` numbers apart, a multiple of every vector, aligned to a cache line
 // and zero past the real units, so that only whole vectors are read and written.
 #pragma once
 #include "contract.h"
 
 namespace unrolled {
+
+// Rows of numbers, as a layer hands them to the next.
+template <class T>
+struct Rows {
+    T* data;
+    Index row;
+    T* at(Index b) const { return data + b * row; }
+};
 
 // One layer of a recurrent module at one step.
 template <class T>
@@ -35,6 +43,22 @@ struct LinearStep {
     Index output_row;
 };
 
+// What a program has at every step, of so many rows.
+template <class T>
+struct ProgramPlaces {
+    const Rows<T>* states;  // the first is not read, the others are written in place
+    const Rows<T>* constants;
+    Index rows;
+};
+
+// A program at one step.
+template <class T>
+struct ProgramStep {
+    Rows<const T> input;
+    Rows<const T> before;  // the first state; not `after`
+    Rows<T> after;
+};
+
 template <class T>
 struct StepTable {
     // How many units the blocks of a layer hold: its own, rounded up.
@@ -48,6 +72,14 @@ struct StepTable {
     Index (*linear_size)(Index inputs, Index outputs);
     void (*pack_linear)(const T* weight, Index inputs, Index outputs, T* packed);
     void (*linear)(const LinearStep<T>&, Index first, Index last);
+
+    // A cell's program (program.h): the bytes that it needs, what is written there from a cache
+    // line's beginning on, and rows first ... last - 1 of a step, with the bits of
+    // contract.h's program_forward. The program and its places stay where they are.
+    Index (*program_size)(const Program&, Index rows);
+    void (*program_start)(const Program&, const T* const* weights, const ProgramPlaces<T>&,
+                          void* memory);
+    void (*program_step)(void* memory, const ProgramStep<T>&, Index first, Index last);
 
     void (*sigmoid)(const T* x, T* y, Index count);
     void (*tanh)(const T* x, T* y, Index count);

@@ -1,17 +1,17 @@
-// unrolled._stepper: a stream's stages for Python. It needs neither OpenMP nor torch, so that a
+// unrolled._stepper: a stream's layers for Python. It needs neither OpenMP nor torch, so that a
 // stream runs where there is no torch. deploy/stepping.py is the caller.
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <optional>
 #include <string>
 
+#include "arrays.h"
 #include "chain.h"
 
 namespace nb = nanobind;
@@ -25,6 +25,9 @@ const StepCore* step_core_avx512();
 #endif
 
 namespace {
+
+using arrays::Any, arrays::Array, arrays::Matrix, arrays::Vector, arrays::View;
+using arrays::are_apart, arrays::are_finite, arrays::insist, arrays::is_aligned, arrays::letter;
 
 // What this machine can run, the best last.
 std::vector<const StepCore*> cores() {
@@ -65,68 +68,8 @@ const StepTable<T>& layer_table(int isa, [[maybe_unused]] Index hidden) {
     return table<T>(own);
 }
 
-// A dense array of Python's, of this type and so many dimensions.
-template <class T, int... sizes>
-using Array = nb::ndarray<T, nb::shape<sizes...>, nb::c_contig, nb::device::cpu>;
-template <class T>
-using Matrix = Array<const T, -1, -1>;
-template <class T>
-using Vector = Array<const T, -1>;
-
-void insist(bool right, const char* expected) {
-    if (!right) throw std::invalid_argument(expected);
-}
-
-template <class T>
-constexpr char letter = sizeof(T) == 4 ? 'f' : 'd';
-
-template <class T>
-bool is_aligned(const void* data) {
-    return reinterpret_cast<std::uintptr_t>(data) % alignof(T) == 0;
-}
-
-// Whether two arrays share no byte.
-template <class A, class B>
-bool are_apart(const A& a, const B& b) {
-    const auto begin = [](const auto& x) { return reinterpret_cast<std::uintptr_t>(x.data()); };
-    return begin(a) + a.nbytes() <= begin(b) || begin(b) + b.nbytes() <= begin(a);
-}
-
-bool are_finite(const std::vector<double>& values) {
-    return std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
-}
-
 // Of these many steps a stream counts its rows; so many are never taken.
 constexpr std::int64_t most_steps = std::int64_t(1) << 62;
-
-// The memory of an object for the time of a call, if it is a dense array of float32 or float64.
-class View {
-   public:
-    View(nb::handle object, int more) {
-        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_ND | PyBUF_FORMAT | more)) PyErr_Clear();
-        else is_there_ = true;
-    }
-    View(const View&) = delete;
-    ~View() {
-        if (is_there_) PyBuffer_Release(&view_);
-    }
-
-    char type() const {
-        const char* f = is_there_ ? view_.format : nullptr;
-        if (!f || (f[0] != 'f' && f[0] != 'd') || f[1] != 0) return 0;
-        return f[0] == 'f' ? (is_aligned<float>(view_.buf) ? 'f' : 0)
-                           : (is_aligned<double>(view_.buf) ? 'd' : 0);
-    }
-    bool is_vector(Index n) const { return view_.ndim == 1 && view_.shape[0] == n; }
-    bool is_matrix(Index n, Index m) const {
-        return view_.ndim == 2 && view_.shape[0] == n && view_.shape[1] == m;
-    }
-    void* data() const { return view_.buf; }
-
-   private:
-    Py_buffer view_;
-    bool is_there_ = false;
-};
 
 template <class T, class Y>
 class Stepper {
@@ -155,8 +98,37 @@ class Stepper {
         const Shape shape = {static_cast<Cell>(cell), chain_.outputs(), hidden, hr ? state : 0};
         const Weights<T> weights = {ih.data(), hh.data(), bias_ih ? bias_ih->data() : nullptr,
                                     bias_hh ? bias_hh->data() : nullptr, hr ? hr->data() : nullptr};
-        chain_.add(std::make_unique<RecurrentStage<T>>(layer_table<T>(isa_, hidden), shape, weights,
+        chain_.add(std::make_unique<RecurrentLayer<T>>(layer_table<T>(isa_, hidden), shape, weights,
                                                        chain_.batch));
+    }
+
+    // A cell that is given as a program: LinkedProgram's arguments, the weights that it multiplies
+    // by, and the numbers that stand for its last constants.
+    void add_program(HandedProgram handed, const std::vector<Any<T>>& weights,
+                     const std::vector<double>& resting) {
+        check_open();
+        auto linked = LinkedProgram::of(std::move(handed));
+        const Program& p = linked->program();
+        insist(p.inputs.count == 1 && p.inputs.data[0] == chain_.outputs(),
+               "one input, of the size of what comes before, was expected");
+        insist(resting.size() <= static_cast<std::size_t>(p.constants.count),
+               "no more resting values than constants were expected");
+        insist(weights.size() == static_cast<std::size_t>(p.weight_rows.count),
+               "the program's weights were expected");
+        std::vector<const T*> data;
+        for (const Any<T>& weight : weights) {
+            const auto i = data.size();
+            const Index rows = p.weight_rows.data[i], columns = p.weight_columns.data[i];
+            check_aligned(weight);
+            insist(weight.ndim() == (columns ? 2 : 1) && Index(weight.shape(0)) == rows &&
+                       (!columns || Index(weight.shape(1)) == columns),
+                   "a weight of the program's size was expected");
+            data.push_back(weight.data());
+        }
+        for (int i = 0; i < p.infer.buffers.count; ++i)
+            times(chain_.batch, p.infer.buffers.data[i]);
+        chain_.add(std::make_unique<ProgramLayer<T>>(table_, std::move(linked), data, resting,
+                                                     chain_.batch));
     }
 
     void add_linear(Matrix<T> weight, std::optional<Vector<T>> bias) {
@@ -166,7 +138,7 @@ class Stepper {
         insist(outputs > 0 && inputs == chain_.outputs() &&
                    (!bias || Index(bias->shape(0)) == outputs),
                "a weight [O, I] and a bias [O] or none were expected, I being what comes before");
-        chain_.add(std::make_unique<LinearStage<T>>(
+        chain_.add(std::make_unique<LinearLayer<T>>(
             table_, weight.data(), bias ? bias->data() : nullptr, inputs, outputs, chain_.batch));
     }
 
@@ -178,7 +150,7 @@ class Stepper {
         insist((!weight || Index(weight->shape(0)) == size) &&
                    (!bias || Index(bias->shape(0)) == size),
                "a weight and a bias of the size of what comes before were expected");
-        chain_.add(std::make_unique<LayerNormStage<T>>(weight ? weight->data() : nullptr,
+        chain_.add(std::make_unique<LayerNormLayer<T>>(weight ? weight->data() : nullptr,
                                                        bias ? bias->data() : nullptr, size, epsilon,
                                                        chain_.batch));
     }
@@ -186,7 +158,7 @@ class Stepper {
     void add_activation(int kind, double parameter) {
         check_open();
         insist(kind >= 0 && kind <= static_cast<int>(Activation::gelu_tanh), "no such activation");
-        chain_.add(std::make_unique<ActivationStage<T>>(table_, static_cast<Activation>(kind),
+        chain_.add(std::make_unique<ActivationLayer<T>>(table_, static_cast<Activation>(kind),
                                                         parameter, chain_.outputs(), chain_.batch));
     }
 
@@ -278,6 +250,16 @@ class Stepper {
         check_free();
         check_aligned(from);
         chain_.write(checked(state, from.shape(0), from.shape(1)), from.data());
+    }
+    // A number that is the same at every step, of all rows: they are numbered through all layers.
+    void write_constant(std::size_t constant, Matrix<T> from) {
+        check_free();
+        check_aligned(from);
+        insist(constant < chain_.constants().size(), "no such constant");
+        const Constant<T>& to = chain_.constants()[constant];
+        insist(Index(from.shape(0)) == chain_.batch && Index(from.shape(1)) == to.count,
+               "a constant [B, its size] was expected");
+        chain_.write(to, from.data());
     }
     void read_rows(Array<double, -1, -1> last, Array<std::int64_t, -1> steps) {
         check_rows(last, steps);
@@ -417,6 +399,7 @@ void bind(nb::module_& m, const char* name) {
         .def(nb::init<int, Index, Index>())
         .def("add_recurrent", &S::add_recurrent, nb::arg(), array(), array(), array_or_none(),
              array_or_none(), array_or_none())
+        .def("add_program", &S::add_program, nb::arg(), array(), nb::arg())
         .def("add_linear", &S::add_linear, array(), array_or_none())
         .def("add_layer_norm", &S::add_layer_norm, array_or_none(), array_or_none(), nb::arg())
         .def("add_activation", &S::add_activation)
@@ -428,6 +411,7 @@ void bind(nb::module_& m, const char* name) {
         .def("widths", &S::widths)
         .def("read", &S::read, nb::arg(), array())
         .def("write", &S::write, nb::arg(), array())
+        .def("write_constant", &S::write_constant, nb::arg(), array())
         .def("read_rows", &S::read_rows, array(), array())
         .def("write_rows", &S::write_rows, array(), array())
         .def("reset", &S::reset);

@@ -25,8 +25,11 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 NUMBERS = {"float32": torch.float32, "float64": torch.float64}
 
 
-def make_run(cell: str = "lstm", *, num_layers: int = 1, input_size: int = 2, **table: Any) -> Run:
-    """A run with random weights and scalers, always the same: two inputs, three targets."""
+def make_run(cell: Any = "lstm", *, num_layers: int = 1, input_size: int = 2, **table: Any) -> Run:
+    """A run with random weights and scalers, always the same: two inputs, three targets.
+
+    ``cell`` is a name, or a cell that is written down.
+    """
     sizes = {"input_size": input_size, "hidden_size": 5, "output_size": 3}
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -1,13 +1,14 @@
 """``unrolled train --cell`` with any cell, ``--init``, and what the run folder then is good for."""
 
 import json
+import subprocess
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from support_cli import run
+from support_cli import program, run
 from support_learn import wave_frame, write_wave
 from support_onnx import Exported
 from unrolled.model import load_run
@@ -95,7 +96,6 @@ def test_the_settings_have_the_cells_name(trained, file):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["stream"], "is not streamed yet. Train with --cell rnn, lstm or gru"),
         (["inspect", "--out", "page.html"], "is not recorded yet. Train with --cell rnn"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
@@ -108,6 +108,22 @@ def test_what_it_is_not_good_for_yet_is_one_line(trained, monkeypatch, command, 
     assert (outcome.code, outcome.out) == (2, "")
     assert "MGU" in line
     assert words in line
+
+
+def test_it_is_streamed(trained):
+    folder, _ = trained("--cell", "MGU", "--num-layers", 2)
+    x = np.linspace(-1, 1, 9)
+    lines = "".join(f"{value!r}\n" for value in x.tolist())
+    done = subprocess.run(
+        program("stream", folder), input=lines, capture_output=True, text=True, check=True
+    )
+    found = [float(line) for line in done.stdout.splitlines()]
+    loaded = load_run(folder)
+    scaled = loaded.input_scaler.transform(x[:, None])
+    with torch.no_grad():
+        output, _ = loaded.network(torch.from_numpy(scaled).float()[None])
+    expected = loaded.target_scaler.inverse(output[0].double().numpy())[:, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_it_is_exported(trained):

@@ -141,10 +141,6 @@ def test_the_activations_are_torchs(activation, number):
         (lambda: nn.Sequential(nn.GRU(2, 3), nn.Linear(4, 1)), r"\(Linear\): reads 4 numbers"),
         (lambda: nn.Sequential(nn.GRU(2, 3), nn.Softmax(-1)), r"'1' \(Softmax\): one of RNN"),
         (lambda: nn.LSTMCell(2, 3), "LSTMCell: one of RNN, LSTM, GRU"),
-        (
-            lambda: nn.Sequential(nn.GRU(2, 3), unrolled.Recurrent(unrolled.cells.MGU, 3, 4)),
-            r"can't be streamed: module '1' \(Recurrent\) runs a cell that is written as equations",
-        ),
         (lambda: Doubled(2, 3), "Doubled: has a forward of its own"),
         (lambda: patched(unrolled.GRU(2, 3)), "GRU: has a forward of its own"),
         (lambda: hooked(unrolled.GRU(2, 3)), "GRU: has forward hooks"),

@@ -11,6 +11,8 @@ from safetensors.numpy import load_file, save_file
 import unrolled
 from support_run import edit, reseal
 from support_stream import make_run, rows, write_run
+from unrolled import cells
+from unrolled.cells import Form, linear, tanh
 from unrolled.deploy.modules import plan_of
 from unrolled.deploy.plain import read_run
 from unrolled.deploy.plan import same
@@ -19,9 +21,32 @@ from unrolled.model import load_run
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return write_run(tmp_path / "run", make_run(group="who", ahead=2, difference=True))
+class Dale(cells.Cell):
+    """Signs and a mask stand beside what is learned."""
+
+    def step(self, x, h):
+        form = Form(excitatory=0.5, masked=True)
+        return tanh(linear(x) + linear(h, bias=False, form=form))
+
+
+WRITTEN = {
+    "peephole": cells.PeepholeLSTM,
+    "in blocks": cells.SLSTM(heads=5),
+    "antisymmetric": cells.AntisymmetricRNN,
+    "with signs and a mask": Dale,
+    "with zoneout": cells.zoneout(cells.LSTM, cell=0.2),
+}
+"""Cells that are written down."""
+
+
+def called(value) -> str | None:
+    return next((name for name, cell in WRITTEN.items() if cell is value), None)
+
+
+@pytest.fixture(params=["lstm", "peephole"])
+def folder(request, tmp_path):
+    cell = WRITTEN.get(request.param, request.param)
+    return write_run(tmp_path / "run", make_run(cell, group="who", ahead=2, difference=True))
 
 
 def replace_weights(folder, change) -> None:
@@ -31,7 +56,7 @@ def replace_weights(folder, change) -> None:
     reseal(folder)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", *WRITTEN.values()], ids=called)
 @pytest.mark.parametrize("difference", [False, True])
 def test_it_is_the_plan_of_what_load_run_gives(cell, difference, tmp_path):
     run = make_run(cell, num_layers=2, difference=difference, group="who")
@@ -52,6 +77,7 @@ DAMAGE = {
     "another version": lambda folder: edit(folder, lambda c: c.update(format_version=1)),
     "no cell": lambda folder: edit(folder, lambda c: c["network"].pop("cell")),
     "no such cell": lambda folder: edit(folder, lambda c: c["network"].update(cell="elman")),
+    "a cell of a number": lambda folder: edit(folder, lambda c: c["network"].update(cell=3)),
     "no layers": lambda folder: edit(folder, lambda c: c["network"].update(num_layers=0)),
     "no number": lambda folder: edit(folder, lambda c: c["network"].update(hidden_size="many")),
     "no such setting": lambda folder: edit(folder, lambda c: c["table"].update(colour="red")),
@@ -81,6 +107,44 @@ def test_what_load_run_refuses_is_refused_here(folder, damage):
     # The repair is the same.
     repairs = [str(error.value).rsplit(". ", 1)[-1] for error in (with_torch, without)]
     assert repairs[0] == repairs[1]
+
+
+def of_cell(change):
+    """Changes the description in a config."""
+    return lambda folder: edit(folder, lambda c: change(c["network"]["cell"]))
+
+
+DAMAGED_CELL = {
+    "a newer version": of_cell(lambda cell: cell.update(format=99)),
+    "a line of no operation": of_cell(lambda cell: cell["lines"][1].update(operation="system")),
+    "a state too few": of_cell(lambda cell: cell["next"].pop()),
+    "a name that is none": of_cell(lambda cell: cell["weights"][0].update(name="../x")),
+    "another weight": of_cell(lambda cell: cell["weights"][0]["form"].update(masked=True)),
+    "blocks that do not fit": of_cell(lambda cell: cell["weights"][1]["form"].update(blocks=4)),
+    "a size of its own": of_cell(
+        lambda cell: cell["draws"].append(
+            {"name": "drawn", "size": "proj", "law": "normal", "parameter": 1.0, "each": "step",
+             "resting": 0.0}
+        )
+    ),
+    "a constant": of_cell(lambda cell: cell["constants"].append({"name": "s", "size": "hidden"})),
+    "nothing": of_cell(lambda cell: cell.clear()),
+    "a list": lambda folder: edit(folder, lambda c: c["network"].update(cell=[])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGED_CELL)
+def test_a_cell_that_load_run_refuses_is_refused_here(tmp_path, damage):
+    folder = write_run(tmp_path / "run", make_run(cells.PeepholeLSTM))
+    DAMAGED_CELL[damage](folder)
+    messages = []
+    for read in (load_run, unrolled.Stream):
+        with pytest.raises(unrolled.InputError) as error:
+            read(folder)
+        messages.append(str(error.value))
+    assert "\n" not in messages[1]
+    assert str(folder) in messages[1]
+    assert messages[0].rsplit(". ", 1)[-1] == messages[1].rsplit(". ", 1)[-1]
 
 
 def test_a_bidirectional_run_is_refused_with_the_reason(folder):

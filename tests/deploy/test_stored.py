@@ -19,6 +19,7 @@ from torch import nn
 import unrolled
 from fuzz.target_stream_file import SEEDS, VALID
 from support_stream import make_run, rows, write_run
+from unrolled import cells
 from unrolled.runfile import RUN_FILES
 
 
@@ -27,7 +28,7 @@ def bits(array: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize("at", [0, 1, 7])
-@pytest.mark.parametrize("kind", ["stack", "run", "differences"])
+@pytest.mark.parametrize("kind", ["stack", "run", "differences", "cells", "run of a cell"])
 def test_resumed_it_goes_on_to_the_same_bits(kind, at, tmp_path):
     model = {
         "stack": nn.Sequential(
@@ -36,9 +37,15 @@ def test_resumed_it_goes_on_to_the_same_bits(kind, at, tmp_path):
         ).eval(),
         "run": make_run("gru"),
         "differences": make_run(difference=True),
+        "cells": nn.Sequential(
+            unrolled.Recurrent(cells.SLSTM(heads=2), 2, 4, 2), nn.Tanh(),
+            unrolled.Recurrent(cells.EALSTM, 4, 3, static_size=2),
+        ).eval(),
+        "run of a cell": make_run(cells.zoneout(cells.MGU, hidden=0.1), difference=True),
     }[kind]  # fmt: skip
     x = rows(15, 3, 2)
-    stream = unrolled.Stream(model, 3)
+    given = {"2.static": rows(3, 2)} if kind == "cells" else None
+    stream = unrolled.Stream(model, 3, given)
     stream.step_many(x[:at])
     stream.save(tmp_path / "s")
     resumed = unrolled.Stream.load(tmp_path / "s")
@@ -47,7 +54,8 @@ def test_resumed_it_goes_on_to_the_same_bits(kind, at, tmp_path):
         repr(stream), stream.inputs, stream.ahead
     )  # fmt: skip
     assert bits(resumed.step_many(x[at:])) == bits(stream.step_many(x[at:]))
-    assert all(bits(resumed.state[name]) == bits(state) for name, state in stream.state.items())
+    for held, expected in ((resumed.state, stream.state), (resumed.constants, stream.constants)):
+        assert all(bits(held[name]) == bits(values) for name, values in expected.items())
 
 
 def test_saving_replaces_the_file_and_leaves_nothing_else(tmp_path):
@@ -150,6 +158,14 @@ def test_a_flipped_bit_anywhere_is_refused_or_harmless(tmp_path, seed):
         accepted += 1
         assert bits(read.step_many(rows(3, 2))) == bits(expected)
     assert accepted < 20
+
+
+def test_a_cell_of_a_newer_version_is_named(tmp_path):
+    path = tmp_path / "s"
+    path.write_bytes(SEEDS["equations of a newer version"]())
+    words = r"equations: its format is 99, and this version .* Install a newer one$"
+    with pytest.raises(unrolled.InputError, match=words):
+        unrolled.Stream.load(path)
 
 
 @pytest.mark.parametrize("name", [name for name in SEEDS if name not in VALID])

@@ -14,6 +14,7 @@ from torch import nn
 
 import unrolled
 from support_stream import make_run, rows
+from unrolled import cells
 
 pytestmark = pytest.mark.usefixtures("stepper")
 
@@ -25,6 +26,8 @@ MODELS: dict[str, Callable[[], Any]] = {
     ).eval(),
     "run": lambda: make_run("gru"),
     "run of changes": lambda: make_run(difference=True),
+    "cell": lambda: unrolled.Recurrent(cells.PeepholeLSTM, 2, 5, 2).eval(),
+    "run of a cell": lambda: make_run(cells.SLSTM(heads=5)),
 }
 WAYS: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,

@@ -11,7 +11,7 @@ import functools
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch import nn
 
 import unrolled
 from support_stream import make_run
+from unrolled import cells
 from unrolled.deploy import stored
 from unrolled.deploy.stream import Stream
 from unrolled.errors import InputError
@@ -33,6 +34,7 @@ Array = NDArray[Any]
 SUFFIX = ".stream"
 DICTIONARY: Sequence[bytes] = (
     *(b'"F32"', b'"F64"', b'"I64"', b'"BF16"', b'"shape":[', b'"data_offsets":[0,', b"state."),
+    *(b'\\"units\\": {\\"input\\": ', b'\\"operation\\": \\"mean\\"', b'\\"size\\": \\"one\\"'),
     *(b'\\"depth\\": ', b'\\"input_size\\": ', b'\\"layer_norm\\": ', b'\\"linear\\": true'),
     *(b"9223372036854775807", b"4611686018427387904", b"100000", b"[[[[[[[[", b"__metadata__"),
 )
@@ -42,11 +44,13 @@ atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 PATH = _FOLDER / "s"
 
 
-def _saved(make: Callable[[], Any], batch_size: int = 1, rows: int = 2) -> bytes:
+def _saved(
+    make: Callable[[], Any], batch_size: int = 1, rows: int = 2, **constants: Array
+) -> bytes:
     """The same bytes in every process."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        stream = Stream(make(), batch_size)
+        stream = Stream(make(), batch_size, constants)
     stream.step_many(np.ones((rows, batch_size, stream.input_size)))
     stream.save(PATH)
     return PATH.read_bytes()
@@ -106,6 +110,51 @@ def _model(text: str) -> Callable[[], bytes]:
     return build
 
 
+def _cell() -> bytes:
+    """A cell that is written down, with a constant."""
+    return _saved(
+        lambda: unrolled.Recurrent(cells.EALSTM, 2, 3, 2, static_size=2), static=np.ones((1, 2))
+    )
+
+
+def _layer(change: Callable[[dict[str, Any]], object]) -> Callable[[], bytes]:
+    """That cell's file, whose layer says something else, with the right digest."""
+
+    def build() -> bytes:
+        header, rest = _parts(_cell())
+        model = json.loads(header["__metadata__"]["model"])
+        change(model["layers"][0])
+        header["__metadata__"]["model"] = json.dumps(model)
+        return sealed(_whole(header, rest))
+
+    return build
+
+
+def _equations(change: Callable[[dict[str, Any]], object]) -> Callable[[], bytes]:
+    """The same with other equations."""
+    return _layer(lambda layer: change(layer["equations"]))
+
+
+def _with_a_state_named_steps(equations: dict[str, Any]) -> None:
+    equations["states"][0]["name"] = "steps"
+    for line in equations["lines"]:
+        for product in line.get("products", []):
+            if product["of"] == "hidden":
+                product["of"] = "steps"
+
+
+def _of_the_cell(change: Callable[[dict[str, Array]], object]) -> Callable[[], bytes]:
+    """That cell's file with other arrays, and the right digest."""
+
+    def build() -> bytes:
+        data = _cell()
+        tensors, metadata = load(data), _parts(data)[0]["__metadata__"]
+        change(tensors)
+        return sealed(save(tensors, metadata))
+
+    return build
+
+
 def _held(change: Callable[[dict[str, Array]], None]) -> Callable[[], bytes]:
     """A run's file with other arrays, and the right digest."""
 
@@ -134,7 +183,7 @@ def _tensor(entry: dict[str, Any]) -> Callable[[], bytes]:
     return build
 
 
-SEEDS: Mapping[str, Callable[[], bytes]] = {
+SEEDS: dict[str, Callable[[], bytes]] = {
     "gru": lambda: _saved(lambda: unrolled.GRU(1, 3)),
     "lstm in float64": lambda: _saved(lambda: unrolled.LSTM(2, 2, num_layers=2).double(), 3),
     "stack": lambda: _saved(_stack, 2),
@@ -189,7 +238,43 @@ SEEDS: Mapping[str, Callable[[], bytes]] = {
 }
 
 
-VALID = ("gru", "lstm in float64", "stack", "run", "run of changes")
+SEEDS |= {
+    "a cell": _cell,
+    "a run of a cell": lambda: _saved(lambda: make_run(cells.LeakyRNN), 2),
+    "equations of a newer version": _equations(lambda e: e.update(format=99)),
+    "equations of nothing": _layer(lambda layer: layer.update(equations={})),
+    "equations of what is learned": _equations(lambda e: e["weights"][0]["form"].update(blocks=2)),
+    "equations without lines": _equations(lambda e: e.update(lines=[])),
+    "an operation that is none": _equations(lambda e: e["lines"][1].update(operation="system")),
+    "a state that is never written": _equations(lambda e: e.update(next=["hidden", "cell"])),
+    "a state of the stream's": _equations(_with_a_state_named_steps),
+    "a cell of a hundred million layers": _layer(lambda layer: layer.update(depth=10**8)),
+    "a cell of no layers": _layer(lambda layer: layer.update(depth=0)),
+    "a size beyond any memory": _layer(lambda layer: layer["units"].update(static=2**62)),
+    "a size below zero": _layer(lambda layer: layer["units"].update(hidden=-3)),
+    "a size that is missing": _layer(lambda layer: layer["units"].pop("hidden")),
+    "a size that no weight has": _layer(
+        lambda layer: (
+            layer["units"].update(drawn=2**31 - 1),
+            layer["equations"]["draws"].append(
+                {"name": "noise", "size": "drawn", "law": "normal", "parameter": 1.0,
+                 "each": "step", "resting": 0.0}
+            ),
+        )
+    ),
+    "a weight that is missing": _of_the_cell(lambda t: t.pop("model.layers.0.0.weight_hh")),
+    "a weight of another shape": _of_the_cell(
+        lambda t: t.update({"model.layers.0.0.weight_hh": np.zeros((9, 4), np.float32)})
+    ),
+    "a constant that is missing": _of_the_cell(lambda t: t.pop("constants.static")),
+    "a constant of another shape": _of_the_cell(
+        lambda t: t.update({"constants.static": np.zeros((2, 2), np.float32)})
+    ),
+    "a constant of no cell": _of_the_cell(lambda t: t.update({"constants.more": np.zeros(1)})),
+}  # fmt: skip
+
+
+VALID = ("gru", "lstm in float64", "stack", "run", "run of changes", "a cell", "a run of a cell")
 
 
 def _said(data: bytes) -> tuple[Any, ...]:

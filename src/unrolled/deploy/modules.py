@@ -9,11 +9,14 @@ from typing import Any
 from torch import Tensor, nn
 
 import unrolled.nn
-from unrolled.deploy.parts import Parts, called, check_numbers, parts_of
+from unrolled.cells.layers import names
+from unrolled.deploy.described import described
+from unrolled.deploy.parts import Module, Parts, called, check_numbers, parts_of
 from unrolled.deploy.plain import REVERSE, scales_of
 from unrolled.deploy.plan import (
     Activation,
     Array,
+    Described,
     Layer,
     LayerNorm,
     Linear,
@@ -37,10 +40,8 @@ def plan_of(model: Any) -> Plan:
     parts = parts_of(model)
     check_numbers(parts)
     dtype = _dtype(parts)
-    layers = list(_layers(parts))
-    if len(parts.recurrent) == 1:  # its states need no place
-        layers = [replace(x, name="") if isinstance(x, Recurrent) else x for x in layers]
-    plan = Plan(dtype, parts.inputs, parts.outputs, tuple(layers), _scales(parts))
+    layers = tuple(_layers(parts))
+    plan = Plan(dtype, parts.inputs, parts.outputs, layers, _scales(parts))
     if (table := parts.table) is None:
         return plan
     return replace(
@@ -80,14 +81,12 @@ def _scales(parts: Parts) -> Scales | None:
 
 
 def _layers(parts: Parts) -> Iterator[Layer]:
+    is_alone = len(parts.recurrent) == 1  # then its states need no place
     for name, module in parts.modules:
         if isinstance(module, unrolled.nn.Recurrent):
-            raise InputError(
-                f"can't be streamed: {called(name, module)} runs a cell that is written as "
-                "equations. Call it step by step with its states, or use an RNN, LSTM or GRU"
-            )
-        if isinstance(module, nn.RNNBase):
-            yield _recurrent(name, module)
+            yield _described(name, module, "" if is_alone else name)
+        elif isinstance(module, nn.RNNBase):
+            yield _recurrent(name, module, "" if is_alone else name)
         elif isinstance(module, nn.Linear):
             yield Linear(_array(module.weight), _array_or_none(module.bias))
         elif isinstance(module, nn.LayerNorm):
@@ -99,13 +98,36 @@ def _layers(parts: Parts) -> Iterator[Layer]:
             yield _activation(name, module)
 
 
-def _recurrent(name: str, module: nn.RNNBase) -> Recurrent:
+def _insist_on_a_stream(name: str, module: Module) -> None:
+    """That the module reads forward, and drops nothing between its layers."""
     if module.bidirectional:
         raise InputError(
             f"can't be streamed: {called(name, module)} {REVERSE}. "
             "Use a model with bidirectional=False"
         )
     _insist_on_eval(name, module, module.dropout if module.num_layers > 1 else 0.0)
+
+
+def _described(name: str, module: unrolled.nn.Recurrent, place: str) -> Described:
+    _insist_on_a_stream(name, module)
+    cell = module.cell
+    if module.training and cell.draws:
+        raise InputError(
+            f"{called(name, module)}: {cell.name} is in training mode, in which it draws random "
+            "numbers. Call model.eval() first"
+        )
+    learned = [
+        {of_layer: _array(getattr(module, f"{of_layer}_l{layer}")) for of_layer in names(cell)}
+        for layer in range(module.num_layers)
+    ]
+    try:
+        return described(cell, module.units, learned, place)
+    except ValueError as error:
+        raise InputError(f"can't be streamed: {called(name, module)}: {error}") from error
+
+
+def _recurrent(name: str, module: nn.RNNBase, place: str) -> Recurrent:
+    _insist_on_a_stream(name, module)
     weights = tuple(
         Weights(
             _array(getattr(module, f"weight_ih_l{layer}")),
@@ -117,7 +139,7 @@ def _recurrent(name: str, module: nn.RNNBase) -> Recurrent:
         )
         for layer in range(module.num_layers)
     )
-    return Recurrent(module.mode, weights, name)
+    return Recurrent(module.mode, weights, place)
 
 
 def _insist_on_eval(name: str, module: nn.Module, dropout: float) -> None:

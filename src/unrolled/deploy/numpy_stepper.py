@@ -6,13 +6,16 @@ The oracle of the tests, and the fallback where no compiler built the other one:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from unrolled.deploy.plan import ACTIVATIONS, CELLS, Array
 from unrolled.masked import is_masked_array
+
+if TYPE_CHECKING:  # the cells are imported where a stream has one that is written down
+    from unrolled.deploy.numpy_cells import DescribedLayer
 
 States = tuple[Array, ...]
 
@@ -57,7 +60,22 @@ STEPS: dict[str, Callable[[Array, Array, Array | None], States]] = {
 gate keeps a part of (the LSTM's cell, the GRU's hidden state), to the next states."""
 
 
+class _Layer(Protocol):
+    @property
+    def states(self) -> Sequence[Array]:
+        """The states [B, ·], in place."""
+
+    @property
+    def constants(self) -> Sequence[Array]:
+        """What is the same at every step [B, ·], in place."""
+
+    def run(self, x: Array, rows: Array, /) -> Array:
+        """One step of these rows."""
+
+
 class _Recurrent:
+    constants: tuple[Array, ...] = ()
+
     def __init__(self, cell: str, batch: int, weights: tuple[Array | None, ...]):
         self.cell = cell
         ih, hh, self.bias_ih, self.bias_hh, self.hr = weights
@@ -86,6 +104,7 @@ class _Plain:
     """A layer without a state."""
 
     states: tuple[Array, ...] = ()
+    constants: tuple[Array, ...] = ()
 
     def __init__(self, function: Callable[[Array], Array]):
         self.function = function
@@ -102,7 +121,7 @@ class NumpyStepper:
             raise ValueError("a batch and an input of at least 1 were expected")
         self.number, self.batch, self.inputs = number, batch, inputs
         self.size = inputs
-        self.layers: list[_Recurrent | _Plain] = []
+        self.layers: list[_Layer] = []
         self.scales: tuple[Array, ...] | None = None
         self.last = np.full((batch, inputs), np.nan)
         self.steps = np.zeros(batch, np.int64)
@@ -127,6 +146,10 @@ class NumpyStepper:
         self._insist(bias_hh, "b_hh", gates * hidden)
         self._insist(hr, "W_hr", state, hidden)
         self._add(_Recurrent(kind, self.batch, weights), state)
+
+    def add_described(self, layer: DescribedLayer) -> None:
+        """A layer of a cell that is written down, for as many rows."""
+        self._add(layer, layer.states[0].shape[1])
 
     def add_linear(self, weight: Array, bias: Array | None) -> None:
         """W·x + b."""
@@ -279,11 +302,16 @@ class NumpyStepper:
 
     def read(self, state: int, to: Array) -> None:
         """The state of that number into ``to`` [B, its width]."""
-        to[...] = self._state(state, to)
+        to[...] = self._at(self._states(), state, to)
 
     def write(self, state: int, values: Array) -> None:
         """The reverse of :meth:`read`."""
-        self._state(state, values)[...] = values
+        self._at(self._states(), state, values)[...] = values
+
+    def write_constant(self, constant: int, values: Array) -> None:
+        """A number that is the same at every step, of all rows [B, its width]."""
+        constants = [constant for layer in self.layers for constant in layer.constants]
+        self._at(constants, constant, values)[...] = values
 
     def read_rows(self, last: Array, steps: Array) -> None:
         """Each row's last input [B, I], NaN if none, and the steps it has taken [B]."""
@@ -309,20 +337,20 @@ class NumpyStepper:
     def _states(self) -> list[Array]:
         return [state for layer in self.layers for state in layer.states]
 
-    def _state(self, state: int, like: Array) -> Array:
+    def _at(self, arrays: list[Array], place: int, like: Array) -> Array:
         self._insist_finished()
-        if state not in range(len(self._states())):
-            raise ValueError("no such state")
-        found = self._states()[state]
+        if place not in range(len(arrays)):
+            raise ValueError("no such state or constant")
+        found = arrays[place]
         if (like.shape, like.dtype) != (found.shape, found.dtype):
-            raise ValueError(f"a state {list(found.shape)} of {found.dtype} was expected")
+            raise ValueError(f"an array {list(found.shape)} of {found.dtype} was expected")
         return found
 
     def _takes(self, x: Array) -> bool:
         """Whether ``x`` [..., I] may enter."""
         return self.scales is None or bool((np.abs(x) <= self.scales[4]).all())
 
-    def _add(self, layer: _Recurrent | _Plain, size: int) -> None:
+    def _add(self, layer: _Layer, size: int) -> None:
         self._insist_open()
         self.layers.append(layer)
         self.size = size

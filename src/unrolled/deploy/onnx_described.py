@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells.description import Bias, Description
+from unrolled.cells.layers import names
 from unrolled.cells.resting import at_rest
 from unrolled.deploy.onnx_graph import Graph
 from unrolled.deploy.onnx_patterns import Added, Recognised, recognised
@@ -75,8 +76,7 @@ def _kinds(part: Recurrent) -> tuple[described.Kind, ...]:
 def _layer(part: Recurrent, cell: Description, kind: described.Kind, index: int) -> Layer:
     """One layer in one direction, with the weights as they multiply."""
     suffix = f"_l{index // (1 + part.bidirectional)}{'_reverse' * kind.reverse}"
-    names = [name for w in part.cell.weights for name in (w.name, *forms.given(w))]
-    learned = {name: getattr(part, name + suffix).detach().cpu() for name in names}
+    learned = {name: getattr(part, name + suffix).detach().cpu() for name in names(part.cell)}
     weights = forms.multiplies(part.cell, learned, kind.units)
     plain = {w.name: weights[w.name] for w in part.cell.weights if w.kind in described.PLAIN}
     parts = equations.parts(part.cell, weights, kind.units)

@@ -7,9 +7,9 @@ together.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -18,6 +18,7 @@ from safetensors.numpy import load
 from unrolled.deploy.plan import (
     SCALERS,
     Array,
+    Described,
     Linear,
     Plan,
     Recurrent,
@@ -38,10 +39,14 @@ from unrolled.runfile import (
     read_weights,
 )
 
+if TYPE_CHECKING:  # the cells are imported where a run has one that is written down
+    from unrolled.cells.in_runs import Layers
+
 REVERSE = (
     "is bidirectional, and its reverse direction reads from a sequence's last step, which a stream "
     "has not seen"
 )
+REPAIR = "Restore the file, or train again"
 MODES = {"rnn": "RNN_TANH", "lstm": "LSTM", "gru": "GRU"}
 """torch's ``mode`` for each of a run's cells."""
 
@@ -59,27 +64,24 @@ def read_run(folder: Path) -> Plan:
 def _read(folder: Path) -> Plan:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such run folder. Make one with: unrolled train")
-    content = read_config(folder / CONFIG)
-    _refuse_described(folder, content)
-    config = _checked(folder / CONFIG, content)
+    path = folder / CONFIG
+    content = read_config(path)
+    config = _checked(path, content)
     network, table = config["network"], config["table"]
     if network["bidirectional"]:
         raise InputError(
             f"{folder}: can't be streamed: the network {REVERSE}. "
             "Train without --bidirectional, or predict whole tables with: unrolled predict"
         )
-    check_config(folder / CONFIG, content)
-    arrays = _read_arrays(folder, content | config)
-    weights = tuple(
-        Weights(*[arrays[f"network.recurrent.{name}_l{layer}"] for name in _PARTS])
-        for layer in range(network["num_layers"])
-    )
+    layers = _described_layers(path, network)
+    check_config(path, content)
+    arrays = _read_arrays(folder, content | config, layers)
     readout = Linear(arrays["network.readout.weight"], arrays["network.readout.bias"])
     return Plan(
         dtype="float32",
         input_size=network["input_size"],
         output_size=network["output_size"],
-        layers=(Recurrent(MODES[network["cell"]], weights), readout),
+        layers=(_recurrent(path, network, layers, arrays), readout),
         scales=scales_of(
             {name.removeprefix("scaler."): array for name, array in arrays.items()},
             table["inputs"],
@@ -93,15 +95,41 @@ def _read(folder: Path) -> Plan:
     )
 
 
-def _refuse_described(folder: Path, content: dict[str, Any]) -> None:
-    network = content.get("network")
-    cell = network.get("cell") if isinstance(network, dict) else None
-    if isinstance(cell, dict):
-        raise InputError(
-            f"{folder}: can't be streamed: its cell, {short(cell.get('name'))}, is written down as "
-            "equations, and such a one is not streamed yet. Train with --cell rnn, lstm or gru, or "
-            "predict whole tables with: unrolled predict"
-        )
+def _described_layers(path: Path, network: dict[str, Any]) -> Layers | None:
+    """The layers of a cell that is written down; None where the cell has a name."""
+    if not isinstance(network["cell"], dict):
+        return None
+    from unrolled.cells.in_runs import Layers, usable
+    from unrolled.cells.stored import from_json
+
+    cell = from_json(network["cell"], f"{path}: network.cell", REPAIR)
+    sizes = (network["input_size"], network["hidden_size"], network["num_layers"])
+    try:
+        layers = Layers(usable(cell), *sizes, network["bidirectional"])
+        layers.check()
+    except InputError as error:
+        raise InputError(f"{path}: network.cell: {error}. {REPAIR}") from error
+    return layers
+
+
+def _recurrent(
+    path: Path, network: dict[str, Any], layers: Layers | None, arrays: Mapping[str, Array]
+) -> Recurrent | Described:
+    def of_layer(names: Iterable[str], layer: int) -> dict[str, Array]:
+        return {name: arrays[f"network.recurrent.{name}_l{layer}"] for name in names}
+
+    depth = range(network["num_layers"])
+    if layers is None:
+        weights = tuple(Weights(*of_layer(_PARTS, layer).values()) for layer in depth)
+        return Recurrent(MODES[network["cell"]], weights)
+    from unrolled.cells.layers import names
+    from unrolled.deploy.described import described
+
+    learned = [of_layer(names(layers.cell), layer) for layer in depth]
+    try:
+        return described(layers.cell, layers.units, learned)
+    except ValueError as error:
+        raise InputError(f"{path.parent}: can't be streamed: {error}") from error
 
 
 def scales_of(
@@ -115,7 +143,7 @@ def scales_of(
 
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _NETWORK = {
-    "cell": str,
+    "cell": (str, dict),
     "input_size": int,
     "hidden_size": int,
     "output_size": int,
@@ -190,6 +218,8 @@ def _fault_of(read: dict[str, Any], name: str, fields: dict[str, Any]) -> str | 
 
 def _fault_of_value(value: Any, name: str) -> str | None:
     """What is wrong with a setting's value, which is of the right type."""
+    if isinstance(value, dict):
+        return None  # a cell that is written down, which its own reader looks at
     if name in _CHOICES and value not in _CHOICES[name]:
         return f"one of {', '.join(_CHOICES[name])} was expected, got {short(value)}"
     if name in _LEAST and value < _LEAST[name]:
@@ -209,10 +239,11 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and is_text(value)
 
 
-def _read_arrays(folder: Path, content: dict[str, Any]) -> dict[str, Array]:
+def _read_arrays(folder: Path, content: dict[str, Any], layers: Layers | None) -> dict[str, Array]:
     path = folder / WEIGHTS
     try:
-        arrays = load(read_weights(folder, content))
+        described = None if layers is None else layers.tensors()
+        arrays = load(read_weights(folder, content, described))
     except SafetensorError as error:
         raise InputError(
             f"{path}: cut short or damaged ({error}). Restore the file, or train again"

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.runfile import GREATEST
+
+if TYPE_CHECKING:  # the cells are imported where a stream has one that is written down
+    from unrolled.cells.description import Description
 
 Array = NDArray[Any]
 
@@ -61,6 +64,50 @@ class Recurrent:
         """P: the size of the hidden state."""
         return int(self.weights[-1].hh.shape[1])
 
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names of the states of a layer, in their order."""
+        return ("hidden", "cell") if self.cell == "LSTM" else ("hidden",)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a row takes, at least."""
+        return sum(
+            2 * weights.hh.shape[1]
+            + (len(weights.ih) // CELLS[self.cell] if self.cell == "LSTM" else 0)
+            for weights in self.weights
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """A module of a cell that is written down, in one direction.
+
+    ``units`` says how many numbers each size has in the first layer, ``weights`` what multiplies in
+    each layer, by the names in ``cell``, which has no forms any more; ``name`` is its place.
+    """
+
+    cell: Description
+    units: Mapping[str, int]
+    weights: tuple[Mapping[str, Array], ...]
+    name: str = ""
+
+    @property
+    def output_size(self) -> int:
+        """P: the size of the first state."""
+        return self.units[self.cell.output.size]
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names of the states of a layer, in their order."""
+        return tuple(state.name for state in self.cell.states)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a row takes, at least."""
+        carried = (self.cell.output, *self.cell.states, *self.cell.constants)
+        return len(self.weights) * sum(self.units[quantity.size] for quantity in carried)
+
 
 @dataclass(frozen=True, eq=False)
 class Linear:
@@ -88,7 +135,19 @@ class Activation:
     parameter: float = 0.0
 
 
-Layer = Recurrent | Linear | LayerNorm | Activation
+Layer = Recurrent | Described | Linear | LayerNorm | Activation
+
+
+def called(layer: Layer) -> str:
+    """A layer in a word: LSTM, PeepholeLSTM, Linear, tanh."""
+    match layer:
+        case Recurrent(cell):
+            return cell
+        case Described(cell):
+            return cell.name
+        case Activation(kind):
+            return kind
+    return type(layer).__name__
 
 
 def fault_of_scalers(arrays: Mapping[str, Array]) -> str | None:
@@ -178,9 +237,9 @@ class Plan:
         return np.dtype("float64" if self.scales else self.dtype)
 
     @property
-    def recurrent(self) -> list[Recurrent]:
+    def recurrent(self) -> list[Recurrent | Described]:
         """The recurrent modules, in their order."""
-        return [layer for layer in self.layers if isinstance(layer, Recurrent)]
+        return [layer for layer in self.layers if isinstance(layer, Recurrent | Described)]
 
     @property
     def has_differences(self) -> bool:
@@ -191,33 +250,47 @@ class Plan:
 def pack(plan: Plan) -> tuple[dict[str, Any], dict[str, Array]]:
     """The plan as what JSON can say, and its arrays by name."""
     arrays: dict[str, Array] = {}
-
-    def put(prefix: str, values: dict[str, Array | None]) -> None:
-        arrays.update({f"{prefix}.{name}": v for name, v in values.items() if v is not None})
-
-    layers: list[dict[str, Any]] = []
+    layers = []
     for place, layer in enumerate(plan.layers):
-        match layer:
-            case Recurrent(cell, weights, name):
-                layers.append({"cell": cell, "depth": len(weights), "name": name})
-                for depth, of_layer in enumerate(weights):
-                    put(f"layers.{place}.{depth}", of_layer._asdict())
-            case Linear(weight, bias):
-                layers.append({"linear": True})
-                put(f"layers.{place}", {"weight": weight, "bias": bias})
-            case LayerNorm(size, weight, bias, epsilon):
-                layers.append({"layer_norm": size, "epsilon": epsilon})
-                put(f"layers.{place}", {"weight": weight, "bias": bias})
-            case Activation(kind, parameter):
-                layers.append({"activation": kind, "parameter": parameter})
-    described: dict[str, Any] = {
+        described, held = _packed(layer)
+        layers.append(described)
+        arrays |= {f"layers.{place}.{name}": v for name, v in held.items() if v is not None}
+    model: dict[str, Any] = {
         name: getattr(plan, name)
         for name in ("dtype", "input_size", "output_size", "inputs", "targets", "group", "ahead")
     }
     if plan.scales is not None:
-        described |= {"differs": plan.scales.differs, "base": plan.scales.base}
-        put("scaler", {**plan.scales.arrays()})
-    return described | {"layers": layers}, arrays
+        model |= {"differs": plan.scales.differs, "base": plan.scales.base}
+        arrays |= {f"scaler.{name}": array for name, array in plan.scales.arrays().items()}
+    return model | {"layers": layers}, arrays
+
+
+def _packed(layer: Layer) -> tuple[dict[str, Any], dict[str, Array | None]]:
+    match layer:
+        case Recurrent(cell, weights, name):
+            held = [of_layer._asdict() for of_layer in weights]
+            return {"cell": cell, "depth": len(held), "name": name}, _by_depth(held)
+        case Described(cell, units, multiplied, name):
+            from unrolled.cells.stored import to_json
+
+            sizes = {size: units[size] for size in cell.sizes}
+            described = {"equations": to_json(cell), "units": sizes, "depth": len(multiplied)}
+            return described | {"name": name}, _by_depth(multiplied)
+        case Linear(weight, bias):
+            return {"linear": True}, {"weight": weight, "bias": bias}
+        case LayerNorm(size, weight, bias, epsilon):
+            norm = {"layer_norm": size, "epsilon": epsilon}
+            return norm, {"weight": weight, "bias": bias}
+        case Activation(kind, parameter):
+            return {"activation": kind, "parameter": parameter}, {}
+
+
+def _by_depth(layers: Sequence[Mapping[str, Array | None]]) -> dict[str, Array | None]:
+    return {
+        f"{depth}.{name}": values
+        for depth, of_layer in enumerate(layers)
+        for name, values in of_layer.items()
+    }
 
 
 def same(a: Plan, b: Plan) -> bool:

@@ -15,6 +15,7 @@ from unrolled.deploy.plan import (
     CELLS,
     Activation,
     Array,
+    Described,
     LayerNorm,
     Linear,
     Plan,
@@ -45,6 +46,9 @@ class Stepper(Protocol):
     def write(self, state: int, values: Array, /) -> None:
         """The reverse."""
 
+    def write_constant(self, constant: int, values: Array, /) -> None:
+        """What is the same at every step, of all rows [B, its width]; layer by layer."""
+
     def read_rows(self, last: Array, steps: Array, /) -> None:
         """Each row's last input [B, I], NaN if none, and the steps it has taken [B]."""
 
@@ -58,6 +62,10 @@ class Stepper(Protocol):
         """The width of each state, layer by layer; an LSTM's layer has hidden, then cell."""
 
 
+class NotCompiledError(Exception):
+    """The compiled stepper can't run a cell that is written down, and why."""
+
+
 def backend() -> str:
     """What takes the steps of new streams: ``native (avx512)``, for example, or ``numpy``."""
     if compiled is None:
@@ -66,13 +74,14 @@ def backend() -> str:
     return f"native ({isas[chosen(isas)]})"
 
 
+def backend_of(stepper: Stepper) -> str:
+    """What takes the steps of this one, likewise."""
+    return "numpy" if isinstance(stepper, NumpyStepper) else backend()
+
+
 def memory_of(plan: Plan, batch: int) -> int:
     """The bytes that a stepper takes at least, its weights aside."""
-    floats = plan.input_size + plan.output_size
-    for layer in plan.recurrent:
-        for weights in layer.weights:
-            hidden = len(weights.ih) // CELLS[layer.cell]
-            floats += 2 * weights.hh.shape[1] + (hidden if layer.cell == "LSTM" else 0)
+    floats = plan.input_size + plan.output_size + sum(layer.numbers for layer in plan.recurrent)
     rows = 16 * plan.input_size + 8  # the present row, the one before, and the steps
     return batch * (floats * plan.number.itemsize + rows)
 
@@ -85,27 +94,37 @@ def build(plan: Plan, batch: int) -> Stepper:
         ValueError: the weights' shapes don't fit one another.
     """
     check_memory(memory_of(plan, batch), f"a stream of {batch} rows", "Take a smaller batch_size")
-    number, outside = plan.number, plan.outside
-    stepper: Any
-    if compiled is None:
-        stepper = NumpyStepper(number, batch, plan.input_size)
-    else:
-        kinds: dict[tuple[str, str], Any] = {
-            ("float32", "float32"): compiled.StepperF32,
-            ("float64", "float64"): compiled.StepperF64,
-            ("float32", "float64"): compiled.StepperF32InF64,
-        }
-        kind = kinds[number.name, outside.name]
-        stepper = kind(chosen(compiled.isas()), batch, plan.input_size)
+    if compiled is not None:
+        try:
+            return _filled(_compiled(plan, batch), plan, batch)
+        except NotCompiledError:
+            pass  # the module's pass runs such a cell by its equations, too
+    return _filled(NumpyStepper(plan.number, batch, plan.input_size), plan, batch)
+
+
+def _compiled(plan: Plan, batch: int) -> Any:
+    kinds: dict[tuple[str, str], Any] = {
+        ("float32", "float32"): compiled.StepperF32,
+        ("float64", "float64"): compiled.StepperF64,
+        ("float32", "float64"): compiled.StepperF32InF64,
+    }
+    kind = kinds[plan.number.name, plan.outside.name]
+    return kind(chosen(compiled.isas()), batch, plan.input_size)
+
+
+def _filled(stepper: Any, plan: Plan, batch: int) -> Stepper:
+    """The stepper with the plan's layers and scalers."""
 
     def dense(values: Array | None) -> Array | None:
-        return None if values is None else np.ascontiguousarray(values, number)
+        return None if values is None else np.ascontiguousarray(values, plan.number)
 
     for layer in plan.layers:
         match layer:
             case Recurrent(cell, weights):
                 for of_layer in weights:
                     stepper.add_recurrent(list(CELLS).index(cell), *map(dense, of_layer))
+            case Described():
+                _add_described(stepper, layer, batch, plan.number)
             case Linear(weight, bias):
                 stepper.add_linear(dense(weight), dense(bias))
             case LayerNorm(_, weight, bias, epsilon):
@@ -119,7 +138,32 @@ def build(plan: Plan, batch: int) -> Stepper:
             list(s.differs),
             list(s.base),
         )
-    y = np.empty((batch, plan.output_size), outside)
+    y = np.empty((batch, plan.output_size), plan.outside)
     stepper.finish(y, y.copy, y[0].copy)
     made: Stepper = stepper
     return made
+
+
+def _add_described(stepper: Any, layer: Described, batch: int, number: np.dtype[Any]) -> None:
+    """The layers of a cell that is written down.
+
+    Raises:
+        NotCompiledError: the compiled stepper can't run it.
+    """
+    from unrolled.cells.given import NotLinkedError
+    from unrolled.cells.layers import units_of
+    from unrolled.cells.program_step import link_step
+    from unrolled.deploy.numpy_cells import DescribedLayer
+
+    for depth, weights in enumerate(layer.weights):
+        units = units_of(layer.cell, layer.units, depth)
+        dense = {name: np.asarray(w, number, order="C") for name, w in weights.items()}
+        if isinstance(stepper, NumpyStepper):
+            stepper.add_described(DescribedLayer(layer.cell, units, dense, batch, number))
+            continue
+        try:
+            program = link_step(layer.cell, units)
+            given = [np.atleast_1d(dense[name]) for name in program.weights]
+            stepper.add_program(program.handed, given, program.resting)
+        except (NotLinkedError, ValueError) as reason:  # the core has limits of its own
+            raise NotCompiledError(str(reason)) from reason

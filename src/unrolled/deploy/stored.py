@@ -36,7 +36,7 @@ DIGEST = "digest"
 METADATA = {"format", "format_version", "unrolled_version", "model", DIGEST}
 
 
-def write(path: Path, plan: Plan, state: dict[str, Array]) -> None:
+def write(path: Path, plan: Plan, state: dict[str, Array], constants: dict[str, Array]) -> None:
     """Replaces ``path`` in one go: a draft beside it is written, synced and renamed.
 
     Raises:
@@ -45,6 +45,7 @@ def write(path: Path, plan: Plan, state: dict[str, Array]) -> None:
     described, arrays = pack(plan)
     tensors = {f"model.{name}": array for name, array in arrays.items()}
     tensors |= {f"state.{name}": array for name, array in state.items()}
+    tensors |= {f"constants.{name}": array for name, array in constants.items()}
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -168,8 +169,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def read(path: Path) -> tuple[Plan, dict[str, Array]]:
-    """The model and the state.
+def read(path: Path) -> tuple[Plan, dict[str, Array], dict[str, Array]]:
+    """The model, the state, and what is the same at every step.
 
     Raises:
         InputError: the file is missing, damaged, no stream's, or of another version.
@@ -179,9 +180,11 @@ def read(path: Path) -> tuple[Plan, dict[str, Array]]:
         raise InputError(f"{path}: damaged (its digest is another). Restore the file")
     try:
         plan = unpack(parse_json(metadata["model"].encode()), _within(arrays, "model."))
+    except InputError as error:  # of a description, which has the repair in its words
+        raise InputError(f"{path}: {error}") from error
     except ValueError as error:
         raise InputError(f"{path}: damaged ({clip(error)}). Restore the file") from error
-    return plan, _within(arrays, "state.")
+    return plan, _within(arrays, "state."), _within(arrays, "constants.")
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
@@ -225,7 +228,7 @@ def _insist_on_version(path: Path, header: Header) -> None:
         )
     if (
         metadata.keys() != METADATA
-        or not all(name.startswith(("model.", "state.")) for name in header.tensors)
+        or not all(name.startswith(("model.", "state.", "constants.")) for name in header.tensors)
         or not all(kind.dtype in ("F32", "F64", "I64") for kind in header.tensors.values())
     ):
         raise InputError(f"{path}: damaged (it holds what no stream has). Restore the file")

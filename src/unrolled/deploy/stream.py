@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unrolled.deploy import stepping
-from unrolled.deploy.plan import Array, Plan, same
+from unrolled.deploy.carried import Constants, States
+from unrolled.deploy.plan import Array, Plan, called, same
 from unrolled.deploy.rows import by_name, numbers, refuse_masked
 from unrolled.errors import InputError, clip
 from unrolled.files import short
 from unrolled.masked import is_masked_array
 from unrolled.resources import LARGEST_SIZE
-
-MOST_STEPS = 2**53
-"""Up to here float64 tells whole numbers apart; a row each microsecond takes 285 years."""
 
 
 class Stream:
@@ -34,11 +31,15 @@ class Stream:
 
     Args:
         model: a run folder (its path, or what :func:`unrolled.load_run` gives), a fitted
-            :class:`~unrolled.SequenceRegressor`, an RNN, LSTM or GRU (unrolled's or torch.nn's), or
-            a ``torch.nn.Sequential`` of such modules, Linear, LayerNorm, Dropout (in eval mode) and
-            activations, in which a recurrent module hands on its output. Rows enter and leave a run
-            and an estimator in the units of the data: the scalers are applied on both sides.
+            :class:`~unrolled.SequenceRegressor`, an RNN, LSTM or GRU (unrolled's or torch.nn's), an
+            :class:`unrolled.Recurrent` of any cell (in eval mode where the cell draws random
+            numbers), or a ``torch.nn.Sequential`` of such modules, Linear, LayerNorm, Dropout (in
+            eval mode) and activations, in which a recurrent module hands on its output. Rows enter
+            and leave a run and an estimator in the units of the data: the scalers are applied on
+            both sides.
         batch_size: B, how many streams run side by side.
+        constants: what a cell of the model reads that is the same at every step, by name, each
+            [B, ·]; see :attr:`constants`.
 
     Attributes:
         batch_size: B.
@@ -50,14 +51,16 @@ class Stream:
         ahead: how many rows after the present one the prediction is about.
         dtype: of the outputs: the module's, or float64 for a run and an estimator.
         backend: what takes the steps: ``native (avx512)``, for example, or ``numpy``, slower, where
-            the package was installed without a compiler.
+            the package was installed without a compiler, or the core can't run a cell of the model.
 
     Raises:
         InputError: the model can't be streamed, and why: a bidirectional one would have to know
-            the rows to come.
+            the rows to come. Or constants are missing.
     """
 
-    def __init__(self, model: Any, batch_size: int = 1) -> None:
+    def __init__(
+        self, model: Any, batch_size: int = 1, constants: Mapping[str, Any] | None = None
+    ) -> None:
         size = _whole(batch_size)
         if size is None or not 1 <= size <= LARGEST_SIZE:
             raise InputError(
@@ -66,6 +69,7 @@ class Stream:
             )
         source = os.path.abspath(model) if isinstance(model, str | Path) else None
         self._set_up(_plan_of(model), size, source)
+        self._constants.write(self._constants.checked(constants))
 
     def _set_up(self, plan: Plan, batch_size: int, source: str | None) -> None:
         self._plan = plan
@@ -73,12 +77,14 @@ class Stream:
         self._limit = None if plan.scales is None else plan.scales.limit
         self._stepper = stepping.build(plan, batch_size)
         self._run = self._stepper.step
+        self._states = States(plan, self._stepper, batch_size)
+        self._constants = Constants(plan, self._stepper, batch_size)
         self.batch_size = batch_size
         self.input_size, self.output_size = plan.input_size, plan.output_size
         self.inputs, self.targets = plan.inputs, plan.targets
         self.group, self.ahead = plan.group, plan.ahead
         self.dtype = plan.outside
-        self.backend = stepping.backend()
+        self.backend = stepping.backend_of(self._stepper)
 
     def step(self, x: Any, out: Array | None = None) -> Array:
         """Takes one step.
@@ -132,11 +138,21 @@ class Stream:
         self._stepper.step_many(np.require(x, self.dtype, ["C", "A"]), y)
         return y[:, 0] if is_single else y
 
-    def reset(self, rows: int | Sequence[int] | None = None) -> None:
+    def reset(
+        self,
+        rows: int | Sequence[int] | None = None,
+        constants: Mapping[str, Any] | None = None,
+    ) -> None:
         """Puts the states of these rows, or of all, back to where a stream begins: zero.
 
+        Args:
+            rows: which; None for all.
+            constants: what these rows have from here on, by name, each [len(rows), ·]; None for
+                what they had.
+
         Raises:
-            InputError: there is no such row.
+            InputError: there is no such row, or the constants are not the model's. Nothing is
+                reset then.
         """
         refuse_masked(rows, "rows")
         chosen = range(self.batch_size) if rows is None else np.atleast_1d(np.asarray(rows))
@@ -145,6 +161,9 @@ class Stream:
                 raise InputError(
                     f"rows from 0 to {self.batch_size - 1} were expected, got {rows!r}"
                 )
+        if constants is not None:
+            of_all = self._constants.of_rows(constants, np.asarray(chosen, np.int64))
+            self._constants.write(of_all)
         for row in chosen:
             self._stepper.reset(int(row))
 
@@ -152,74 +171,38 @@ class Stream:
     def state(self) -> dict[str, Array]:
         """All that a stream carries from one row to the next, as copies; it can be assigned.
 
-        ``hidden`` [L, B, P] and of an LSTM ``cell`` [L, B, H], as the module returns them; where a
-        stack has several recurrent modules each name has the module's before it (``0.hidden``).
-        ``steps`` [B]: how many rows each stream has read. ``last`` [B, I], in a run that reads
-        changes: the row before, NaN before the first.
+        ``hidden`` [L, B, P] and of an LSTM ``cell`` [L, B, H], as the module returns them, and of a
+        :class:`unrolled.Recurrent` each state [L, B, ·] by its name in the cell; where a stack has
+        several recurrent modules each name has the module's before it (``0.hidden``). ``steps``
+        [B]: how many rows each stream has read. ``last`` [B, I], in a run that reads changes: the
+        row before, NaN before the first.
 
         Raises:
             InputError: on assignment, the names or a shape are not those of this stream, or a
                 number is none that it comes to: negative steps, a run's state that is not finite.
         """
-        state: dict[str, Array] = {}
-        for name, places in self._places.items():
-            width = self._stepper.widths()[places[0]]
-            state[name] = np.empty((len(places), self.batch_size, width), self._plan.number)
-            for layer, place in zip(state[name], places, strict=True):
-                self._stepper.read(place, layer)
-        last, state["steps"] = self._rows()
-        return state | ({"last": last} if self._plan.has_differences else {})
+        return self._states.read()
 
     @state.setter
     def state(self, state: Mapping[str, Any]) -> None:
-        now = self.state
-        if not isinstance(state, Mapping):
-            raise InputError(
-                f"a state should be a dict with {', '.join(now)}, got {type(state).__name__}. To "
-                "begin anew, call reset()"
-            )
-        if now.keys() != state.keys():
-            raise InputError(
-                f"a state with {', '.join(now)} was expected, got "
-                f"{clip(', '.join(map(str, state))) or 'none'}. "
-                "To set a part, assign {**stream.state, name: value}"
-            )
-        given = {name: numbers(state[name], name) for name in now}
-        for name, before in now.items():
-            if given[name].shape != before.shape:
-                raise InputError(
-                    f"{name} should be {list(before.shape)}, got {list(given[name].shape)}"
-                )
-            self._insist_on_state(name, given[name])
-        with np.errstate(over="ignore"):  # a module's state may be infinite
-            new = {
-                name: np.ascontiguousarray(given[name], before.dtype)
-                for name, before in now.items()
-            }
-        self._write(new)
+        self._states.write(self._states.checked(state))
 
-    def _write(self, state: Mapping[str, Array]) -> None:
-        """The state as it is, without asking whether a stream may go on from it."""
-        for name, places in self._places.items():
-            for layer, place in zip(state[name], places, strict=True):
-                self._stepper.write(place, layer)
-        self._stepper.write_rows(state.get("last", self._rows()[0]), state["steps"])
+    @property
+    def constants(self) -> dict[str, Array]:
+        """What cells read that is the same at every step, as copies; it can be assigned.
 
-    def _insist_on_state(self, name: str, values: Array) -> None:
-        """That a stream may go on from these."""
-        if name == "steps":
-            fits = (values >= 0) & (values <= MOST_STEPS) & (values == np.floor(values))
-            expected = "whole numbers from 0 to 2^53 were"
-        elif self._limit is None:
-            return
-        elif name == "last":
-            fits = np.isnan(values) | (np.abs(values) <= self._limit)
-            expected = "a row that was read, or NaN, was"
-        else:
-            fits = np.abs(values) <= np.finfo(self._plan.number).max
-            expected = "finite numbers were"
-        if not fits.all():
-            raise InputError(f"{name} is {values[~fits][0]} in a place: {expected} expected")
+        Each [B, ·], by its name in the cell (``static`` of :class:`~unrolled.cells.EALSTM`), with
+        the module's name before it where a stack has several recurrent modules; empty where no cell
+        has any. They are saved and copied with the stream, and stay as they are when it is reset.
+
+        Raises:
+            InputError: on assignment, the names or a shape are not those of this stream.
+        """
+        return self._constants.read()
+
+    @constants.setter
+    def constants(self, constants: Mapping[str, Any]) -> None:
+        self._constants.write(self._constants.checked(constants))
 
     def save(self, path: str | Path) -> None:
         """Writes the model and the state to one safetensors file.
@@ -236,7 +219,7 @@ class Stream:
 
         if self._source is not None:
             stored.check_is_no_source(Path(path), Path(self._source))
-        stored.write(Path(path), self._plan, self.state)
+        stored.write(Path(path), self._plan, self.state, self.constants)
 
     @classmethod
     def load(cls, path: str | Path) -> Stream:
@@ -249,14 +232,14 @@ class Stream:
         """
         from unrolled.deploy import stored
 
-        plan, state = stored.read(Path(path))
+        plan, state, constants = stored.read(Path(path))
         rows = state.get("steps", np.empty(0))
         if rows.ndim != 1 or rows.size == 0:
             raise InputError(f"{path}: damaged (it holds no steps). Restore the file")
         stream = cls.__new__(cls)
         stream._set_up(plan, len(rows), os.path.abspath(path))
         try:
-            stream.state = state
+            stream.state, stream.constants = state, constants
         except InputError as error:
             raise InputError(f"{path}: damaged ({clip(error)}). Restore the file") from error
         return stream
@@ -267,46 +250,25 @@ class Stream:
             "plan": self._plan,
             "batch_size": self.batch_size,
             "state": self.state,
+            "constants": self.constants,
             "source": self._source,
         }
 
     def __setstate__(self, copied: Mapping[str, Any]) -> None:
         self._set_up(copied["plan"], copied["batch_size"], copied["source"])
-        self._write(copied["state"])
+        self._states.write(copied["state"])
+        self._constants.write(copied["constants"])
 
     def is_of_same_model(self, other: Stream) -> bool:
         """Whether both run the same model: layers, weights, scalers and columns."""
         return same(self._plan, other._plan)
 
     def __repr__(self) -> str:
-        layers = ", ".join(
-            getattr(layer, "cell", getattr(layer, "kind", type(layer).__name__))
-            for layer in self._plan.layers
-        )
+        layers = ", ".join(map(called, self._plan.layers))
         return (
             f"Stream({layers}: {self.input_size} → {self.output_size}, "
             f"batch_size={self.batch_size}, backend={self.backend!r})"
         )
-
-    @property
-    def _places(self) -> dict[str, list[int]]:
-        """Which of the stepper's states each array of :attr:`state` has, layer by layer."""
-        places: dict[str, list[int]] = {}
-        count = 0
-        for module in self._plan.recurrent:
-            names = ("hidden", "cell") if module.cell == "LSTM" else ("hidden",)
-            for _ in module.weights:
-                for name in names:
-                    key = f"{module.name}.{name}" if module.name else name
-                    places.setdefault(key, []).append(count)
-                    count += 1
-        return places
-
-    def _rows(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        last = np.empty((self.batch_size, self.input_size))
-        steps = np.empty(self.batch_size, np.int64)
-        self._stepper.read_rows(last, steps)
-        return last, steps
 
     def _prepared(self, x: Any) -> Array:
         """``x`` as the stepper takes it."""

@@ -18,6 +18,7 @@ from unrolled.deploy.plan import (
     SCALERS,
     Activation,
     Array,
+    Described,
     Layer,
     LayerNorm,
     Linear,
@@ -27,6 +28,7 @@ from unrolled.deploy.plan import (
     Weights,
 )
 from unrolled.files import short
+from unrolled.resources import LARGEST_SIZE
 
 KEYS = {"dtype", "input_size", "output_size", "inputs", "targets", "group", "ahead", "layers"}
 KEYS_OF_SCALES = {"differs", "base"}
@@ -36,7 +38,8 @@ def unpack(described: Any, arrays: Mapping[str, Array]) -> Plan:
     """The plan that ``pack`` took apart.
 
     Raises:
-        ValueError: something is missing, of another type, or does not fit the rest.
+        ValueError: something is missing, of another type, or does not fit the rest. An
+            :class:`~unrolled.errors.InputError` has the repair in its words.
     """
     given = _object(described, "the model")
     has_scales = not KEYS_OF_SCALES.isdisjoint(given)
@@ -50,13 +53,8 @@ def unpack(described: Any, arrays: Mapping[str, Array]) -> Plan:
         made = _layer(layer, f"layers.{place}", width, store)
         width = _width_after(made, width)
         layers.append(made)
-    if not any(isinstance(layer, Recurrent) for layer in layers):
-        raise ValueError("a recurrent layer was expected, got none")
     if width != outputs:
         raise ValueError(f"output_size is {outputs}, and the layers make {width}")
-    names = [layer.name for layer in layers if isinstance(layer, Recurrent)]
-    if len(set(names)) < len(names):
-        raise ValueError("two recurrent layers have the same name")
     scales = _scales(given, inputs, outputs, store) if has_scales else None
     plan = Plan(
         dtype,
@@ -70,6 +68,11 @@ def unpack(described: Any, arrays: Mapping[str, Array]) -> Plan:
         _size(given["ahead"], "ahead", least=0),
     )
     store.insist_on_all_used()
+    if not plan.recurrent:
+        raise ValueError("a recurrent layer was expected, got none")
+    names = [layer.name for layer in plan.recurrent]
+    if len(set(names)) < len(names):
+        raise ValueError("two recurrent layers have the same name")
     return plan
 
 
@@ -121,6 +124,8 @@ def _layer(described: Any, name: str, width: int, store: _Store) -> Layer:
             depth = _size(given["depth"], f"{name}.depth")
             weights = tuple(_weights(cell, name, depth, width, store))
             return Recurrent(cell, weights, _text(given["name"], f"{name}.name"))
+        case ["depth", "equations", "name", "units"]:
+            return _described(given, name, width, store)
         case ["linear"]:
             outputs, _ = store.rows_and_columns(f"{name}.weight")
             matrix = store.take(f"{name}.weight", outputs, width)
@@ -160,9 +165,39 @@ def _weights(cell: str, name: str, depth: int, width: int, store: _Store) -> Ite
         width = state
 
 
+def _described(given: dict[str, Any], name: str, width: int, store: _Store) -> Described:
+    from unrolled.cells.description import INPUT, ONE
+    from unrolled.cells.layers import shape, units_of
+    from unrolled.cells.stored import from_json
+    from unrolled.deploy.described import check, without_forms
+
+    cell = from_json(given["equations"], f"{name}.equations", "Restore the file")
+    if cell != without_forms(cell):
+        raise ValueError(f"{name}.equations: what multiplies was expected, got what is learned")
+    sizes = _object(given["units"], f"{name}.units")
+    _insist_on_keys(sizes, set(cell.sizes), f"{name}.units")
+    units = {size: _size(sizes[size], f"{name}.units.{size}") for size in sizes}
+    for size, count in units.items():
+        if count > LARGEST_SIZE:
+            raise ValueError(
+                f"{name}.units.{size}: at most {LARGEST_SIZE} was expected, got {short(count)}"
+            )
+    if units[INPUT] != width:
+        raise ValueError(f"{name}.units.{INPUT} is {units[INPUT]}, and what comes before {width}")
+    depth, place = _size(given["depth"], f"{name}.depth"), _text(given["name"], f"{name}.name")
+    units[ONE] = 1
+    check(cell, units, depth, is_alone=not place)
+    weights = []
+    for layer in range(depth):
+        of_layer, at = units_of(cell, units, layer), f"{name}.{layer}"
+        shapes = {weight.name: shape(weight, of_layer) for weight in cell.weights}
+        weights.append({w: store.take(f"{at}.{w}", *of_it) for w, of_it in shapes.items()})
+    return Described(cell, units, tuple(weights), place)
+
+
 def _width_after(layer: Layer, width: int) -> int:
     match layer:
-        case Recurrent():
+        case Recurrent() | Described():
             return layer.output_size
         case Linear(weight, _):
             return len(weight)

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from unrolled.cells import Description
-from unrolled.model.choice import CellName, Choice, Layers, title
+from unrolled.cells.in_runs import Layers
+from unrolled.model.choice import CellName, Choice, title
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
 from unrolled.nn.checks import Lengths
 from unrolled.resources import LARGEST_SIZE, MOST_LAYERS

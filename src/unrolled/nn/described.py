@@ -13,7 +13,7 @@ from torch.nn import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled import scan
-from unrolled.cells import Cell, Description, options
+from unrolled.cells import Cell, Description, layers, options
 from unrolled.cells.description import HIDDEN, INPUT, ONE
 from unrolled.nn.checks import Lengths, checked_lengths, checked_recompute_every
 from unrolled.nn.tools import ForTools
@@ -90,7 +90,8 @@ class Recurrent(ForTools):
         self.recompute_every = checked_recompute_every(recompute_every)
         self._names: list[dict[str, str]] = []
         spec = self._spec()
-        _check_layers(spec)
+        if fault := layers.fault_of_layers(self.cell, self.units, self.num_layers, spec.directions):
+            raise ValueError(fault)
         for layer in range(num_layers):
             units = spec.units_of(layer)
             for suffix in ("", "_reverse")[: spec.directions]:
@@ -101,10 +102,10 @@ class Recurrent(ForTools):
         """The parameters of one layer in one direction, and what they have beside them."""
         names = {}
         for weight in self.cell.weights:
-            room = torch.empty(forms.shape(weight, units), **options)
+            room = torch.empty(layers.shape(weight, units), **options)
             names[weight.name] = weight.name + suffix
             self.register_parameter(weight.name + suffix, Parameter(room))
-            for name in forms.given(weight):
+            for name in layers.given(weight):
                 names[name] = name + suffix
                 self.register_buffer(name + suffix, forms.beside(name, weight, units, room))
         self._names.append(names)
@@ -332,17 +333,6 @@ def _units(
         for name, size in needed.items()
     }
     return {**found, ONE: 1}
-
-
-def _check_layers(spec: described.Pass) -> None:
-    """That a state or constant as large as the input can be so in every layer."""
-    of_input = [q.name for q in (*spec.cell.states, *spec.cell.constants) if q.size == INPUT]
-    if spec.num_layers > 1 and of_input and spec.units_of(1)[INPUT] != spec.units_of(0)[INPUT]:
-        first, above = (spec.units_of(layer)[INPUT] for layer in (0, 1))
-        raise ValueError(
-            f"{of_input[0]} has input_size numbers, {first}, and the layer above reads {above}. "
-            "Use one layer, or another size for it"
-        )
 
 
 def _refuse_size(cell: Description, why: str) -> NoReturn:

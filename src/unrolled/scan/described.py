@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from unrolled.cells import stored
-from unrolled.cells.description import INPUT, Description, Draw, Product
+from unrolled.cells.description import Description, Draw, Product
+from unrolled.cells.layers import units_of
 from unrolled.scan import equations, forms
 from unrolled.scan.reference import draw_noise, walk
 from unrolled.scan.sequences import Sequences
@@ -103,9 +104,7 @@ class Pass:
 
     def units_of(self, layer: int) -> dict[str, int]:
         """How many numbers each size has in a layer: the first reads the input, others outputs."""
-        units = dict(self.units)
-        below = self.directions * units[self.cell.output.size]
-        return {**units, INPUT: units[INPUT] if layer == 0 else below}
+        return units_of(self.cell, dict(self.units), layer, self.directions)
 
 
 class Layer(NamedTuple):

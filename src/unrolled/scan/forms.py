@@ -8,15 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells.description import Description, Form, Weight
-
-SIGN, MASK = "sign_", "mask_"
-"""What stands before a weight's name in those of its signs and its mask."""
-
-
-def given(weight: Weight) -> tuple[str, ...]:
-    """The names of what a weight has beside what is learned."""
-    names = (weight.form.excitatory is not None, SIGN), (weight.form.masked, MASK)
-    return tuple(prefix + weight.name for has, prefix in names if has)
+from unrolled.cells.layers import MASK, SIGN
 
 
 def multiplies(
@@ -55,26 +47,6 @@ def _part(learned: Tensor, form: Form) -> Tensor:
     # torch has no types for it.
     whole: Tensor = torch.block_diag(*apart.unbind())  # type: ignore[no-untyped-call]
     return whole
-
-
-def shape(weight: Weight, units: Mapping[str, int]) -> tuple[int, ...]:
-    """That of what is learned.
-
-    Raises:
-        ValueError: the form does not go with these sizes.
-    """
-    rows = [units[part.size] for part in weight.parts]
-    if weight.columns is None:
-        return () if weight.kind == "scalar" else (sum(rows),)
-    columns, blocks = units[weight.columns], weight.form.blocks
-    for size in (*rows, columns):
-        if size % blocks:
-            raise ValueError(
-                f"{weight.name} is in {blocks} blocks, and {size} numbers are no multiple of that"
-            )
-    if weight.form.antisymmetric and set(rows) != {columns}:
-        raise ValueError(f"{weight.name} is antisymmetric, and {rows[0]} by {columns} is no square")
-    return sum(rows), columns // blocks
 
 
 def beside(name: str, weight: Weight, units: Mapping[str, int], like: Tensor) -> Tensor:

@@ -25,15 +25,21 @@ except ImportError:  # built without a compiler
     _core = None  # type: ignore[assignment]
 
 
+def is_built() -> bool:
+    """Whether the compiled core is there."""
+    return _core is not None
+
+
 def _kept() -> dict[str, int]:
     """How many numbers a unit of each cell keeps of each step, by the core.
 
     Raises:
         ImportError: the core has other cells than this package.
     """
-    if _core is None:
+    if not is_built():
         return {}
-    cells = getattr(_core, "cells", list)()  # an older core has no such list
+    # An older core has no such list.
+    cells: list[tuple[str, int, int]] = getattr(_core, "cells", list)()
     theirs = {name: gates for name, gates, _ in cells}
     ours = {cell.name: len(cell.gates) for cell in CELLS.values()}
     if theirs != ours:
@@ -45,11 +51,6 @@ def _kept() -> dict[str, int]:
 
 
 KEPT = _kept()
-
-
-def is_built() -> bool:
-    """Whether the compiled core is there."""
-    return _core is not None
 
 
 def isas() -> list[str]:

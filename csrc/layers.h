@@ -1,24 +1,17 @@
-// What a stream is made of: stages one after the other, each of which owns its weights, its states
-// and its output. No Python, no torch. All memory is taken when a stage is made; a step takes none.
+// What a stream is made of: layers one after the other, each of which owns its weights, its states
+// and its output. No Python, no torch. All memory is taken when a layer is made; a step takes none.
 #pragma once
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
+#include <memory>
 #include <new>
-#include <stdexcept>
 #include <vector>
 
+#include "linked.h"
 #include "stepper.h"
 
 namespace unrolled {
-
-// a * b for sizes; beyond what an Index can say there is no memory either.
-inline Index times(Index a, Index b) {
-    if (a < 0 || b < 0 || (b > 0 && a > std::numeric_limits<Index>::max() / b))
-        throw std::length_error("sizes that memory can hold were expected");
-    return a * b;
-}
 
 // Numbers from a cache line's beginning on, zero at first.
 template <class T>
@@ -55,38 +48,39 @@ Index row_of(Index count) {
     return times(count / line + (count % line != 0), line);
 }
 
-// Rows of numbers, as a stage hands them to the next.
-template <class T>
-struct Rows {
-    T* data;
-    Index row;
-    T* at(Index b) const { return data + b * row; }
-};
-
-// A state of a stage: [B, count], in two places by turns, or twice in the same.
+// A state of a layer: [B, count], in two places by turns, or twice in the same.
 template <class T>
 struct State {
     Rows<T> places[2];
     Index count;
 };
 
+// An input that is the same at every step of a row: [B, count].
 template <class T>
-class Stage {
+struct Constant {
+    Rows<T> place;
+    Index count;
+};
+
+template <class T>
+class Layer {
    public:
-    explicit Stage(Index outputs) : outputs(outputs) {}
-    virtual ~Stage() = default;
+    explicit Layer(Index outputs) : outputs(outputs) {}
+    virtual ~Layer() = default;
     // Rows first ... last - 1 of a step. States are read from place 1 - now and written to `now`.
     virtual Rows<const T> run(Rows<const T> in, int now, Index first, Index last) = 0;
     virtual std::vector<State<T>> states() const { return {}; }
+    // What is the same at every step of a row.
+    virtual std::vector<Constant<T>> constants() const { return {}; }
     const Index outputs;
 };
 
 template <class T>
-class RecurrentStage final : public Stage<T> {
+class RecurrentLayer final : public Layer<T> {
    public:
-    RecurrentStage(const StepTable<T>& table, const Shape& shape, const Weights<T>& weights,
+    RecurrentLayer(const StepTable<T>& table, const Shape& shape, const Weights<T>& weights,
                    Index batch)
-        : Stage<T>(shape.state()), step_(table.step), packed_(table.packed_size(shape)),
+        : Layer<T>(shape.state()), step_(table.step), packed_(table.packed_size(shape)),
           unit_row_(row_of<T>(table.units(shape))),
           state_row_(shape.projection ? row_of<T>(shape.projection) : unit_row_),
           cell_(kind_of(shape.cell).has_cell ? times(batch, unit_row_) : 0),
@@ -123,12 +117,88 @@ class RecurrentStage final : public Stage<T> {
     LayerStep<T> layer_;
 };
 
+// A cell that is given as a program. The first state has two places by turns, since every unit may
+// read all of it; the program writes the others in place.
 template <class T>
-class LinearStage final : public Stage<T> {
+class ProgramLayer final : public Layer<T> {
    public:
-    LinearStage(const StepTable<T>& table, const T* weight, const T* bias, Index inputs,
+    // `weights` are the program's; of its constants the last ones are `resting`, each one number
+    // for all rows and units.
+    ProgramLayer(const StepTable<T>& table, std::unique_ptr<const LinkedProgram> linked,
+                 const std::vector<const T*>& weights, const std::vector<double>& resting,
+                 Index batch)
+        : Layer<T>(linked->program().states.data[0]), linked_(std::move(linked)),
+          step_(table.program_step), memory_(table.program_size(linked_->program(), batch)) {
+        const Program& p = linked_->program();
+        for (int i = 0; i < p.states.count; ++i) states_.push_back(rows(p.states.data[i], batch));
+        other_output_ = rows(this->outputs, batch);
+        given_ = p.constants.count - static_cast<int>(resting.size());
+        for (int i = 0; i < p.constants.count; ++i) {
+            const T value = i < given_ ? T(0) : T(resting[static_cast<std::size_t>(i - given_)]);
+            constants_.push_back(rows(p.constants.data[i], batch));
+            std::fill_n(constants_.back().get(), constants_.back().count(), value);
+        }
+        const auto states = places(states_, p.states), constants = places(constants_, p.constants);
+        table.program_start(p, weights.data(), {states.data(), constants.data(), batch},
+                            memory_.get());
+    }
+
+    Rows<const T> run(Rows<const T> in, int now, Index first, Index last) override {
+        const Rows<T> before = output(1 - now), after = output(now);
+        step_(memory_.get(), {in, {before.data, before.row}, after}, first, last);
+        return {after.data, after.row};
+    }
+
+    std::vector<State<T>> states() const override {
+        std::vector<State<T>> all = {{{output(0), output(1)}, this->outputs}};
+        const List<Index>& units = linked_->program().states;
+        for (int i = 1; i < units.count; ++i) {
+            const Rows<T> place = {states_[static_cast<std::size_t>(i)].get(),
+                                   row_of<T>(units.data[i])};
+            all.push_back({{place, place}, units.data[i]});
+        }
+        return all;
+    }
+
+    std::vector<Constant<T>> constants() const override {
+        std::vector<Constant<T>> all;
+        const List<Index>& units = linked_->program().constants;
+        for (int i = 0; i < given_; ++i)
+            all.push_back(
+                {{constants_[static_cast<std::size_t>(i)].get(), row_of<T>(units.data[i])},
+                 units.data[i]});
+        return all;
+    }
+
+   private:
+    static Buffer<T> rows(Index units, Index batch) {
+        return Buffer<T>(times(batch, row_of<T>(units)));
+    }
+    static std::vector<Rows<T>> places(const std::vector<Buffer<T>>& buffers,
+                                       const List<Index>& units) {
+        std::vector<Rows<T>> all;
+        for (std::size_t i = 0; i < buffers.size(); ++i)
+            all.push_back({buffers[i].get(), row_of<T>(units.data[i])});
+        return all;
+    }
+    Rows<T> output(int place) const {
+        return {place ? other_output_.get() : states_[0].get(), row_of<T>(this->outputs)};
+    }
+
+    std::unique_ptr<const LinkedProgram> linked_;
+    void (*step_)(void*, const ProgramStep<T>&, Index, Index);
+    Buffer<char> memory_;
+    std::vector<Buffer<T>> states_, constants_;
+    Buffer<T> other_output_;  // of the first state
+    int given_ = 0;           // so many constants are the cell's
+};
+
+template <class T>
+class LinearLayer final : public Layer<T> {
+   public:
+    LinearLayer(const StepTable<T>& table, const T* weight, const T* bias, Index inputs,
                 Index outputs, Index batch)
-        : Stage<T>(outputs), run_(table.linear), packed_(table.linear_size(inputs, outputs)),
+        : Layer<T>(outputs), run_(table.linear), packed_(table.linear_size(inputs, outputs)),
           bias_(outputs), output_(times(batch, row_of<T>(outputs))),
           linear_{inputs,  outputs, packed_.get(), bias_.get(),
                   nullptr, 0,       output_.get(), row_of<T>(outputs)} {
@@ -151,10 +221,10 @@ class LinearStage final : public Stage<T> {
 
 // Each row less its mean, by its standard deviation (N in the denominator), as torch's.
 template <class T>
-class LayerNormStage final : public Stage<T> {
+class LayerNormLayer final : public Layer<T> {
    public:
-    LayerNormStage(const T* weight, const T* bias, Index size, double epsilon, Index batch)
-        : Stage<T>(size), epsilon_(epsilon), weight_(size), bias_(size),
+    LayerNormLayer(const T* weight, const T* bias, Index size, double epsilon, Index batch)
+        : Layer<T>(size), epsilon_(epsilon), weight_(size), bias_(size),
           output_(times(batch, row_of<T>(size))) {
         for (Index i = 0; i < size; ++i) {
             weight_.get()[i] = weight ? weight[i] : T(1);
@@ -187,11 +257,11 @@ class LayerNormStage final : public Stage<T> {
 enum class Activation { tanh, sigmoid, relu, leaky_relu, elu, silu, softplus, gelu, gelu_tanh };
 
 template <class T>
-class ActivationStage final : public Stage<T> {
+class ActivationLayer final : public Layer<T> {
    public:
-    ActivationStage(const StepTable<T>& table, Activation kind, double parameter, Index size,
+    ActivationLayer(const StepTable<T>& table, Activation kind, double parameter, Index size,
                     Index batch)
-        : Stage<T>(size), table_(table), kind_(kind), parameter_(T(parameter)),
+        : Layer<T>(size), table_(table), kind_(kind), parameter_(T(parameter)),
           output_(times(batch, row_of<T>(size))) {}
 
     Rows<const T> run(Rows<const T> in, int, Index first, Index last) override {

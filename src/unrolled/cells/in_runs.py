@@ -1,0 +1,95 @@
+"""Cells in run folders: which a run can have, and the tensors in its file; nothing is built.
+
+For both readers of a run, with torch and without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from unrolled.cells.description import HIDDEN, INPUT, ONE, Description
+from unrolled.cells.layers import names, shape, tensors, units_of
+from unrolled.errors import InputError
+from unrolled.files import Kind
+
+
+def usable(cell: Description) -> Description:
+    """The cell, if all it needs is an input and a number of hidden units.
+
+    Raises:
+        InputError: it needs more.
+    """
+    if cell.constants:
+        raise InputError(
+            f"{cell.name} reads {cell.constants[0].name} beside the input, and a network here has "
+            "nothing for it. Choose a cell without constants"
+        )
+    others = [size for size in cell.sizes if size not in (INPUT, HIDDEN)]
+    if others:
+        raise InputError(
+            f"{cell.name} has a size of its own, {others[0]}, and a network here has hidden_size "
+            "alone. Choose a cell without it"
+        )
+    for state in cell.states:
+        if state.size != HIDDEN:
+            raise InputError(
+                f"{cell.name} has the state {state.name} of {state.size}_size numbers, and a "
+                "network here has states of hidden_size. Choose a cell with such states"
+            )
+    found = names(cell)
+    if len(set(found)) < len(found):
+        raise InputError(f"{cell.name} has two weights of one name. Give one another name")
+    return cell
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of a described cell, as they stand in a file."""
+
+    cell: Description
+    inputs: int
+    hidden: int
+    num_layers: int
+    bidirectional: bool
+
+    def tensors(self) -> Iterator[tuple[str, Kind]]:
+        """All tensors, one after the other, with their names."""
+        for suffix, units in self._each():
+            for weight in self.cell.weights:
+                for name, of_it in tensors(weight, units):
+                    yield f"network.recurrent.{name}{suffix}", Kind("F32", of_it)
+
+    def count_weights(self) -> int:
+        """How many numbers there are to learn: signs and masks are none."""
+        return sum(
+            math.prod(shape(weight, units))
+            for _, units in self._each()
+            for weight in self.cell.weights
+        )
+
+    def check(self) -> None:
+        """That the sizes go together, which the first two layers tell.
+
+        Raises:
+            InputError: they don't.
+        """
+        try:
+            for _ in replace(self, num_layers=min(self.num_layers, 2)).tensors():
+                pass
+        except ValueError as error:
+            raise InputError(f"{self.cell.name}: {error}. Choose other sizes") from error
+
+    @property
+    def units(self) -> dict[str, int]:
+        """How many numbers each size has in the first layer."""
+        return {INPUT: self.inputs, HIDDEN: self.hidden, ONE: 1}
+
+    def _each(self) -> Iterator[tuple[str, dict[str, int]]]:
+        """What stands behind the names in a layer and direction, and how large its sizes are."""
+        directions = ("", "_reverse") if self.bidirectional else ("",)
+        for layer in range(self.num_layers):
+            for direction in directions:
+                units = units_of(self.cell, self.units, layer, len(directions))
+                yield f"_l{layer}{direction}", units
