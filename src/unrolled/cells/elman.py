@@ -23,3 +23,9 @@ class RNN(Cell):
         """The next state."""
         function = {"tanh": tanh, "relu": relu}[self.nonlinearity]
         return function(linear(x, bias=self.bias) + linear(hidden, bias=self.bias))
+
+
+KERNELS = {"RNN_TANH": RNN(), "RNN_RELU": RNN(nonlinearity="relu")}
+"""The cells that the core has kernels for, by torch's ``mode``."""
+OF_RUNS = {"rnn": "RNN_TANH"}
+"""What a run calls it."""

@@ -23,6 +23,12 @@ class GRU(Cell):
         return candidate + update * (hidden - candidate)
 
 
+KERNELS = {"GRU": GRU()}
+"""The cells that the core has kernels for, by torch's ``mode``."""
+OF_RUNS = {"gru": "GRU"}
+"""What a run calls it."""
+
+
 class GRUResetBefore(Cell):
     """Cho et al. 2014, arXiv 1406.1078, equations 5 to 8: the reset before the product.
 

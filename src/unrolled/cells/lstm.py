@@ -35,3 +35,11 @@ class ProjectedLSTM(LSTM):
         """The next states."""
         raw, cell = super().step(x, hidden, cell)
         return linear(raw, size="proj", bias=False, name="hr"), cell
+
+
+KERNELS = {"LSTM": LSTM()}
+"""The cells that the core has kernels for, by torch's ``mode``."""
+PROJECTED = {"LSTM": ProjectedLSTM()}
+"""The same with a projected hidden state."""
+OF_RUNS = {"lstm": "LSTM"}
+"""What a run calls it."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from unrolled.cells.built_in import BUILT_IN
 from unrolled.scan.sequences import Sequences
 
 State = tuple[Tensor, ...]
@@ -27,15 +28,7 @@ class Cell:
     states: tuple[str, ...]
 
 
-CELLS = {
-    cell.name: cell
-    for cell in (
-        Cell("RNN_TANH", gates=("hidden",), states=("hidden",)),
-        Cell("RNN_RELU", gates=("hidden",), states=("hidden",)),
-        Cell("LSTM", gates=("input", "forget", "candidate", "output"), states=("hidden", "cell")),
-        Cell("GRU", gates=("reset", "update", "candidate"), states=("hidden",)),
-    )
-}
+CELLS = {cell.mode: Cell(cell.mode, cell.gates, cell.states) for cell in BUILT_IN.values()}
 """Every cell by its name, which is torch's ``mode``."""
 
 

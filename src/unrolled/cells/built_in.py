@@ -1,0 +1,60 @@
+"""The cells that have kernels of their own: what the house knows of each, from its equations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from unrolled.cells import elman, gru, lstm
+from unrolled.cells.cell import Cell
+from unrolled.cells.description import Description
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltIn:
+    """A cell with kernels of its own; ``mode`` is torch's name for it."""
+
+    mode: str
+    cell: elman.RNN | gru.GRU | lstm.LSTM
+
+    @cached_property
+    def equations(self) -> Description:
+        """The cell with both biases, and without a projection."""
+        return self.cell.description
+
+    def described(self, *, bias: bool = True, projected: bool = False) -> Description:
+        """The cell as a module of torch's has it.
+
+        Raises:
+            ValueError: it can't be projected.
+        """
+        cell: Cell = replace(self.cell, bias=bias)
+        if projected:
+            if self.mode not in PROJECTED:
+                raise ValueError(f"a hidden state that is projected was expected of {[*PROJECTED]}")
+            cell = replace(PROJECTED[self.mode], bias=bias)
+        return cell.description
+
+    @cached_property
+    def gates(self) -> tuple[str, ...]:
+        """In the order in which their rows stand in the weights."""
+        return tuple(part.label for part in self.equations.weights[0].parts)
+
+    @cached_property
+    def states(self) -> tuple[str, ...]:
+        """In the order in which a step takes and returns them; the first is the output."""
+        return tuple(state.name for state in self.equations.states)
+
+
+PROJECTED = lstm.PROJECTED
+
+_KERNELS: dict[str, elman.RNN | gru.GRU | lstm.LSTM] = {
+    **elman.KERNELS,
+    **lstm.KERNELS,
+    **gru.KERNELS,
+}
+BUILT_IN = {mode: BuiltIn(mode, cell) for mode, cell in _KERNELS.items()}
+"""Every one by its mode."""
+
+OF_RUNS = elman.OF_RUNS | lstm.OF_RUNS | gru.OF_RUNS
+"""The mode of each of those that a run can name."""
