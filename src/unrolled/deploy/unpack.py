@@ -179,7 +179,9 @@ def _described(given: dict[str, Any], name: str, width: int, store: _Store) -> D
     units = {size: _size(sizes[size], f"{name}.units.{size}") for size in sizes}
     for size, count in units.items():
         if count > LARGEST_SIZE:
-            raise ValueError(f"{name}.units.{size}: at most {LARGEST_SIZE} was expected, got {short(count)}")
+            raise ValueError(
+                f"{name}.units.{size}: at most {LARGEST_SIZE} was expected, got {short(count)}"
+            )
     if units[INPUT] != width:
         raise ValueError(f"{name}.units.{INPUT} is {units[INPUT]}, and what comes before {width}")
     depth, place = _size(given["depth"], f"{name}.depth"), _text(given["name"], f"{name}.name")
