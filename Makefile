@@ -132,6 +132,7 @@ bench-linear: $(VENV)/.run $(VENV)/.dev ## time against steps, up to a million o
 
 bench-stream: $(VENV)/.run $(VENV)/.dev ## time a stream's steps against torch's, and ten million of them each by itself
 	$(BIN)/python benchmarks/stream.py
+	$(BIN)/python benchmarks/stream_cells.py
 
 bench-cells: $(VENV)/.run $(VENV)/.dev ## time described cells against loops of torch's operations, and against the kernels
 	$(BIN)/python benchmarks/cells.py

@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
+
+import unrolled
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "benchmarks"
 KINDS = [[module, what] for module in ("LSTM", "GRU") for what in ("forward", "step")]
@@ -126,3 +129,25 @@ def test_the_tables_of_streams(main_of, capsys):
         times = [number(cell) for cell in found[2:]]
         assert times == sorted(times)
     assert re.search(r"^start-up: to a run's first output \S+ s \(\S+ s busy\);", printed, re.M)
+
+
+def test_the_tables_of_streams_of_described_cells(main_of, capsys):
+    main_of("stream_cells")(pairs=1, only="GRU I1 H32 ")
+    beside, alone, *others = rows(capsys.readouterr().out)
+    assert [beside[0], alone[0], *(row[0] for row in others)] == [
+        "GRU I1 H32", "GRU I1 H32", "MinGRU I1 H32"
+    ]  # fmt: skip
+    built_in, equations, more, ratio = map(number, beside[1:])
+    assert more == pytest.approx(equations - built_in, abs=1)
+    assert ratio == pytest.approx(equations / built_in, rel=0.02)
+    core, python, module, times = map(number, alone[1:])
+    assert 0 < core < python < module
+    assert times == pytest.approx(module / python, abs=1)
+
+
+def test_a_stream_of_equations_that_differs_is_not_timed(main_of, capsys, monkeypatch):
+    main = main_of("stream_cells")
+    monkeypatch.setattr(unrolled.Recurrent, "load_state_dict", Mock())
+    with pytest.raises(SystemExit, match="differs from"):
+        main(pairs=1, only="GRU I1 H32 ")
+    assert not capsys.readouterr().out

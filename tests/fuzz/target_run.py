@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from unrolled import cells
 from unrolled.deploy.plain import read_run
 from unrolled.errors import InputError
 from unrolled.model import Network, NetworkConfig, Run, Scaler, TableConfig, load_run, save_run
@@ -41,6 +42,8 @@ DICTIONARY: Sequence[bytes] = (
 
 Files = dict[str, bytes]
 
+_TABLE = TableConfig(inputs=["a"], targets=["b"], window=3)
+
 
 @cache
 def _whole() -> Files:
@@ -49,8 +52,12 @@ def _whole() -> Files:
         torch.manual_seed(0)
         config = NetworkConfig(cell="gru", input_size=1, hidden_size=2, output_size=1)
         network = Network(config).eval()
-    table = TableConfig(inputs=["a"], targets=["b"], window=3)
-    run = Run(network, table, Scaler(np.zeros(1), np.ones(1)), Scaler(np.ones(1), np.ones(1)))
+    return _written(
+        Run(network, _TABLE, Scaler(np.zeros(1), np.ones(1)), Scaler(np.ones(1), np.ones(1)))
+    )
+
+
+def _written(run: Run) -> Files:
     with tempfile.TemporaryDirectory() as place:
         save_run(run, Path(place))
         return {name: (Path(place) / name).read_bytes() for name in (CONFIG, WEIGHTS)}
@@ -91,6 +98,29 @@ def _weights(change: Callable[[dict[str, Any]], object]) -> Callable[[], bytes]:
     return build
 
 
+@cache
+def _of_a_cell() -> Files:
+    """A small run of a cell that is written down."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = NetworkConfig(cell=cells.MGU, input_size=1, hidden_size=2, output_size=1)
+        network = Network(config).eval()
+    run = Run(network, _TABLE, Scaler(np.zeros(1), np.ones(1)), Scaler(np.ones(1), np.ones(1)))
+    return _written(run)
+
+
+def _cell(change: Callable[[dict[str, Any]], object]) -> Callable[[], bytes]:
+    """That run with another description, whose digest fits."""
+
+    def build() -> bytes:
+        content = json.loads(_of_a_cell()[CONFIG])
+        change(content["network"]["cell"])
+        content[DIGESTS][CONFIG] = config_digest(content)
+        return _packed({**_of_a_cell(), CONFIG: json.dumps(content).encode()})
+
+    return build
+
+
 def _flipped(name: str, bit: int) -> Callable[[], bytes]:
     def build() -> bytes:
         data = bytearray(_whole()[name])
@@ -124,6 +154,15 @@ SEEDS: Mapping[str, Callable[[], bytes]] = {
     "a type that is a list": _weights(lambda h: h["network.readout.bias"].update(dtype=["F32"])),
     "offsets backwards": _weights(
         lambda header: header["network.readout.bias"].update(data_offsets=[8, 4])
+    ),
+    "a cell that is written down": lambda: _packed(_of_a_cell()),
+    "a cell of a newer version": _cell(lambda cell: cell.update(format=2)),
+    "a cell of nothing": _cell(lambda cell: cell.clear()),
+    "a cell of another size": _cell(
+        lambda cell: cell["weights"][0]["parts"][0].update(size="another")
+    ),
+    "a cell in blocks that do not fit": _cell(
+        lambda cell: cell["weights"][0]["form"].update(blocks=3)
     ),
     "a header as long as can be said": lambda: _packed({**_whole(), WEIGHTS: b"\xff" * 16}),
 }
