@@ -4,6 +4,7 @@
 #include "backward.h"
 #include "cells/all.h"
 #include "forward.h"
+#include "instruction_sets.h"
 #include "program_backward.h"
 #include "program_forward.h"
 
@@ -76,15 +77,10 @@ constexpr Table<T> table = {
     busy_chains * lanes<T>,
 };
 
-#define UNROLLED_TEXT_OF(x) #x
-#define UNROLLED_TEXT(x) UNROLLED_TEXT_OF(x)
 constexpr Core core = {UNROLLED_TEXT(UNROLLED_ISA), UNROLLED_BYTES, table<float>, table<double>};
 
 }  // namespace UNROLLED_ISA
 
-#define UNROLLED_JOIN_OF(a, b) a##b
-#define UNROLLED_JOIN(a, b) UNROLLED_JOIN_OF(a, b)
-extern const Core* UNROLLED_JOIN(core_, UNROLLED_ISA)();
-const Core* UNROLLED_JOIN(core_, UNROLLED_ISA)() { return &UNROLLED_ISA::core; }
+UNROLLED_BUILD(Core, core_, UNROLLED_ISA::core)
 
 }  // namespace unrolled

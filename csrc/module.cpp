@@ -10,43 +10,26 @@
 #include <string>
 #include <vector>
 
+#include "instruction_sets.h"
 #include "linked.h"
 
 namespace nb = nanobind;
 
 namespace unrolled {
 
-const Core* core_baseline();
-#ifdef UNROLLED_X86
-const Core* core_avx2();
-const Core* core_avx512();
-#endif
+UNROLLED_DECLARE(Core, core_)
 
 namespace {
 
-// What this machine can run, the best last.
-std::vector<const Core*> cores() {
-    std::vector<const Core*> found = {core_baseline()};
-#ifdef UNROLLED_X86
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        found.push_back(core_avx2());
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        found.push_back(core_avx512());
-#endif
-    return found;
-}
-
-const Core& core(int isa) {
-    static const std::vector<const Core*> found = cores();
-    return *found.at(static_cast<std::size_t>(isa));
+const Builds<Core>& builds() {
+    static const Builds<Core> all(UNROLLED_BUILDS(core_));
+    return all;
 }
 
 template <class T>
 const Table<T>& table(int isa) {
-    if constexpr (sizeof(T) == 4) return core(isa).f32;
-    else return core(isa).f64;
+    if constexpr (sizeof(T) == 4) return builds().at(isa).f32;
+    else return builds().at(isa).f64;
 }
 
 // Whether a signal's handler has raised, as it does for Ctrl-C. Only Python's main thread runs
@@ -344,11 +327,7 @@ Index busy(int isa, Index rounds) {
 NB_MODULE(_core, m) {
     // A graph that is alive when Python ends holds its passes; that is no leak of ours.
     nb::set_leak_warnings(false);
-    m.def("isas", [] {
-        std::vector<std::string> names;
-        for (const Core* core : cores()) names.emplace_back(core->name);
-        return names;
-    });
+    m.def("isas", [] { return builds().names(); });
     m.def("cells", [] {
         std::vector<std::tuple<std::string, Index, Index>> all;
         for (const CellKind& kind : cell_kinds) all.emplace_back(kind.name, kind.gates, kind.kept);

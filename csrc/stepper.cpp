@@ -4,6 +4,7 @@
 
 #include "block.h"
 #include "cells/all.h"
+#include "instruction_sets.h"
 #include "program_step.h"
 
 namespace unrolled {
@@ -114,15 +115,10 @@ constexpr StepTable<T> step_table = {
     linear<T>, program_size<T>, program_start<T>, program_step<T>, all_sigmoid<T>, all_tanh<T>,
 };
 
-#define UNROLLED_TEXT_OF(x) #x
-#define UNROLLED_TEXT(x) UNROLLED_TEXT_OF(x)
 constexpr StepCore step_core = {UNROLLED_TEXT(UNROLLED_ISA), step_table<float>, step_table<double>};
 
 }  // namespace UNROLLED_ISA
 
-#define UNROLLED_JOIN_OF(a, b) a##b
-#define UNROLLED_JOIN(a, b) UNROLLED_JOIN_OF(a, b)
-extern const StepCore* UNROLLED_JOIN(step_core_, UNROLLED_ISA)();
-const StepCore* UNROLLED_JOIN(step_core_, UNROLLED_ISA)() { return &UNROLLED_ISA::step_core; }
+UNROLLED_BUILD(StepCore, step_core_, UNROLLED_ISA::step_core)
 
 }  // namespace unrolled

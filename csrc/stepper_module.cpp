@@ -13,59 +13,36 @@
 
 #include "arrays.h"
 #include "chain.h"
+#include "instruction_sets.h"
 
 namespace nb = nanobind;
 
 namespace unrolled {
 
-const StepCore* step_core_baseline();
-#ifdef UNROLLED_X86
-const StepCore* step_core_avx2();
-const StepCore* step_core_avx512();
-#endif
+UNROLLED_DECLARE(StepCore, step_core_)
 
 namespace {
 
 using arrays::Any, arrays::Array, arrays::Matrix, arrays::Vector, arrays::View;
 using arrays::are_apart, arrays::are_finite, arrays::insist, arrays::is_aligned, arrays::letter;
 
-// What this machine can run, the best last.
-std::vector<const StepCore*> cores() {
-    std::vector<const StepCore*> found = {step_core_baseline()};
-#ifdef UNROLLED_X86
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        found.push_back(step_core_avx2());
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        found.push_back(step_core_avx512());
-#endif
-    return found;
-}
-
-const StepCore& core(int isa) {
-    static const std::vector<const StepCore*> found = cores();
-    if (isa < 0 || static_cast<std::size_t>(isa) >= found.size())
-        throw std::invalid_argument("the number of one of isas() was expected");
-    return *found[static_cast<std::size_t>(isa)];
+const Builds<StepCore>& builds() {
+    static const Builds<StepCore> all(UNROLLED_BUILDS(step_core_));
+    return all;
 }
 
 template <class T>
-const StepTable<T>& table(const StepCore& core) {
-    if constexpr (sizeof(T) == 4) return core.f32;
-    else return core.f64;
+const StepTable<T>& table(int isa) {
+    if constexpr (sizeof(T) == 4) return builds().at(isa).f32;
+    else return builds().at(isa).f64;
 }
 
 // The kernels for a layer: a few units are stepped faster in vectors of half the size, in which
 // every number is the same fused sum.
 template <class T>
-const StepTable<T>& layer_table(int isa, [[maybe_unused]] Index hidden) {
-    const StepCore& own = core(isa);
-#ifdef UNROLLED_X86
-    if (&own == step_core_avx512() && hidden * Index(sizeof(T)) <= 32)
-        return table<T>(*step_core_avx2());
-#endif
-    return table<T>(own);
+const StepTable<T>& layer_table(int isa, Index hidden) {
+    const bool are_few = hidden * Index(sizeof(T)) <= 32;
+    return table<T>(are_few && isa == place_of_avx512 ? place_of_avx2 : isa);
 }
 
 // Of these many steps a stream counts its rows; so many are never taken.
@@ -75,15 +52,16 @@ template <class T, class Y>
 class Stepper {
    public:
     Stepper(int isa, Index batch, Index inputs)
-        : isa_(isa), table_(table<T>(core(isa))),
+        : isa_(isa), table_(table<T>(isa)),
           chain_(checked(batch, "a batch"), checked(inputs, "an input")) {}
 
-    void add_recurrent(int cell, Matrix<T> ih, Matrix<T> hh, std::optional<Vector<T>> bias_ih,
-                       std::optional<Vector<T>> bias_hh, std::optional<Matrix<T>> hr) {
+    void add_recurrent(const std::string& name, Matrix<T> ih, Matrix<T> hh,
+                       std::optional<Vector<T>> bias_ih, std::optional<Vector<T>> bias_hh,
+                       std::optional<Matrix<T>> hr) {
         check_open();
         check_aligned(ih, hh, bias_ih, bias_hh, hr);
-        insist(cell >= 0 && cell <= 3, "a cell from 0 to 3 was expected");
-        const Index gates = cell == 2 ? 4 : cell == 3 ? 3 : 1, rows = ih.shape(0);
+        const Cell cell = cell_named(name);
+        const Index gates = kind_of(cell).gates, rows = ih.shape(0);
         const Index hidden = rows / gates, state = hh.shape(1);
         insist(hidden > 0 && state > 0 && rows == hidden * gates && Index(hh.shape(0)) == rows &&
                    Index(ih.shape(1)) == chain_.outputs(),
@@ -92,10 +70,11 @@ class Stepper {
                    (!bias_ih ||
                     (Index(bias_ih->shape(0)) == rows && Index(bias_hh->shape(0)) == rows)),
                "two biases [G*H] or none were expected");
-        insist(hr ? cell == 2 && Index(hr->shape(0)) == state && Index(hr->shape(1)) == hidden
+        insist(hr ? kind_of(cell).may_be_projected && Index(hr->shape(0)) == state &&
+                        Index(hr->shape(1)) == hidden
                   : state == hidden,
                "W_hh [G*H, H] was expected, or an LSTM's W_hh [G*H, P] and W_hr [P, H]");
-        const Shape shape = {static_cast<Cell>(cell), chain_.outputs(), hidden, hr ? state : 0};
+        const Shape shape = {cell, chain_.outputs(), hidden, hr ? state : 0};
         const Weights<T> weights = {ih.data(), hh.data(), bias_ih ? bias_ih->data() : nullptr,
                                     bias_hh ? bias_hh->data() : nullptr, hr ? hr->data() : nullptr};
         chain_.add(std::make_unique<RecurrentLayer<T>>(layer_table<T>(isa_, hidden), shape, weights,
@@ -421,11 +400,7 @@ void bind(nb::module_& m, const char* name) {
 
 NB_MODULE(_stepper, m) {
     nb::set_leak_warnings(false);
-    m.def("isas", [] {
-        std::vector<std::string> names;
-        for (const StepCore* core : cores()) names.emplace_back(core->name);
-        return names;
-    });
+    m.def("isas", [] { return builds().names(); });
     bind<float, float>(m, "StepperF32");
     bind<double, double>(m, "StepperF64");
     bind<float, double>(m, "StepperF32InF64");

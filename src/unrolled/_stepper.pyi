@@ -13,7 +13,7 @@ class StepperF32:
     def __init__(self, isa: int, batch: int, inputs: int, /) -> None: ...
     def add_recurrent(
         self,
-        cell: int,
+        cell: str,
         ih: Array,
         hh: Array,
         bias_ih: Array | None,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from unrolled.cells.built_in import BUILT_IN, PROJECTED
 from unrolled.deploy import stepping
 from unrolled.deploy.numpy_stepper import NumpyStepper
 
@@ -22,6 +23,7 @@ Array = NDArray[Any]
 pytestmark = pytest.mark.skipif(stepping.compiled is None, reason="not built")
 
 REFUSALS = (ValueError, TypeError, IndexError)
+TANH = "RNN_TANH"
 NUMBERS = {"StepperF32": "float32", "StepperF64": "float64", "StepperF32InF64": "float32"}
 OUTSIDE = {"StepperF32": "float32", "StepperF64": "float64", "StepperF32InF64": "float64"}
 B, IN, H, P, OUT = 2, 3, 4, 2, 2
@@ -57,7 +59,7 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "a norm after finish": lambda s: finished(s).add_layer_norm(None, None, 0.1),
     "an activation after finish": lambda s: finished(s).add_activation(0, 0.0),
     "a cell after finish": lambda s: finished(s).add_recurrent(
-        0, zeros(H, IN), zeros(H, H), None, None, None
+        TANH, zeros(H, IN), zeros(H, H), None, None, None
     ),
     "scalers after finish": lambda s: finished(s).scale(*scalers()),
     "finish twice": lambda s: finished(finished(s)),
@@ -69,25 +71,26 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "rows before finish": lambda s: s.read_rows(
         zeros(B, IN, dtype="float64"), zeros(B, dtype="int64")
     ),
-    "no such cell": lambda s: s.add_recurrent(4, zeros(H, IN), zeros(H, H), None, None, None),
-    "a cell below zero": lambda s: s.add_recurrent(-1, zeros(H, IN), zeros(H, H), None, None, None),
+    "no such cell": lambda s: s.add_recurrent("lstm", zeros(H, IN), zeros(H, H), None, None, None),
     "no hidden numbers": lambda s: s.add_recurrent(
-        2, zeros(4 * H, IN), zeros(4 * H, 0), None, None, zeros(0, H)
+        "LSTM", zeros(4 * H, IN), zeros(4 * H, 0), None, None, zeros(0, H)
     ),
-    "no hidden units": lambda s: s.add_recurrent(0, zeros(0, IN), zeros(0, 0), None, None, None),
+    "no hidden units": lambda s: s.add_recurrent(TANH, zeros(0, IN), zeros(0, 0), None, None, None),
     "rows that are no gates": lambda s: s.add_recurrent(
-        2, zeros(4 * H + 1, IN), zeros(4 * H + 1, H), None, None, None
+        "LSTM", zeros(4 * H + 1, IN), zeros(4 * H + 1, H), None, None, None
     ),
-    "other inputs": lambda s: s.add_recurrent(0, zeros(H, IN + 1), zeros(H, H), None, None, None),
+    "other inputs": lambda s: s.add_recurrent(
+        TANH, zeros(H, IN + 1), zeros(H, H), None, None, None
+    ),
     "a short bias": lambda s: s.add_recurrent(
-        0, zeros(H, IN), zeros(H, H), zeros(H), zeros(1), None
+        TANH, zeros(H, IN), zeros(H, H), zeros(H), zeros(1), None
     ),
-    "one bias": lambda s: s.add_recurrent(0, zeros(H, IN), zeros(H, H), zeros(H), None, None),
+    "one bias": lambda s: s.add_recurrent(TANH, zeros(H, IN), zeros(H, H), zeros(H), None, None),
     "a projected GRU": lambda s: s.add_recurrent(
-        3, zeros(3 * H, IN), zeros(3 * H, P), None, None, zeros(P, H)
+        "GRU", zeros(3 * H, IN), zeros(3 * H, P), None, None, zeros(P, H)
     ),
     "a projection of another size": lambda s: s.add_recurrent(
-        2, zeros(4 * H, IN), zeros(4 * H, P), None, None, zeros(P, H - 1)
+        "LSTM", zeros(4 * H, IN), zeros(4 * H, P), None, None, zeros(P, H - 1)
     ),
     "float64 weights": lambda s: s.add_linear(zeros(OUT, IN, dtype="float64"), None),
     "weights of other inputs": lambda s: s.add_linear(zeros(OUT, IN - 1), None),
@@ -199,7 +202,7 @@ def test_an_array_is_taken_as_it_is_or_refused_and_never_a_copy_of_it(
             with pytest.raises(REFUSALS):
                 stepper.add_linear(laid_out(weights, layout), None)
         return
-    stepper.add_recurrent(0, weights, zeros(H, H), None, None, None)
+    stepper.add_recurrent(TANH, weights, zeros(H, H), None, None, None)
     if place == "y":
         y = laid_out(zeros(B, H), layout)
         with pytest.raises(REFUSALS):
@@ -300,9 +303,9 @@ class Caller:
 
     def add(self, stepper: Any, hidden: int, width: int, inputs: int, number: str) -> int:
         """A layer more, or the scalers; the width of what comes out."""
-        cell = self.random.randrange(4)
-        gates = (1, 1, 4, 3)[cell]
-        state = self.size() if cell == 2 and self.random.random() < 0.4 else hidden
+        cell = self.random.choice(list(BUILT_IN))
+        gates = len(BUILT_IN[cell].gates)
+        state = self.size() if cell in PROJECTED and self.random.random() < 0.4 else hidden
         projection = self.array(state, hidden, dtype=number) if state != hidden else None
         biases = [self.array(gates * hidden, dtype=number) for _ in range(2)]
         of_cell: list[Any] = [
@@ -319,7 +322,7 @@ class Caller:
         scales += [[self.random.choice((-1, 0, inputs - 1, inputs))] * width]
         choices: list[tuple[Callable[[], Any], int]] = [
             (lambda: stepper.add_recurrent(cell, *of_cell), state),
-            (lambda: stepper.add_recurrent(self.whole(), *of_cell), state),
+            (lambda: stepper.add_recurrent("", *of_cell), state),
             (lambda: stepper.add_linear(matrix, self.maybe(bias)), hidden),
             (lambda: stepper.add_layer_norm(*norm, self.random.choice((0.1, 0, -1))), width),
             (lambda: stepper.add_activation(self.random.randrange(9), 0.5), width),
@@ -347,7 +350,9 @@ def test_a_state_that_is_read_is_the_one_that_was_written() -> None:
     widths = (IN, H, OUT)
     for before, after in pairwise(widths):
         stepper.add_linear(zeros(after, before), None)
-        stepper.add_recurrent(2, zeros(4 * after, after), zeros(4 * after, after), None, None, None)
+        stepper.add_recurrent(
+            "LSTM", zeros(4 * after, after), zeros(4 * after, after), None, None, None
+        )
     finished(stepper, OUT)
     for place, width in enumerate(stepper.widths()):
         state, read = np.full((B, width), place + 1, "float32"), zeros(B, width)

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from unrolled.deploy.plan import ACTIVATIONS, CELLS, Array
+from unrolled.cells.built_in import BUILT_IN, PROJECTED
+from unrolled.cells.description import HIDDEN, INPUT, ONE
+from unrolled.deploy.numpy_cells import DescribedLayer
+from unrolled.deploy.plan import ACTIVATIONS, Array
 from unrolled.masked import is_masked_array
-
-if TYPE_CHECKING:  # the cells are imported where a stream has one that is written down
-    from unrolled.deploy.numpy_cells import DescribedLayer
-
-States = tuple[Array, ...]
 
 MOST_STEPS = 2**62
 """Of so many a stream counts its rows; so many are never taken."""
@@ -26,38 +24,6 @@ MOST_STEPS = 2**62
 def _sigmoid(x: Array) -> Array:
     result: Array = 1 / (1 + np.exp(-x))
     return result
-
-
-def _rnn_tanh(x: Array, h: Array, _: Array | None) -> States:
-    return (np.tanh(x + h),)
-
-
-def _rnn_relu(x: Array, h: Array, _: Array | None) -> States:
-    s = x + h
-    return (np.where(s < 0, 0, s),)  # NaN stays NaN
-
-
-def _lstm(x: Array, h: Array, c: Array | None) -> States:
-    i, f, g, o = np.split(x + h, 4, axis=-1)
-    c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
-    return _sigmoid(o) * np.tanh(c), c
-
-
-def _gru(x: Array, h: Array, before: Array | None) -> States:
-    (x_r, x_z, x_n), (h_r, h_z, h_n) = np.split(x, 3, axis=-1), np.split(h, 3, axis=-1)
-    r, z = _sigmoid(x_r + h_r), _sigmoid(x_z + h_z)
-    n = np.tanh(x_n + r * h_n)
-    return (n + z * (before - n),)
-
-
-STEPS: dict[str, Callable[[Array, Array, Array | None], States]] = {
-    "RNN_TANH": _rnn_tanh,
-    "RNN_RELU": _rnn_relu,
-    "LSTM": _lstm,
-    "GRU": _gru,
-}
-"""From the input's and the hidden state's share of the gates [B, G·H], and the state [B, H] that a
-gate keeps a part of (the LSTM's cell, the GRU's hidden state), to the next states."""
 
 
 class _Layer(Protocol):
@@ -71,33 +37,6 @@ class _Layer(Protocol):
 
     def run(self, x: Array, rows: Array, /) -> Array:
         """One step of these rows."""
-
-
-class _Recurrent:
-    constants: tuple[Array, ...] = ()
-
-    def __init__(self, cell: str, batch: int, weights: tuple[Array | None, ...]):
-        self.cell = cell
-        ih, hh, self.bias_ih, self.bias_hh, self.hr = weights
-        assert ih is not None
-        assert hh is not None
-        self.ih, self.hh = ih, hh
-        hidden = len(ih) // CELLS[cell]
-        widths = [hh.shape[1], hidden] if cell == "LSTM" else [hidden]
-        self.states = [np.zeros((batch, width), ih.dtype) for width in widths]
-
-    def run(self, x: Array, rows: Array) -> Array:
-        h = self.states[0][rows]
-        before = self.states[-1][rows] if self.cell in ("LSTM", "GRU") else None
-        of_x, of_h = x @ self.ih.T, h @ self.hh.T
-        if self.bias_ih is not None and self.bias_hh is not None:
-            of_x, of_h = of_x + self.bias_ih, of_h + self.bias_hh
-        h, *more = STEPS[self.cell](of_x, of_h, before)
-        if self.hr is not None:
-            h = h @ self.hr.T
-        for state, value in zip(self.states, (h, *more), strict=True):
-            state[rows] = value
-        return h
 
 
 class _Plain:
@@ -127,17 +66,17 @@ class NumpyStepper:
         self.steps = np.zeros(batch, np.int64)
         self.is_finished = False
 
-    def add_recurrent(self, cell: int, *weights: Array | None) -> None:
-        """A layer of the cell of that number in ``CELLS``, with the weights of ``plan.Weights``."""
-        if cell not in range(len(CELLS)):
-            raise ValueError(f"a cell from 0 to {len(CELLS) - 1} was expected")
+    def add_recurrent(self, cell: str, *weights: Array | None) -> None:
+        """A layer of the cell of torch's ``mode``, with the weights of ``plan.Weights``."""
+        if cell not in BUILT_IN:
+            raise ValueError(f"there is no cell {cell}")
         ih, hh, bias_ih, bias_hh, hr = weights
-        kind, gates = list(CELLS)[cell], list(CELLS.values())[cell]
+        gates = len(BUILT_IN[cell].gates)
         if ih is None or hh is None or ih.ndim != 2 or hh.ndim != 2 or 0 in (ih.size, hh.size):
             raise ValueError("W_ih [G·H, I] and W_hh [G·H, P] were expected")
         hidden, state = len(ih) // gates, hh.shape[1]
-        if hr is not None and kind != "LSTM":
-            raise ValueError("W_hr was expected of an LSTM only")
+        if hr is not None and cell not in PROJECTED:
+            raise ValueError(f"W_hr was expected of {[*PROJECTED]} only")
         if (bias_ih is None) != (bias_hh is None):
             raise ValueError("two biases or none were expected")
         self._insist(ih, "W_ih", gates * hidden, self.size)
@@ -145,7 +84,12 @@ class NumpyStepper:
         self._insist(bias_ih, "b_ih", gates * hidden)
         self._insist(bias_hh, "b_hh", gates * hidden)
         self._insist(hr, "W_hr", state, hidden)
-        self._add(_Recurrent(kind, self.batch, weights), state)
+        named = zip(("ih", "hh", "bias_ih", "bias_hh", "hr"), weights, strict=True)
+        values = {n if "bias" in n else f"weight_{n}": w for n, w in named if w is not None}
+        units = {INPUT: self.size, HIDDEN: hidden, ONE: 1}
+        described = BUILT_IN[cell].described(bias=bias_ih is not None, projected=hr is not None)
+        units[described.output.size] = state
+        self.add_described(DescribedLayer(described, units, values, self.batch, self.number))
 
     def add_described(self, layer: DescribedLayer) -> None:
         """A layer of a cell that is written down, for as many rows."""

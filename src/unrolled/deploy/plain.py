@@ -9,12 +9,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from unrolled.cells.built_in import OF_RUNS
+from unrolled.cells.in_runs import Layers, usable
+from unrolled.cells.layers import names
+from unrolled.cells.stored import from_json
+from unrolled.deploy.described import described
 from unrolled.deploy.plan import (
     SCALERS,
     Array,
@@ -39,16 +44,11 @@ from unrolled.runfile import (
     read_weights,
 )
 
-if TYPE_CHECKING:  # the cells are imported where a run has one that is written down
-    from unrolled.cells.in_runs import Layers
-
 REVERSE = (
     "is bidirectional, and its reverse direction reads from a sequence's last step, which a stream "
     "has not seen"
 )
 REPAIR = "Restore the file, or train again"
-MODES = {"rnn": "RNN_TANH", "lstm": "LSTM", "gru": "GRU"}
-"""torch's ``mode`` for each of a run's cells."""
 
 
 def read_run(folder: Path) -> Plan:
@@ -99,9 +99,6 @@ def _described_layers(path: Path, network: dict[str, Any]) -> Layers | None:
     """The layers of a cell that is written down; None where the cell has a name."""
     if not isinstance(network["cell"], dict):
         return None
-    from unrolled.cells.in_runs import Layers, usable
-    from unrolled.cells.stored import from_json
-
     cell = from_json(network["cell"], f"{path}: network.cell", REPAIR)
     sizes = (network["input_size"], network["hidden_size"], network["num_layers"])
     try:
@@ -121,10 +118,7 @@ def _recurrent(
     depth = range(network["num_layers"])
     if layers is None:
         weights = tuple(Weights(*of_layer(_PARTS, layer).values()) for layer in depth)
-        return Recurrent(MODES[network["cell"]], weights)
-    from unrolled.cells.layers import names
-    from unrolled.deploy.described import described
-
+        return Recurrent(OF_RUNS[network["cell"]], weights)
     learned = [of_layer(names(layers.cell), layer) for layer in depth]
     try:
         return described(layers.cell, layers.units, learned)
@@ -169,7 +163,7 @@ _DEFAULTS: dict[str, Any] = {
     "difference": False,
     "missing": "error",
 }
-_CHOICES = {"cell": tuple(MODES), "missing": ("error", "drop", "interpolate")}
+_CHOICES = {"cell": tuple(OF_RUNS), "missing": ("error", "drop", "interpolate")}
 _LEAST = {
     "input_size": 1,
     "hidden_size": 1,

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.cells.built_in import BUILT_IN
+from unrolled.cells.description import Description
+from unrolled.cells.stored import to_json
 from unrolled.runfile import GREATEST
 
-if TYPE_CHECKING:  # the cells are imported where a stream has one that is written down
-    from unrolled.cells.description import Description
-
 Array = NDArray[Any]
-
-CELLS = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}
-"""How many gates each cell has, by torch's ``mode``."""
 
 ACTIVATIONS = (
     "tanh",
@@ -67,14 +64,15 @@ class Recurrent:
     @property
     def states(self) -> tuple[str, ...]:
         """The names of the states of a layer, in their order."""
-        return ("hidden", "cell") if self.cell == "LSTM" else ("hidden",)
+        return BUILT_IN[self.cell].states
 
     @property
     def numbers(self) -> int:
         """How many numbers a row takes, at least."""
+        cell = BUILT_IN[self.cell]
+        besides = len(cell.states) - 1  # states of H numbers, beside the hidden one
         return sum(
-            2 * weights.hh.shape[1]
-            + (len(weights.ih) // CELLS[self.cell] if self.cell == "LSTM" else 0)
+            2 * weights.hh.shape[1] + besides * (len(weights.ih) // len(cell.gates))
             for weights in self.weights
         )
 
@@ -271,8 +269,6 @@ def _packed(layer: Layer) -> tuple[dict[str, Any], dict[str, Array | None]]:
             held = [of_layer._asdict() for of_layer in weights]
             return {"cell": cell, "depth": len(held), "name": name}, _by_depth(held)
         case Described(cell, units, multiplied, name):
-            from unrolled.cells.stored import to_json
-
             sizes = {size: units[size] for size in cell.sizes}
             described = {"equations": to_json(cell), "units": sizes, "depth": len(multiplied)}
             return described | {"name": name}, _by_depth(multiplied)

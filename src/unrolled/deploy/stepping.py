@@ -9,10 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from unrolled.cells.given import NotLinkedError
+from unrolled.cells.layers import units_of
+from unrolled.cells.program_step import link_step
+from unrolled.deploy.numpy_cells import DescribedLayer
 from unrolled.deploy.numpy_stepper import NumpyStepper
 from unrolled.deploy.plan import (
     ACTIVATIONS,
-    CELLS,
     Activation,
     Array,
     Described,
@@ -122,7 +125,7 @@ def _filled(stepper: Any, plan: Plan, batch: int) -> Stepper:
         match layer:
             case Recurrent(cell, weights):
                 for of_layer in weights:
-                    stepper.add_recurrent(list(CELLS).index(cell), *map(dense, of_layer))
+                    stepper.add_recurrent(cell, *map(dense, of_layer))
             case Described():
                 _add_described(stepper, layer, batch, plan.number)
             case Linear(weight, bias):
@@ -150,11 +153,6 @@ def _add_described(stepper: Any, layer: Described, batch: int, number: np.dtype[
     Raises:
         NotCompiledError: the compiled stepper can't run it.
     """
-    from unrolled.cells.given import NotLinkedError
-    from unrolled.cells.layers import units_of
-    from unrolled.cells.program_step import link_step
-    from unrolled.deploy.numpy_cells import DescribedLayer
-
     for depth, weights in enumerate(layer.weights):
         units = units_of(layer.cell, layer.units, depth)
         dense = {name: np.asarray(w, number, order="C") for name, w in weights.items()}

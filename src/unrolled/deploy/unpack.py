@@ -12,9 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from unrolled.cells.built_in import BUILT_IN, PROJECTED
+from unrolled.cells.description import INPUT, ONE
+from unrolled.cells.layers import shape, units_of
+from unrolled.cells.stored import from_json
+from unrolled.deploy.described import check, without_forms
 from unrolled.deploy.plan import (
     ACTIVATIONS,
-    CELLS,
     SCALERS,
     Activation,
     Array,
@@ -120,7 +124,7 @@ def _layer(described: Any, name: str, width: int, store: _Store) -> Layer:
     given = _object(described, name)
     match sorted(given):
         case ["cell", "depth", "name"]:
-            cell = _one_of(given["cell"], tuple(CELLS), f"{name}.cell")
+            cell = _one_of(given["cell"], tuple(BUILT_IN), f"{name}.cell")
             depth = _size(given["depth"], f"{name}.depth")
             weights = tuple(_weights(cell, name, depth, width, store))
             return Recurrent(cell, weights, _text(given["name"], f"{name}.name"))
@@ -144,13 +148,14 @@ def _layer(described: Any, name: str, width: int, store: _Store) -> Layer:
 
 def _weights(cell: str, name: str, depth: int, width: int, store: _Store) -> Iterator[Weights]:
     """Layer by layer: the first that is missing ends it, whatever ``depth`` says."""
+    gates = len(BUILT_IN[cell].gates)
     for layer in range(depth):
         called = f"{name}.{layer}"
         rows, state = store.rows_and_columns(f"{called}.hh")
-        hidden = rows // CELLS[cell]
-        rows = CELLS[cell] * hidden
+        hidden = rows // gates
+        rows = gates * hidden
         is_projected = f"{called}.hr" in store.arrays
-        if hidden == 0 or (is_projected and cell != "LSTM"):
+        if hidden == 0 or (is_projected and cell not in PROJECTED):
             raise ValueError(f"{called}: no weights of a layer of cell {cell}")
         of_x, of_h = (store.take_or_none(f"{called}.bias_{part}", rows) for part in ("ih", "hh"))
         if (of_x is None) != (of_h is None):
@@ -166,11 +171,6 @@ def _weights(cell: str, name: str, depth: int, width: int, store: _Store) -> Ite
 
 
 def _described(given: dict[str, Any], name: str, width: int, store: _Store) -> Described:
-    from unrolled.cells.description import INPUT, ONE
-    from unrolled.cells.layers import shape, units_of
-    from unrolled.cells.stored import from_json
-    from unrolled.deploy.described import check, without_forms
-
     cell = from_json(given["equations"], f"{name}.equations", "Restore the file")
     if cell != without_forms(cell):
         raise ValueError(f"{name}.equations: what multiplies was expected, got what is learned")
