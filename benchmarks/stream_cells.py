@@ -32,7 +32,13 @@ from unrolled import cells
 BUILT_IN = ("LSTM", "GRU")
 HIDDEN = (8, 16, 32, 64, 128)
 ALL_AT = 32
-USUAL = 300  # nanoseconds a step, by which the number of steps in a run is chosen
+
+
+def at_once(stream: unrolled.Stream, some: int = 50) -> int:
+    """So many steps that a run of them is over before the machine turns to other work."""
+    work = in_the_core(stream, some)
+    each = min(seconds(work, 1) for _ in range(10)) / some
+    return max(some, int(AT_ONCE * 1e-9 / each))
 
 
 def both(name: str, hidden: int) -> tuple[unrolled.Stream, unrolled.Stream]:
@@ -53,7 +59,7 @@ def overhead(name: str, hidden: int, pairs: int) -> tuple[float, ...]:
     """Medians: seconds a step of the built-in, of the equations, more, and the ratio."""
     built_in, written = both(name, hidden)
     insist_on_the_same_bits(built_in, written)
-    steps = max(50, AT_ONCE // USUAL)
+    steps = at_once(written)
     works = [in_the_core(stream, steps) for stream in (built_in, written)]
     rows = []
     for _ in range(pairs + 1):
@@ -83,7 +89,7 @@ def of_a_cell(name: str, pairs: int) -> tuple[float, ...]:
     constants = {c.name: torch.ones(1, 1) for c in module.cell.constants}
     held = {constant: values.numpy() for constant, values in constants.items()}
     stream, beside = unrolled.Stream(module, 1, held), Module(module, constants)
-    steps = max(50, AT_ONCE // USUAL)
+    steps = at_once(stream)
     core, python = in_the_core(stream, steps), from_python(stream, new=False)
     rows = []
     for _ in range(pairs + 1):

@@ -261,7 +261,9 @@ def test_a_reader_that_leaves_ends_it_quietly(folder, start):
     assert process.stderr.read() == ""
 
 
-def test_it_imports_neither_torch_nor_the_training(folder):
+@pytest.mark.parametrize("cell", ["lstm", package.cells.SLSTM])
+def test_it_imports_neither_torch_nor_the_training(tmp_path, cell):
+    folder = write_run(tmp_path / "run", make_run(cell))
     script = (
         "import sys; sys.stdin.close(); from unrolled.deploy.serve import open_stream; "
         f"from pathlib import Path; import unrolled.cli.stream; open_stream(Path({str(folder)!r}), "
