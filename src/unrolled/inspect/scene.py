@@ -195,7 +195,7 @@ def recorded_row(
         series = _series(trace, given, row, target, shown)
     layers = tuple(_layer(trace, key, row, shown) for key in trace.values if _is_own(key, name))
     return Recorded(
-        mode=given.mode,
+        mode=given.name,
         module=name,
         sizes=_sizes(trace, name, given),
         row=row,

@@ -19,15 +19,21 @@ from unrolled.scan.native import Steps
 from unrolled.scan.saving import Given, Layout, by_stand_ins, handed
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import State
+from unrolled.scan.watching import Watch
 
 
-def program(layer: Layer) -> Linked | str:
-    """The layer's program, or why there is none."""
-    return linked.linked(layer.kind.cell, layer.kind.key, bool(layer.draws))
+def program(layer: Layer, *, watched: bool = False) -> Linked | str:
+    """The layer's program, or why there is none; see :func:`linked.linked`."""
+    return linked.linked(layer.kind.cell, layer.kind.key, bool(layer.draws), watched)
 
 
 def run(
-    layer: Layer, program: Linked, sequences: Sequences, initial: State | None, rows: int
+    layer: Layer,
+    program: Linked,
+    sequences: Sequences,
+    initial: State | None,
+    rows: int,
+    watch: Watch | None = None,
 ) -> tuple[Tensor, State]:
     """Runs a layer; see :data:`unrolled.scan.described.RunLayer`."""
     steps = Steps.of(sequences, rows)
@@ -35,7 +41,10 @@ def run(
     is_differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     if not is_differentiated or torch.is_inference_mode_enabled():
         given = linked.Given(program, steps, tensors)
-        output, after, _ = linked.forward(program, given, layer.kind.reverse, keeps=False)
+        keeps = watch is not None
+        output, after, kept = linked.forward(program, given, layer.kind.reverse, keeps=keeps)
+        if watch is not None and kept is not None:
+            watch.see_kept(program.program.kept, output, kept)
         return output, after
     sizes = sequences.batch_sizes
     if sizes is not None:
@@ -43,7 +52,7 @@ def run(
         sizes = sizes.to("cpu", torch.int64, copy=True)
     # torch has no types for it.
     results: tuple[Tensor, ...] = _Run.apply(  # type: ignore[no-untyped-call]
-        layer.kind, program, steps, sizes, bool(layer.draws), *handed(tensors)
+        layer.kind, program, steps, sizes, bool(layer.draws), watch, *handed(tensors)
     )
     return results[0], results[1:]
 
@@ -75,10 +84,15 @@ class _Run(torch.autograd.Function):
         steps: Steps,
         batch_sizes: Tensor | None,
         is_drawn: bool,
+        watch: Watch | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         given = linked.Given(program, steps, tensors)
         output, after, kept = linked.forward(program, given, kind.reverse, keeps=True)
+        assert kept is not None
+        if watch is not None:
+            watch.see_kept(program.program.kept, output, kept)
+        ctx.watch = watch
         ctx.given = Given(tensors, [True] * len(tensors), 0, repeats=False)
         ctx.save_for_backward(*ctx.given.release(), output, kept)
         ctx.lies = Layout.of(output), Layout.of(kept)
@@ -90,9 +104,9 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         *saved, output, kept = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[5:]
+        wanted = ctx.needs_input_grad[6:]
         if all(gradient is None for gradient in gradients):
-            return (None,) * (5 + len(wanted))
+            return (None,) * (6 + len(wanted))
         tensors = ctx.given.restored(saved)
         check_kind(tensors[0], tensors[1:])
         if torch.is_grad_enabled() or not are_plain(gradients):
@@ -104,10 +118,11 @@ class _Run(torch.autograd.Function):
             )
             given = linked.Given(ctx.program, ctx.steps, _as_they_lay(ctx.program, tensors))
             plain = [None if g is None else g.resolve_neg() for g in gradients]
+            carried = () if ctx.watch is None else ctx.watch.carried
             found = linked.backward(
-                ctx.program, given, output, kept, plain, wanted, ctx.kind.reverse
+                ctx.program, given, output, kept, plain, wanted, ctx.kind.reverse, carried
             )
-        return None, None, None, None, None, *found
+        return None, None, None, None, None, None, *found
 
 
 def _as_they_lay(program: Linked, tensors: list[Tensor]) -> list[Tensor]:

@@ -27,6 +27,7 @@ from unrolled.scan import (
 from unrolled.scan.compiling import constant
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
+from unrolled.scan.watching import Watch
 
 Backend = Literal["auto", "native", "reference", "torch"]
 ENGINES: dict[str, ModuleType] = {"native": autograd, "reference": reference, "torch": kernels}
@@ -76,26 +77,43 @@ def run_described(
     """The pass of a described cell; see :func:`unrolled.scan.described.run`."""
     others = [*(initial or ()), *constants, *[w for of_layer in weights for w in of_layer.values()]]
     name, _ = choose(sequences.data, others)
-    run_layer = described.by_equations
+    run_layer = _run_by_equations
     is_run = not torch.compiler.is_compiling() and not operator.is_traced()
     if is_run and _repeated(name, sequences.data, others) == "native":
         run_layer = _run_layer
+    if not torch.compiler.is_compiling() and (recorder := recording.active()) is not None:
+        return recorder.run_described(run_layer, spec, sequences, rows, initial, constants, weights)
     output, last = described.run(spec, sequences, rows, initial, constants, weights, run_layer)
     # The backward pass reads what the layers gave out, and the caller may change the output.
     is_own = run_layer is _run_layer and output.requires_grad
     return output.clone() if is_own else output, last
 
 
+def _run_by_equations(
+    layer: described.Layer,
+    sequences: Sequences,
+    initial: State | None,
+    rows: int,
+    watch: Watch | None = None,
+) -> tuple[Tensor, State]:
+    see = None if watch is None else watch.see_step
+    return described.by_equations(layer, sequences, initial, rows, see)
+
+
 def _run_layer(
-    layer: described.Layer, sequences: Sequences, initial: State | None, rows: int
+    layer: described.Layer,
+    sequences: Sequences,
+    initial: State | None,
+    rows: int,
+    watch: Watch | None = None,
 ) -> tuple[Tensor, State]:
     """Runs a layer on the compiled core, if it can."""
-    program = compiled.program(layer)
+    program = compiled.program(layer, watched=watch is not None)
     if isinstance(program, str):
         if is_native_forced():
             raise RuntimeError(f"the native backend is forced, and can't run this: {program}")
-        return described.by_equations(layer, sequences, initial, rows)
-    return compiled.run(layer, program, sequences, initial, rows)
+        return _run_by_equations(layer, sequences, initial, rows, watch)
+    return compiled.run(layer, program, sequences, initial, rows, watch)
 
 
 def run_cell(cell: Cell, input: Tensor, state: State, weights: Weights) -> State:

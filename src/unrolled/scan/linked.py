@@ -29,10 +29,10 @@ Units = tuple[tuple[str, int], ...]
 
 
 @lru_cache(maxsize=256)
-def linked(cell: Description, units: Units, draws: bool) -> Linked | str:
-    """The cell's program, or why there is none."""
+def linked(cell: Description, units: Units, draws: bool, watched: bool = False) -> Linked | str:
+    """The cell's program, or why there is none; ``watched`` is one that keeps all named lines."""
     try:
-        return Linked(link(cell, dict(units), draws=draws))
+        return Linked(link(cell, dict(units), draws=draws, watched=cell.named if watched else ()))
     except (NotLinkedError, ValueError) as reason:  # the core refuses sizes of 0, for example
         return str(reason)
 
@@ -123,10 +123,13 @@ def backward(
     gradients: Sequence[Tensor | None],
     wanted: Sequence[bool],
     reverse: bool,
+    carried: Sequence[Tensor | None] = (),
 ) -> list[Tensor | None]:
     """The gradients of what is given; None for those not wanted.
 
-    ``gradients`` are those of the output and the last states, None for zero.
+    ``gradients`` are those of the output and the last states, None for zero. ``carried`` [N, ·] are
+    filled, if given: with those of each state as every step hands it on, and of the first state
+    with what is given out besides.
     """
     a, program = linked.inputs, linked.program
     b = a + linked.constants
@@ -156,8 +159,8 @@ def backward(
         NOWHERE if d_output is None else given.steps.place(d_output),
         [memory(d) for d in d_after],
         [memory(d) for d in d_states] or [NO_MEMORY] * linked.states,
-        [NO_MEMORY] * linked.states,
-        NO_MEMORY,
+        [memory(each) for each in carried[:-1]] or [NO_MEMORY] * linked.states,
+        memory(carried[-1]) if carried else NO_MEMORY,
         NOWHERE if d_input is None else given.steps.place(d_input),
         program.adds_to_input,
         [memory(d) for d in d_constants],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from unrolled import cells
+from unrolled.cells import Description
 from unrolled.scan.sequences import Sequences
 
 State = tuple[Tensor, ...]
@@ -20,20 +22,34 @@ class Cell:
 
     ``gates`` are in the order in which their rows stand in the weights (torch's order), and
     ``states`` in the order in which a step takes and returns them; the first state is the output.
+    ``written`` makes the same cell as equations, with biases or not, and projected or not.
     """
 
     name: str
     gates: tuple[str, ...]
     states: tuple[str, ...]
+    written: Callable[[bool, bool], cells.Cell]
 
 
 CELLS = {
     cell.name: cell
     for cell in (
-        Cell("RNN_TANH", gates=("hidden",), states=("hidden",)),
-        Cell("RNN_RELU", gates=("hidden",), states=("hidden",)),
-        Cell("LSTM", gates=("input", "forget", "candidate", "output"), states=("hidden", "cell")),
-        Cell("GRU", gates=("reset", "update", "candidate"), states=("hidden",)),
+        Cell("RNN_TANH", ("hidden",), ("hidden",), lambda bias, _: cells.RNN("tanh", bias)),
+        Cell("RNN_RELU", ("hidden",), ("hidden",), lambda bias, _: cells.RNN("relu", bias)),
+        Cell(
+            "LSTM",
+            gates=("input", "forget", "candidate", "output"),
+            states=("hidden", "cell"),
+            written=lambda bias, projected: (cells.ProjectedLSTM if projected else cells.LSTM)(
+                bias
+            ),
+        ),
+        Cell(
+            "GRU",
+            gates=("reset", "update", "candidate"),
+            states=("hidden",),
+            written=lambda bias, _: cells.GRU(bias),
+        ),
     )
 }
 """Every cell by its name, which is torch's ``mode``."""
@@ -76,6 +92,10 @@ class Spec:
     def directions(self) -> int:
         """D, the number of directions."""
         return 2 if self.bidirectional else 1
+
+    def description(self) -> Description:
+        """The cell as its equations say it."""
+        return self.cell.written(self.bias, self.projected).description
 
     def zeros(self, sequences: Sequences, flat: list[Tensor]) -> State:
         """The states that a pass without given ones begins with."""
