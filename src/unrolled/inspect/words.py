@@ -95,6 +95,12 @@ PAGE: dict[str, tuple[str, str]] = {
         "第 {step} 步，{whose}：隐藏状态 {hidden_before} 与输入共同得到新的隐藏状态 {hidden}。"
         "没有门：一切只能经由权重保留。",
     ),
+    "other_sentence": ("Step {step}, {whose}: {changes}.", "第 {step} 步，{whose}：{changes}。"),
+    "state_change": ("{state} from {before} to {after}", "{state} 由 {before} 变为 {after}"),
+    "and": ("; ", "；"),
+    "states_before": ("States before the step", "这一步之前的状态"),
+    "lines": ("Lines of the equations", "方程中的各行"),
+    "states_after": ("States after the step", "这一步之后的状态"),
     "forget_gate": ("Forget gate: what is kept", "遗忘门：保留什么"),
     "memory_gate": ("Memory gate: what is written", "记忆门：写入什么"),
     "cell_state": ("Cell state", "细胞状态"),

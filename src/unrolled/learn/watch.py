@@ -18,8 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unrolled.cells.ranges import saturating
 from unrolled.errors import DivergedError
-from unrolled.inspect.gates import GATES, pinned
+from unrolled.inspect.gates import pinned
 from unrolled.inspect.lags import MeanByLag, joint_norms
 from unrolled.inspect.record import record
 from unrolled.inspect.trace import Trace
@@ -176,7 +177,6 @@ class Watcher:
         every: int,
         on_record: Callable[[Record], None],
     ) -> None:
-        self.mode = str(network.recurrent.mode)
         self.network, self.probe, self.every = network, probe, every
         self.on_record = on_record
         self.updates = 0
@@ -231,7 +231,7 @@ class Watcher:
 
     def _snapshot(self, update: Update, norms: dict[str, float]) -> Snapshot:
         trace = self._trace()
-        gates, states = _statistics(trace, self.mode)
+        gates, states = _statistics(trace)
         return Snapshot(
             update=self.updates,
             epoch=update.epoch,
@@ -323,7 +323,7 @@ def _gradient_by_lag(trace: Trace, layers: int) -> list[float]:
 
 
 def _statistics(
-    trace: Trace, mode: str
+    trace: Trace,
 ) -> tuple[dict[str, dict[str, GateStatistics]], dict[str, dict[str, StateStatistics]]]:
     gates: dict[str, dict[str, GateStatistics]] = {}
     states: dict[str, dict[str, StateStatistics]] = {}
@@ -331,11 +331,10 @@ def _statistics(
         layer = layer_name(key.layer, reverse=key.direction == "reverse")
         met = value[trace.masks[key.module]]
         mean = float(met.mean())
-        if key.gate in GATES[mode]:
-            gates.setdefault(layer, {})[key.gate] = GateStatistics(
-                mean, pinned(key.gate, met).share
-            )
-        if key.gate in ("hidden", "cell"):
+        cell = trace.given[key.module].cell
+        if (within := saturating(cell).get(key.gate)) is not None:
+            gates.setdefault(layer, {})[key.gate] = GateStatistics(mean, pinned(within, met).share)
+        if any(state.name == key.gate for state in cell.states):
             deviation = float(met.std(correction=0))
             states.setdefault(layer, {})[key.gate] = StateStatistics(mean, deviation)
     return gates, states

@@ -1,0 +1,36 @@
+"""The cells that textbooks draw, whatever a model calls them, and how a cell is called in words."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from unrolled.cells import Description
+from unrolled.inspect.words import PAGE, Language, phrase
+from unrolled.scan.spec import CELLS
+
+TITLES = {"RNN_TANH": "RNN (tanh)", "RNN_RELU": "RNN (relu)"}
+"""Of what torch names otherwise than people do."""
+
+
+def title_of(name: str) -> str:
+    """What to call a cell in a heading."""
+    return TITLES.get(name, name)
+
+
+@cache
+def textbook(cell: Description) -> str | None:
+    """Torch's name of a cell that has a drawing in the textbooks; None of any other."""
+    for name, known in CELLS.items():
+        for bias in (True, False):
+            for projected in (True, False):
+                if known.written(bias, projected).description == cell:
+                    return name
+    return None
+
+
+def line_title(cell: Description, name: str, language: Language) -> str:
+    """What to call a recorded line: of a textbook's cell in words, of any other as it is named."""
+    known = PAGE.get(f"gate_{name}")
+    return (
+        name if textbook(cell) is None or known is None else phrase(PAGE, f"gate_{name}", language)
+    )
