@@ -278,8 +278,8 @@ def test_units_that_never_move_are_found():
     ("module", "words"),
     [
         (unrolled.RNN(1, 4), ["VANISHING", "use an LSTM or a GRU"]),
-        (unrolled.LSTM(1, 4), ["VANISHING", "raise the forget gate's bias", "Time constants"]),
-        (unrolled.GRU(1, 4), ["raise the update gate's bias"]),
+        (unrolled.LSTM(1, 4), ["VANISHING", "raise the bias of the forget gate", "Time constants"]),
+        (unrolled.GRU(1, 4), ["raise the bias of the update gate"]),
     ],
     ids=["RNN", "LSTM", "GRU"],
 )

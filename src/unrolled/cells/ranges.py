@@ -12,6 +12,18 @@ Range = tuple[float, float]
 ANY: Range = (-math.inf, math.inf)
 RISING = ("exp", "log", "sqrt", "sigmoid", "tanh", "relu", "softplus")
 """What gives the more the more it is given."""
+FLAT_AT_ENDS = (
+    "sigmoid",
+    "tanh",
+    "minimum",
+    "maximum",
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "negative",
+)
+"""What a gate is made of."""
 
 
 def ranges(description: Description) -> dict[str, Range]:
@@ -50,10 +62,13 @@ def saturating(description: Description) -> dict[str, Range]:
 
 
 def _squashes(description: Description, name: str, within: Mapping[str, Range]) -> bool:
-    """Whether it is a function of one number alone, and that can be anything."""
+    """Whether it is a function of one number alone that is flat at both ends, of any number.
+
+    That is a sigmoid or tanh, or what minimum and maximum cut off.
+    """
     while isinstance(line := description.by_name.get(name), Line):
         moving = set(reads(line))
-        if len(moving) != 1 or line.operation == "mean":
+        if len(moving) != 1 or line.operation not in FLAT_AT_ENDS:
             return False
         (name,) = moving
         if within.get(name, ANY) == ANY:

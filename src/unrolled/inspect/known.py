@@ -28,9 +28,18 @@ def textbook(cell: Description) -> str | None:
     return None
 
 
-def line_title(cell: Description, name: str, language: Language) -> str:
-    """What to call a recorded line: of a textbook's cell in words, of any other as it is named."""
-    known = PAGE.get(f"gate_{name}")
-    return (
-        name if textbook(cell) is None or known is None else phrase(PAGE, f"gate_{name}", language)
-    )
+def line_title(
+    cell: Description, name: str, language: Language, otherwise: str = "line_named"
+) -> str:
+    """What to call a recorded line.
+
+    Args:
+        cell: whose.
+        name: its name in the equations.
+        language: of the page.
+        otherwise: the phrase for a line of a cell that no textbook has, which goes by its name.
+    """
+    key = f"gate_{name}"
+    if textbook(cell) is not None and key in PAGE:
+        return phrase(PAGE, key, language)
+    return phrase(PAGE, otherwise, language).format(name=name)

@@ -102,7 +102,7 @@ def _findings(d: Diagnosis, say: _Say) -> list[str]:
                 say(
                     "pinned",
                     layer=layer,
-                    gate=_title(d, say, gate),
+                    gate=_gate(d, say, gate),
                     share=whole,
                     low=low,
                     high=high,
@@ -120,22 +120,30 @@ def _constants(d: Diagnosis, say: _Say) -> list[str]:
     """The time constants, or why there are none."""
     if not d.memories:
         return [say("no_constants", cell=title_of(d.cell))]
-    found = []
-    several = len(d.memories) > 1
+    found = [
+        say("constant_share", state=_state(d, say, memory.state), share=f"{memory.share:.3g}")
+        for memory in d.memories
+        if memory.share is not None
+    ]
+    alike: dict[tuple[str, ...], list[str]] = {}
     for memory in d.memories:
-        of = say("of_state", state=_title(d, say, memory.state)) if several else ""
-        if memory.share is not None:
-            state = _title(d, say, memory.state)
-            found.append(say("constant_share", state=state, share=f"{memory.share:.3g}"))
-        found += [
-            of + say(f"constants_{name}", spread=say.spread(values))
+        said = tuple(
+            say(f"constants_{name}", spread=say.spread(values))
             for name, values in memory.time_constants.items()
-        ]
+        )
+        alike.setdefault(said, []).append(_state(d, say, memory.state))
+    for said, states in alike.items():
+        of = say("of_state", state=", ".join(states)) if len(d.memories) > 1 else ""
+        found += [of + one for one in said]
     return found
 
 
-def _title(d: Diagnosis, say: _Say, name: str) -> str:
-    return line_title(d.description, name, say.language)
+def _gate(d: Diagnosis, say: _Say, name: str) -> str:
+    return line_title(d.description, name, say.language, "gate_named")
+
+
+def _state(d: Diagnosis, say: _Say, name: str) -> str:
+    return line_title(d.description, name, say.language, "state_named")
 
 
 def _forget_gate(cell: Description) -> Gate | None:
@@ -162,7 +170,7 @@ def _advice(d: Diagnosis, say: _Say) -> list[str]:
                 say(
                     "raise_bias" if gate.sign > 0 else "lower_bias",
                     horizon=d.horizon,
-                    gate=_title(d, say, parts[bias.part].label),
+                    gate=_gate(d, say, parts[bias.part].label),
                     log=f"{math.log(max(lags, 2)):.1f}",
                     window=lags + 1,
                     median=_number(float(d.time_constants["bias"].median())),

@@ -62,7 +62,8 @@ def _unrolled_cell(ax: Axes, view: View, place: int, left: float, *, is_first: b
         edge=COLORS["hidden"] if now else EDGE,
         lw=2.0 if now else 1.2,
     )
-    write(ax, middle, TOP + 22, view.cell, ha="center", va="center", fontsize=11)
+    size = min(11.0, 1.5 * BOX[0] / len(view.cell))  # near enough for it to fit
+    write(ax, middle, TOP + 22, view.cell, ha="center", va="center", fontsize=size)
     step = view.recorded.first + place
     write(ax, middle, TOP + 41, f"t = {step}", ha="center", va="center", fontsize=8.5)
     arrow(ax, ((middle, bottom + 32), (middle, bottom)), COLORS["read"])

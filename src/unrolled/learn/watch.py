@@ -34,7 +34,7 @@ LEAST_NORMS, MOST_NORMS = 20, 200
 PROBED = 32
 """Windows in the batch that gates and lags are measured on."""
 
-RECURRENT_WEIGHT = re.compile(r"(?:weight|bias)_(?:ih|hh|hr)_l(\d+)(_reverse)?")
+RECURRENT_WEIGHT = re.compile(r"\w+_l(\d+)(_reverse)?")
 READABLE = {"readout": "read-out"}
 
 
@@ -68,8 +68,9 @@ class Snapshot:
         weight_norms: the same of each weight.
         gradient_by_lag: mean ‖∂L_T/∂s_{T−k}‖ for k = 0, 1, …, of the loss at the end of the probed
             windows by the joint state k steps before, as :func:`unrolled.diagnose` has it.
-        gates: by layer and gate; of an RNN with tanh ``hidden``, which is all the gate it has.
-        states: by layer, of ``hidden`` and ``cell``.
+        gates: by layer and gate: what the cell's equations squash, by a sigmoid or tanh, and give a
+            name; of an RNN with tanh ``hidden``, which is all the gate it has.
+        states: by layer and state: ``hidden`` and ``cell``, or as the equations call them.
         kind: "snapshot".
     """
 

@@ -83,6 +83,8 @@ function paintCell(place, drawing) {
   };
 }
 
+const LEAST_FLOW = 0.7;
+
 /** The drawing of any other cell, made of its equations. */
 function paintFlow(place, drawing) {
   const box = node("div", { class: "flow", tabindex: 0 });
@@ -90,6 +92,8 @@ function paintFlow(place, drawing) {
   place.replaceChildren(box);
   place.closest(".columns").classList.add("stacked");
   const picture = box.querySelector("svg");
+  // As small as its text can still be read; beyond that it is scrolled.
+  picture.style.minWidth = `${LEAST_FLOW * picture.getAttribute("width")}px`;
   return (_, label) => picture.setAttribute("aria-label", label);
 }
 

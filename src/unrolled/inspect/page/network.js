@@ -11,6 +11,9 @@ function arrow(points, role) {
   ];
 }
 
+/** The size of letters in which a name fits into a box, near enough: 14 pixels if it can be. */
+const lettering = (name, width) => Math.min(14, (1.5 * (width - 6)) / name.length).toFixed(1);
+
 function drawUnrolled(width) {
   const layer = current();
   const reverse = layer.direction === "reverse";
@@ -62,7 +65,7 @@ function drawUnrolled(width) {
       ...arrow([[x, top + box[1] + 48], [x, top + box[1] + 1]], "read"),
       ...arrow([[x, top - 1], [x, 34]], "hidden"),
       svg("rect", { class: "body", x: left, y: top, width: box[0], height: box[1], rx: 10 }),
-      text(x, top + box[1] / 2 - 4, recorded.cell, { class: "symbol" }),
+      text(x, top + box[1] / 2 - 4, recorded.cell, { class: "symbol", style: `font-size: ${lettering(recorded.cell, box[0])}px` }),
       text(x, top + box[1] / 2 + 15, `t = ${step + recorded.first}`, { class: "muted" }),
       text(x, 24, `${output.symbol} ${show(at(output.name))}`, { class: "value hidden" }),
       text(x, top + box[1] + 66, Number.isNaN(read(step)) ? "x" : `x ${show(read(step))}`, { class: "value read" }),
