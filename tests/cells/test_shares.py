@@ -42,8 +42,10 @@ def test_it_is_the_derivative_with_sums_and_functions_held_fast(cell, name):
     state = known[name].clone().requires_grad_()
     values = {**known, name: state}
     for line in description.lines:
-        is_carried = not isinstance(line, Sum) and line.operation in CARRIES
-        values[line.name] = equations.computed(line, values) if is_carried else plain[line.name]
+        if isinstance(line, Sum) or line.operation not in CARRIES:
+            values[line.name] = plain[line.name]
+        else:
+            values[line.name] = equations.computed(line, values)
     following = dict(zip([s.name for s in description.states], description.next, strict=True))
     (expected,) = torch.autograd.grad(values[following[name]].sum(), state)
     found = torch.as_tensor(of_share(share, plain), dtype=torch.float64)

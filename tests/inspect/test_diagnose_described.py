@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ class Fixed(torch.nn.Module):
     def __init__(self, cell, **options):
         super().__init__()
         others = [s for s in described(cell).sizes if s not in ("input", "hidden")]
-        sizes = {f"{size}_size": INPUTS for size in others}
+        sizes: dict[str, Any] = {f"{size}_size": INPUTS for size in others}
         self.module = unrolled.Recurrent(cell, INPUTS, HIDDEN, **sizes, **options)
         self.constants = {
             q.name: torch.randn(B, self.module.units[q.size], dtype=F64)

@@ -91,8 +91,8 @@ LETTER: dict[str, tuple[str, str]] = {
     ),
     "lower_bias": (
         "If what matters lies more than {horizon} steps back, lower the bias of the {gate} (to −1 "
-        "or less; −ln(T − 1) = −{log} keeps a window of {window}), since that gate lets the old state "
-        "go: the median time constant by the biases is {median} steps.",
+        "or less; −ln(T − 1) = −{log} keeps a window of {window}), since that gate lets the old "
+        "state go: the median time constant by the biases is {median} steps.",
         "若重要的内容在 {horizon} 步以前，请降低{gate}的偏置（−1 或更小；−ln(T − 1) = −{log} "
         "可保住 {window} 步的窗口），因为这个门放走旧的状态：仅由偏置得到的时间常数中位数是 "
         "{median} 步。",

@@ -94,7 +94,7 @@ def _handed_on(ax: Axes, view: View, first: int, count: int) -> None:
             # What is handed over a gap is what the cell at its far end received.
             receiver = gap - 1 if reverse else gap
             if 0 <= receiver < count:
-                values, role = view.values(first + receiver), f"{state}_before"
+                values, role = view.values(first + receiver), view.layer.before(state)
             else:
                 values, role = view.values(first + (0 if reverse else count - 1)), state
             if role in values:

@@ -83,16 +83,20 @@ class Layer(Summarised):
     time_constants: Array | None
     textbook: str | None
 
+    def before(self, state: str) -> str:
+        """What a state before the step is called among the quantities; no line is called so."""
+        return f"{state}[t−1]" if self.textbook is None else f"{state}_before"
+
     def quantities(self) -> dict[str, Array]:
         """All that a drawing of the cell shows, by the roles of :mod:`unrolled.inspect.drawing`.
 
-        Beside the gates and states: the states before, as ``hidden_before`` and ``cell_before``. Of
-        a textbook's cell also ``kept`` and ``written``, whose sum the new state is (f ⊙ c_{t−1} and
-        i ⊙ g; of a GRU z ⊙ h_{t−1} and (1 − z) ⊙ n), and ``shown``, tanh(c_t), of which the output
-        gate lets its share out.
+        Beside the gates and states: the states before, see :meth:`before`. Of a textbook's cell
+        also ``kept`` and ``written``, whose sum the new state is (f ⊙ c_{t−1} and i ⊙ g; of a GRU
+        z ⊙ h_{t−1} and (1 − z) ⊙ n), and ``shown``, tanh(c_t), of which the output gate lets its
+        share out.
         """
         found = dict(self.values)
-        found |= {f"{state}_before": values for state, values in self.received.items()}
+        found |= {self.before(state): values for state, values in self.received.items()}
         if self.textbook is None:
             return found
         if "forget" in found:
@@ -273,12 +277,14 @@ def _layer(trace: Trace, key: Key, row: int, shown: Tensor) -> Layer:
     cell = trace.given[key.module].cell
     states = [state.name for state in cell.states]
     constants = recorded_constants(trace, *where)
+    hidden = trace.given[key.module].units[HIDDEN]
     return Layer(
         layer=key.layer,
         direction=key.direction,
         values={gate: _array(value[shown, row]) for gate, value in values.items()},
         received={state: _array(trace.before(state, *where)[shown, row]) for state in states},
-        time_constants=None if constants is None else _array(constants),
+        # Units are those of the hidden size; a state of another has others.
+        time_constants=None if constants is None or len(constants) != hidden else _array(constants),
         textbook=textbook(cell),
     )
 

@@ -87,6 +87,6 @@ def _busiest(layer: Layer, output: str) -> int:
     quantities = layer.quantities()
     changes = quantities.get("written")
     if changes is None:
-        changes = quantities[output] - quantities[f"{output}_before"]
+        changes = quantities[output] - quantities[layer.before(output)]
     written: Array = np.abs(changes).mean(axis=1)
     return int(np.nanargmax(written)) if np.isfinite(written).any() else len(written) // 2

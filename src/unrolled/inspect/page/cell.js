@@ -118,16 +118,12 @@ const GROUPS = {
 function groupsOf(states) {
   const names = states.map((state) => state.name);
   const lines = Object.keys(recorded.lines).filter((name) => !names.includes(name));
-  const groups = [["states_before", names.map((name) => `${name}_before`)], ["lines", lines], ["states_after", names]];
+  const groups = [["states_before", names.map(beforeOf)], ["lines", lines], ["states_after", names]];
   return groups.filter(([, roles]) => roles.length);
 }
 
 function nameOf(kind, role) {
-  if (!kind) {
-    const state = role.replace(/_before$/, "");
-    if (role in recorded.lines) return recorded.states.some(({ name }) => name === role) ? `${role}[t]` : role;
-    return `${state}[t−1]`;
-  }
+  if (!kind) return recorded.states.some(({ name }) => name === role) ? `${role}[t]` : role;
   const projected = role === "hidden" && recorded.sizes.output !== recorded.sizes.hidden;
   return say(`${kind}_${role}${projected ? "_projected" : ""}`);
 }
@@ -135,7 +131,7 @@ function nameOf(kind, role) {
 /** The step in a sentence. */
 function sentenceOf(kind, places) {
   if (kind) return say(`${kind}_sentence`, places);
-  const changes = recorded.states.map(({ name }) => say("state_change", { state: name, before: places[`${name}_before`], after: places[name] }));
+  const changes = recorded.states.map(({ name }) => say("state_change", { state: name, before: places[beforeOf(name)], after: places[name] }));
   return say("other_sentence", { ...places, changes: changes.join(say("and")) });
 }
 

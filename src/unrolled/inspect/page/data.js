@@ -41,6 +41,9 @@ const svg = (name, attributes = {}, ...children) =>
 const node = (name, attributes = {}, ...children) => element(null, name, attributes, children);
 const find = (id) => document.getElementById(id);
 
+/** What a state before the step is called; no line is called so. */
+const beforeOf = (state) => (DATA.recorded.textbook ? `${state}_before` : `${state}[t−1]`);
+
 /** A layer in one direction: any quantity of any step and unit. */
 class Layer {
   constructor(packed, steps) {
@@ -52,7 +55,7 @@ class Layer {
     this.arrays = {};
     for (const [gate, values] of Object.entries(packed.values)) this.arrays[gate] = unpack(values);
     for (const [state, values] of Object.entries(packed.received))
-      this.arrays[`${state}_before`] = unpack(values);
+      this.arrays[beforeOf(state)] = unpack(values);
     this.units = DATA.recorded.sizes.hidden;
     if (DATA.recorded.textbook) this.combine();
   }
@@ -143,9 +146,8 @@ const turned = (text) =>
 /** What a line is called, and the colour of what it is: a textbook's role, the output, a state, a gate. */
 const titleOf = (name) => recorded.lines[name].title;
 function roleOf(name) {
-  const of = name.replace(/_before$/, "");
   if (recorded.textbook) return name;
-  const place = recorded.states.findIndex((state) => state.name === of);
+  const place = recorded.states.findIndex((state) => [state.name, beforeOf(state.name)].includes(name));
   if (place >= 0) return place ? "cell" : "hidden";
   return recorded.lines[name].range[0] === 0 ? "forget" : "candidate";
 }

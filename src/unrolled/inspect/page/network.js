@@ -58,7 +58,7 @@ function drawUnrolled(width) {
       const edge = (place === 0 && !reverse) || (place === cells - 1 && reverse);
       const space = Math.abs(points[0][0] - points[1][0]);
       const { symbol } = recorded.states.find(({ name }) => name === role);
-      const label = !edge || space > 44 ? show(at(`${role}_before`)) : symbol[0];
+      const label = !edge || space > 44 ? show(at(beforeOf(role))) : symbol[0];
       group.append(text(middle, y - 6, label, { class: `value ${roleOf(role)}` }));
     });
     group.append(
