@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 import unrolled
+from unrolled import cells
 
 T, B, HIDDEN, ROW = 40, 3, 6, 1
 MODES = {
@@ -53,7 +54,7 @@ def number(text):
     return float(text.replace("−", "-"))
 
 
-def written(value):
+def written_text(value):
     """Three decimals, or two digits of what would be 0.000: the reverse of ``number``."""
     text = f"{value:.3f}" if abs(value) >= 0.0005 else f"{value:.1e}".replace("e-0", "e-")
     return text.replace("-", "−")
@@ -119,6 +120,64 @@ def test_a_projected_state_says_so(visit):
     assert page.locator("[data-quantity=hidden]").inner_text() == "—"
 
 
+# --- Cells that are written down.
+
+
+def written(cell, **options):
+    module = unrolled.Recurrent(cell, 1, HIDDEN, **options)
+    x = torch.randn(T, B, 1)
+    return unrolled.record(module, x), unrolled.diagnose(module, x)
+
+
+@pytest.mark.parametrize("unit", [None, 4], ids=["mean", "unit"])
+def test_the_numbers_of_a_written_cell_are_the_traces(visit, unit):
+    trace, diagnosis = written(cells.SLSTM)
+    page = visit(unrolled.report(trace, diagnosis=diagnosis, row=ROW))
+    if unit is not None:
+        page.locator("#unit").select_option(str(unit))
+    go(page, 17)
+    expected = {key.gate: trace.get(key.gate) for key in trace.values}
+    expected |= {f"{s.name}[t−1]": trace.before(s.name) for s in trace.given[""].cell.states}
+    shown = shown_numbers(page, "data-quantity")
+    assert shown.keys() == expected.keys()
+    for name, values in expected.items():
+        values = values[17, ROW]
+        value = float(values.mean() if unit is None else values[unit])
+        assert shown[name] == pytest.approx(value, abs=0.00051)
+    assert (
+        f"hidden from {written_number(trace.before('hidden'), unit)}"
+        in page.locator("#sentence").inner_text()
+    )
+
+
+def written_number(values, unit):
+    values = values[17, ROW]
+    return written_text(float(values.mean() if unit is None else values[unit]))
+
+
+@pytest.mark.parametrize("cell", [cells.SLSTM, cells.LeakyRNN, cells.LayerNormLSTM])
+@pytest.mark.parametrize(
+    ("width", "scheme", "language"), [(1280, "light", "en"), (400, "dark", "zh")]
+)
+def test_a_written_cell_fits_and_is_accessible(visit, cell, width, scheme, language):
+    trace, diagnosis = written(cell, num_layers=2, bidirectional=True)
+    html = unrolled.report(trace, diagnosis=diagnosis, language=language)
+    page = visit(html, width=width, scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    faults = Axe().run(page).response["violations"]
+    assert [(fault["id"], [n["html"] for n in fault["nodes"]]) for fault in faults] == []
+
+
+def test_a_written_cell_is_drawn_with_a_label_that_changes(visit):
+    page = visit(unrolled.report(written(cells.PeepholeLSTM)[0]))
+    picture = page.locator("#cell svg")
+    assert "forget" in picture.text_content()
+    first = picture.get_attribute("aria-label")
+    go(page, 9)
+    assert picture.get_attribute("aria-label") != first
+    assert first.startswith("Drawing of the PeepholeLSTM cell.")
+
+
 # --- Moving through the steps.
 
 
@@ -177,7 +236,7 @@ def test_the_unrolled_network_hands_on_what_its_cells_left(visit):
         hidden = trace.get("hidden")[step, ROW].mean().item()
         before = trace.get("hidden")[step - 1, ROW].mean().item()
         for value in (hidden, before):
-            assert written(value) in text
+            assert written_text(value) in text
 
 
 # --- The heat maps.

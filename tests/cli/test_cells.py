@@ -93,21 +93,26 @@ def test_the_settings_have_the_cells_name(trained, file):
     assert json.loads((folder / "metrics.json").read_text())["settings"]["cell"] == "PeepholeLSTM"
 
 
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        (["inspect", "--out", "page.html"], "is not recorded yet. Train with --cell rnn"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else None,
-)
-def test_what_it_is_not_good_for_yet_is_one_line(trained, monkeypatch, command, words):
-    folder, _ = trained("--cell", "MGU")
+def test_it_is_inspected(trained, monkeypatch):
+    folder, _ = trained("--cell", "MGU", "--num-layers", "2")
     monkeypatch.chdir(folder.parent)
-    outcome = run(command[0], folder, *command[1:])  # stream answers on its own standard output
-    (line,) = outcome.err.splitlines()
-    assert (outcome.code, outcome.out) == (2, "")
-    assert "MGU" in line
-    assert words in line
+    outcome = run("inspect", folder, "--png", "pictures", "--steps", "20")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith("The MGU at 'recurrent', over 20 steps")
+    page = (folder.parent / "report.html").read_text()
+    assert (
+        "<title>MGU: one step</title>"
+        in json.loads(page.partition('id="data">')[2].partition("</script>")[0])["recorded"]["flow"]
+    )
+    assert (folder.parent / "pictures" / "cell.svg").read_text().startswith("<svg")
+
+
+def test_it_is_watched(trained):
+    folder, _ = trained("--cell", "MGU", "--watch")
+    first = json.loads((folder / "watch.jsonl").read_text().splitlines()[0])
+    assert first["gates"]["recurrent layer 0"].keys() == {"forget", "candidate"}
+    assert first["states"]["recurrent layer 0"].keys() == {"hidden"}
+    assert first["layer_norms"].keys() == {"recurrent layer 0", "read-out"}
 
 
 def test_it_is_streamed(trained):

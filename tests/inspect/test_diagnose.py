@@ -13,6 +13,7 @@ import unrolled
 from support_nn import BACKENDS, Kind, every_kind, total, use_backend
 from unrolled.errors import InputError
 from unrolled.inspect.jacobian import lyapunov_spectrum, state_jacobians
+from unrolled.inspect.steps import layers_of
 from unrolled.scan import Weights, reference
 
 T, B, HIDDEN = 24, 3, 5
@@ -183,9 +184,9 @@ def test_a_random_tanh_network_has_the_published_exponent(gain):
         rnn.get_parameter("weight_hh_l0").copy_(gain * random / hidden**0.5)
         rnn.get_parameter("weight_ih_l0").zero_()
     hx = torch.randn(1, 1, hidden, generator=generator, dtype=F64)
-    values = {"hidden": unrolled.record(rnn, torch.zeros(160, 1, 1, dtype=F64), hx).get("hidden")}
-    jacobians = state_jacobians("RNN_TANH", values, Weights(*rnn.parameters()))
-    largest = float(lyapunov_spectrum(jacobians.detach()[:, 0], transient=40)[0])
+    trace = unrolled.record(rnn, torch.zeros(160, 1, 1, dtype=F64), hx)
+    (layer,) = layers_of(rnn, trace, "")
+    largest = float(lyapunov_spectrum(state_jacobians(layer, 0, 160), transient=40)[0])
     assert largest == pytest.approx(expected, abs=0.02)  # a finite network, for a finite time
 
 
@@ -194,11 +195,11 @@ def test_jacobians_are_autograds(kind: Kind):
     module, _ = kind.pair(dtype=F64)
     x = torch.randn(6, 1, 2, dtype=F64)
     trace = unrolled.record(module, x)
-    values = {key.gate: value[:, 0] for key, value in trace.values.items()}
-    w = Weights(*module.parameters())
-    found = state_jacobians(module.mode, values, Weights(*[t.detach() for t in w if t is not None]))
+    (layer,) = layers_of(module, trace, "")
+    found = state_jacobians(layer, 0, 6)
+    w = Weights(*[parameter.detach() for parameter in module.parameters()])
     states = ["hidden", "cell"] if module.mode == "LSTM" else ["hidden"]
-    widths = [values[name].shape[-1] for name in states]
+    widths = [trace.get(name).shape[-1] for name in states]
     for t in range(5):
         x_t = nn.functional.linear(x[t + 1], w.ih, w.bias_ih)
 
@@ -208,7 +209,7 @@ def test_jacobians_are_autograds(kind: Kind):
             return torch.cat(after, -1)[0]
 
         expected = torch.autograd.functional.jacobian(
-            step, torch.cat([values[name][t] for name in states])
+            step, torch.cat([trace.get(name)[t, 0] for name in states])
         )
         torch.testing.assert_close(found[t], expected)
 
@@ -277,8 +278,8 @@ def test_units_that_never_move_are_found():
     ("module", "words"),
     [
         (unrolled.RNN(1, 4), ["VANISHING", "use an LSTM or a GRU"]),
-        (unrolled.LSTM(1, 4), ["VANISHING", "raise the forget gate's bias", "Time constants"]),
-        (unrolled.GRU(1, 4), ["raise the update gate's bias"]),
+        (unrolled.LSTM(1, 4), ["VANISHING", "raise the bias of the forget gate", "Time constants"]),
+        (unrolled.GRU(1, 4), ["raise the bias of the update gate"]),
     ],
     ids=["RNN", "LSTM", "GRU"],
 )

@@ -54,7 +54,7 @@ def texts(figure):
 
 def cell_of(made, **wanted):
     seen = view(made, **wanted)
-    return cell_picture(DRAWINGS[made.recorded.mode], seen.values(), seen.heading)
+    return cell_picture(DRAWINGS[made.recorded.textbook], seen.values(), seen.heading)
 
 
 def shown(figure, symbol):

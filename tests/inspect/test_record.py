@@ -138,7 +138,7 @@ def test_a_step_receives_the_state_that_the_step_before_left(options, lengths):
 def test_what_the_module_read_is_in_the_trace():
     module, x = module_and_input(Kind("GRU"), batch_first=True)
     given = unrolled.record(module, x, lengths=LENGTHS).given[""]
-    assert (given.mode, given.batch_first, given.starts) == ("GRU", True, (0,))
+    assert (given.name, given.batch_first, given.starts) == ("GRU", True, (0,))
     there = torch.arange(T).unsqueeze(1) < torch.tensor(LENGTHS)
     torch.testing.assert_close(given.input[there], x.transpose(0, 1)[there])
     assert given.input[~there].isnan().all()

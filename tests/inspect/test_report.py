@@ -5,6 +5,7 @@ import json
 import re
 from importlib.resources import files
 from string import Formatter
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ import torch
 from torch import nn
 
 import unrolled
+from support_cells import SHIPPED
+from unrolled.cells import linear, sigmoid, tanh
 from unrolled.errors import InputError
 from unrolled.inspect.drawing import DRAWINGS, Gate, Value, Wire
 from unrolled.inspect.letter_words import LETTER
+from unrolled.inspect.pictures import save_pictures
 from unrolled.inspect.report import SCRIPTS
 from unrolled.inspect.scene import MOST_STEPS, Recorded, Series, scene
 from unrolled.inspect.words import PAGE
@@ -104,7 +108,8 @@ def test_every_phrase_that_the_page_asks_for_is_there():
 
 
 def test_no_phrase_is_left_over():
-    source = files("unrolled.inspect").joinpath("report.py").read_text(encoding="utf-8")
+    modules = [files("unrolled.inspect").joinpath(name) for name in ("report.py", "known.py")]
+    source = "".join(module.read_text(encoding="utf-8") for module in modules)
     built = r"(LSTM|GRU|RNN|gate|order|colours|constants|layer|direction)_\w+"
     named = [key for key in PAGE if not re.fullmatch(built, key)]
     assert not [key for key in named if not re.search(rf"\b{key}\b", page_text() + source)]
@@ -198,6 +203,93 @@ def test_a_drawing_shows_quantities_that_its_cell_has(mode):
     parts: list[Wire | Gate | Value] = [*drawing.wires, *drawing.gates, *drawing.values]
     roles = {part.role for part in parts}
     assert roles - {"read"} <= set(layer.quantities())
+
+
+# --- Cells that are written down.
+
+
+class Leaky(unrolled.Cell):
+    """Two states, of which one is as large as the input, and a line that is called as another."""
+
+    sizes: ClassVar = {"slow": "input"}
+
+    def step(self, x, h, slow):
+        keep = sigmoid(linear(x, h))
+        h_before = tanh(linear(slow))
+        slow = 0.9 * slow + 0.1 * x
+        return keep * h + (1 - keep) * h_before, slow
+
+
+def written_trace(cell=Leaky, inputs=2, **options):
+    return unrolled.record(
+        unrolled.Recurrent(cell, inputs, HIDDEN, **options), torch.randn(T, B, 2)
+    )
+
+
+def test_a_cell_of_a_textbook_is_shown_as_there_whoever_wrote_it():
+    written = unrolled.Recurrent(unrolled.cells.LSTM, 1, HIDDEN)
+    module = unrolled.LSTM(1, HIDDEN)
+    written.load_state_dict(module.state_dict())
+    x = torch.randn(T, B, 1)
+    assert unrolled.report(unrolled.record(written, x)) == unrolled.report(
+        unrolled.record(module, x)
+    )
+
+
+def test_the_page_has_the_drawing_that_draw_makes():
+    (data,) = map(
+        json.loads, re.findall(r'id="data">(.*?)</script>', unrolled.report(written_trace()), re.S)
+    )
+    drawn = re.sub(r"<style>.*?</style>\n", "", str(unrolled.draw(Leaky)), flags=re.S)
+    assert data["recorded"]["flow"] == drawn
+    assert data["recorded"]["textbook"] is None
+
+
+def test_what_a_state_was_and_a_line_of_a_like_name_are_two_things():
+    trace = written_trace()
+    found = recorded_in(trace).layers[0].quantities()
+    assert (found["h_before"] == trace.get("h_before")[:, 0].numpy()).all()
+    assert (found["h[t−1]"] == trace.before("h")[:, 0].numpy()).all()
+
+
+def test_units_have_the_time_constants_of_what_is_kept():
+    trace = written_trace()
+    constants = recorded_in(trace).layers[0].time_constants
+    expected = -1 / trace.get("keep").double().log().mean((0, 1))
+    assert constants == pytest.approx(expected.numpy(), rel=1e-5)
+
+
+def test_the_sizes_are_those_of_the_states():
+    recorded = recorded_in(written_trace(num_layers=1, bidirectional=True))
+    assert [(s.name, s.symbol, s.letter) for s in recorded.states] == [
+        ("h", "h", "H"),
+        ("slow", "slow", "I"),
+    ]
+    assert (recorded.sizes.inputs, recorded.sizes.hidden, recorded.sizes.directions) == (2, 5, 2)
+
+
+@pytest.mark.parametrize("cell", SHIPPED, ids=lambda cell: cell.__name__)
+def test_every_cell_has_a_report_and_pictures(cell, tmp_path):
+    needs: dict[str, Any] = {
+        f"{s}_size": 3 for s in cell().description.sizes if s not in ("input", "hidden")
+    }
+    module = unrolled.Recurrent(cell, 2, HIDDEN, **needs)
+    constants = {q.name: torch.randn(B, module.units[q.size]) for q in module.cell.constants}
+
+    class Whole(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = module
+
+        def forward(self, x, lengths=None):
+            return self.module(x, lengths=lengths, **constants)
+
+    x = torch.randn(T, B, 2)
+    trace, diagnosis = unrolled.record(Whole(), x), unrolled.diagnose(Whole(), x)
+    assert unrolled.report(trace, diagnosis=diagnosis, language="zh")
+    save_pictures(scene(trace, diagnosis=diagnosis), tmp_path, formats=("svg",))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"{name}.svg" for name in ("cell", "steps", "network", "stack", "memory")}
 
 
 # --- What can't be.

@@ -43,7 +43,6 @@ def rng(seed):
         ({"cell": ["gru"]}, "cell should be rnn"),
         ({"cell": int}, "written down as equations"),
         ({"cell": "EALSTM"}, "EALSTM reads static beside the input"),
-        ({"cell": "MGU", "watch": True}, "MGU is a cell .* is not watched yet"),
         ({"learning_rate": 0.0}, "learning_rate should be in"),
         ({"learning_rate": float("inf")}, "learning_rate should be in"),
         ({"clip": 0.0}, "clip should be above 0, or None, got 0.0"),

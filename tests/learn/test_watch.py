@@ -293,6 +293,7 @@ def test_watch_every_is_a_whole_number():
 def test_weights_of_other_places_are_called_as_they_are():
     assert layer_of("recurrent.weight_ih_l12") == "recurrent layer 12"
     assert layer_of("recurrent.bias_hh_l0_reverse") == "recurrent layer 0, reverse"
+    assert layer_of("recurrent.log_time_constant_l1") == "recurrent layer 1"
     assert layer_of("readout.bias") == "read-out"
     assert layer_of("head.0.weight") == "head.0"
     assert layer_of("weight") == "weight"

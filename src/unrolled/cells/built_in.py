@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 from unrolled.cells import elman, gru, lstm
-from unrolled.cells.cell import Cell
 from unrolled.cells.description import Description
 
 
@@ -28,12 +27,9 @@ class BuiltIn:
         Raises:
             ValueError: it can't be projected.
         """
-        cell: Cell = replace(self.cell, bias=bias)
-        if projected:
-            if self.mode not in PROJECTED:
-                raise ValueError(f"a hidden state that is projected was expected of {[*PROJECTED]}")
-            cell = replace(PROJECTED[self.mode], bias=bias)
-        return cell.description
+        if projected and self.mode not in PROJECTED:
+            raise ValueError(f"a hidden state that is projected was expected of {[*PROJECTED]}")
+        return _described(PROJECTED[self.mode] if projected else self.cell, bias)
 
     @cached_property
     def gates(self) -> tuple[str, ...]:
@@ -44,6 +40,11 @@ class BuiltIn:
     def states(self) -> tuple[str, ...]:
         """In the order in which a step takes and returns them; the first is the output."""
         return tuple(state.name for state in self.equations.states)
+
+
+@cache
+def _described(cell: elman.RNN | gru.GRU | lstm.LSTM, bias: bool) -> Description:
+    return replace(cell, bias=bias).description
 
 
 PROJECTED = lstm.PROJECTED

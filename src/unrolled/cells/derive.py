@@ -142,7 +142,7 @@ class _Builder:
 
     def line(self, operation: str, *operands: Operand) -> Operand:
         """A new line, or what it comes to where that is plain."""
-        if (plain := _simplified(operation, operands)) is not None:
+        if (plain := simplified(operation, operands)) is not None:
             return plain
         sizes = [s for s in map(self.size, operands) if s != ONE]
         size = ONE if operation in ("mean", "total") or not sizes else sizes[0]
@@ -178,7 +178,7 @@ class _Builder:
         return name
 
 
-def _simplified(operation: str, operands: tuple[Operand, ...]) -> Operand | None:
+def simplified(operation: str, operands: tuple[Operand, ...]) -> Operand | None:
     """What a line comes to without being computed: for any numbers, NaN too, but for times 0."""
     match operation, operands:
         case "multiply", (0.0, _) | (_, 0.0):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -153,10 +153,21 @@ class Given:
             lines, self.sizes, {**self.places, **places}, self.units, self.rows, self.number
         )
 
-    def forward(self, kept: Mapping[str, int]) -> Equations:
-        """A step forward, which keeps these values."""
-        results = {*kept, *self.cell.next}
-        lines = fused(needed(self.at_hand(self.cell.lines), results), results)
+    def forward(self, kept: Mapping[str, int], watched: Collection[str] = ()) -> Equations:
+        """A step forward, which keeps these values; ``watched`` are those that only readers want.
+
+        These are computed beside the rest, which stays as it is: so a step that is watched has the
+        bits of one that is not.
+        """
+        results = {*kept, *self.cell.next} - {*watched}
+        lines = self.at_hand(self.cell.lines)
+        steps = {line.name: line for line in fused(needed(lines, results), results)}
+        beside = {line.name: line for line in needed(lines, [n for n in watched if n not in steps])}
+        lines = [
+            steps.get(line.name) or beside[line.name]
+            for line in lines
+            if line.name in steps or line.name in beside
+        ]
         found = self.equations(lines, {name: ("kept", place) for name, place in kept.items()})
         for i, (state, following) in enumerate(zip(self.cell.states, self.cell.next, strict=True)):
             name = found.put(self.resting.get(following, following), ("after", i), state.size)

@@ -55,7 +55,8 @@ def link(
     given = Given(cell, units, draws)
     back = Back(given)
     kept = given.kept([*back.kept, *watched])
-    infer, train = given.forward({}), given.forward(kept.places)
+    besides = kept.places.keys() - {*back.kept}
+    infer, train = given.forward({}), given.forward(kept.places, besides)
     handed_back = back.handed_with(kept)
     handed_infer, handed_train = infer.handed(), train.handed()
     handed = (

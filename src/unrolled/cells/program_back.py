@@ -65,7 +65,7 @@ class Back(Equations):
 
     def handed_with(self, kept: Kept) -> tuple[Any, ...]:
         """See :meth:`Equations.handed`."""
-        self.places |= {name: ("kept", place) for name, place in kept.places.items()}
+        self.places |= {name: ("kept", kept.places[name]) for name in self.kept}
         for i, name in reversed(list(enumerate(self.cell.next))):
             if name not in self.given.places:
                 self.places[name] = ("after", i)

@@ -14,10 +14,10 @@ from unrolled.inspect import gates, lags
 from unrolled.inspect.diagnosis import Diagnosis, Lyapunov
 from unrolled.inspect.jacobian import lyapunov_spectrum, state_jacobians
 from unrolled.inspect.record import Loss, last_outputs, record
+from unrolled.inspect.steps import Layer, layers_of
 from unrolled.inspect.trace import Trace
 from unrolled.nn.checks import Lengths, checked_lengths
 from unrolled.resources import check_memory
-from unrolled.scan import Weights
 
 LEAST_STEPS = 3
 MOST_OUTPUTS = 16
@@ -81,11 +81,12 @@ def diagnose(
         run = _Runs(model, inputs, target, loss, lengths, recurrent)
         by_lag = run.gradient_by_lag(name, ends)
         saliency = run.saliency_by_lag()
-    weights = _weights(recurrent)
     layers = recurrent.num_layers
+    steps = layers_of(recurrent, whole, name)
     return Diagnosis(
         module=name,
-        cell=recurrent.mode,
+        cell=whole.given[name].name,
+        description=whole.given[name].cell,
         steps=len(whole.masks[name]),
         gradient_by_lag=by_lag,
         decay=lags.fitted_decay(by_lag),
@@ -93,10 +94,10 @@ def diagnose(
         horizon_share=horizon_share,
         verdict=lags.verdict(by_lag, vanishing, exploding),
         thresholds=(vanishing, exploding),
-        lyapunov=_lyapunov(recurrent, whole, name, weights, rows),
-        time_constants=gates.time_constants(recurrent.mode, whole, name, weights),
+        lyapunov=None if recurrent.bidirectional else _lyapunov(steps, whole.masks[name], rows),
+        memories=gates.memories(steps),
         saliency_by_lag=saliency,
-        saturation=gates.saturation(recurrent.mode, whole, name, layers),
+        saturation=gates.saturation(whole, name, layers),
         dead_units=gates.dead_units(whole, name, layers),
     )
 
@@ -205,18 +206,12 @@ class _Runs:
         ]
 
 
-def _lyapunov(
-    recurrent: Any, trace: Trace, name: str, weights: list[Weights], rows: int
-) -> Lyapunov | None:
-    if recurrent.bidirectional:
-        return None
-    mask = trace.masks[name]
+def _lyapunov(layers: list[Layer], mask: Tensor, rows: int) -> Lyapunov | None:
     lengths = mask.sum(0)
     chosen = [row for row in range(mask.shape[1]) if int(lengths[row]) >= LEAST_STEPS][:rows]
     if not chosen:
         return None
-    steps, size = int(lengths[chosen].max()), int(weights[0].hh.shape[1])
-    joint = size + recurrent.hidden_size if recurrent.mode == "LSTM" else size
+    steps, joint = int(lengths[chosen].max()), layers[0].joint_units
     check_memory(
         steps * joint**2 * 8,
         f"the Lyapunov spectrum of {joint:,} states over {steps:,} steps",
@@ -224,22 +219,9 @@ def _lyapunov(
     )
     transient = (int(lengths[chosen].min()) - 1) // 5
     by_layer = []
-    for layer, w in enumerate(weights):
-        of_layer = {
-            key.gate: value.double()
-            for key, value in trace.values.items()
-            if (key.module, key.layer) == (name, layer)
-        }
-        wide = Weights._make([None if t is None else t.double() for t in w])
+    for layer in layers:
         spectra = [
-            lyapunov_spectrum(
-                state_jacobians(
-                    recurrent.mode,
-                    {gate: value[: int(lengths[row]), row] for gate, value in of_layer.items()},
-                    wide,
-                ),
-                transient,
-            )
+            lyapunov_spectrum(state_jacobians(layer, row, int(lengths[row])), transient)
             for row in chosen
         ]
         by_layer.append(torch.stack(spectra).mean(0))
@@ -247,24 +229,14 @@ def _lyapunov(
     return Lyapunov(exponents, tuple(by_layer), transient)
 
 
-def _weights(recurrent: Any) -> list[Weights]:
-    """Those of the forward direction, layer by layer."""
-
-    def of_layer(layer: int) -> Weights:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-        found = [getattr(recurrent, f"{name}_l{layer}", None) for name in names]
-        return Weights._make([None if w is None else w.detach() for w in found])
-
-    return [of_layer(layer) for layer in range(recurrent.num_layers)]
-
-
 def _check_finite(trace: Trace, name: str, layers: int) -> None:
+    output = trace.given[name].cell.output.name
     for layer in range(layers):
-        wrong = ~trace.get("hidden", name, layer).isfinite().all(-1) & trace.masks[name]
+        wrong = ~trace.get(output, name, layer).isfinite().all(-1) & trace.masks[name]
         if wrong.any():
             step, row = wrong.nonzero()[0].tolist()
             raise InputError(
-                f"the hidden state of layer {layer} is not finite from step {step} of row {row} "
+                f"the {output} state of layer {layer} is not finite from step {step} of row {row} "
                 "on. Look for NaN or infinity in the inputs and the weights"
             )
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unrolled.inspect.gates import Saturation
+from unrolled.cells import Description
+from unrolled.inspect.gates import Memory, Saturation
 from unrolled.inspect.lags import Decay, Verdict
 from unrolled.inspect.letter import letter
 from unrolled.summary import Summarised
@@ -47,13 +48,14 @@ class Diagnosis(Summarised):
 
     Attributes:
         module: its path in the model.
-        cell: torch's name of its mode.
+        cell: what it is called: of ours torch's name of its mode.
+        description: its equations.
         steps: T, of the inputs.
         gradient_by_lag: g(k) for k = 0, 1, …: the mean norm of ∂L_T/∂s_{T−k}, over rows and end
             steps T (far back, those that reach so far, chained to the mean of all); s is the joint
-            state of all layers (for an LSTM hidden and cell together), and the derivative is by the
-            state as the steps after it receive it (Pascanu, Mikolov & Bengio 2013, arXiv
-            1211.5063). In two directions, that of the forward one.
+            state of all layers (all states of the cell, for an LSTM hidden and cell together), and
+            the derivative is by the state as the steps after it receive it (Pascanu, Mikolov &
+            Bengio 2013, arXiv 1211.5063). In two directions, that of the forward one.
         decay: the exponential fitted to it.
         horizon: the largest lag at which g(k)/g(0) exceeds ``horizon_share``; T − 1 at most, which
             then only says that the window is shorter than the memory.
@@ -62,16 +64,17 @@ class Diagnosis(Summarised):
         thresholds: below the first share of g(0) there it vanishes, above the second it explodes.
         lyapunov: the Lyapunov spectrum; None where a module reads in two directions or there are
             too few steps.
-        time_constants: "bias", "mean" and "trajectory", [L, H] each; see
-            :func:`unrolled.inspect.gates.time_constants`. Empty for an RNN.
+        memories: the states of which a step keeps a share, with their time constants; see
+            :func:`unrolled.inspect.gates.memories`. Empty for an RNN.
         saliency_by_lag: ‖∂y_T/∂x_{T−k}‖ (Frobenius), the mean over rows, for the last step's
             output y; None where the input is no floating-point tensor.
         saturation: by layer and gate; see :class:`Saturation`.
-        dead_units: by layer, the units whose hidden state never moves.
+        dead_units: by layer, the units whose output never moves.
     """
 
     module: str
     cell: str
+    description: Description
     steps: int
     gradient_by_lag: Tensor
     decay: Decay
@@ -80,10 +83,15 @@ class Diagnosis(Summarised):
     verdict: Verdict
     thresholds: tuple[float, float]
     lyapunov: Lyapunov | None
-    time_constants: Mapping[str, Tensor]
+    memories: tuple[Memory, ...]
     saliency_by_lag: Tensor | None
     saturation: Mapping[tuple[int, str], Saturation]
     dead_units: Mapping[int, list[int]]
+
+    @property
+    def time_constants(self) -> Mapping[str, Tensor]:
+        """Those of the first state that has any: "bias", "mean" and "trajectory", [L, H] each."""
+        return next((m.time_constants for m in self.memories if m.time_constants), {})
 
     def __str__(self) -> str:
         return str(letter(self))

@@ -101,8 +101,11 @@ def draw(
     return picture
 
 
-def svg(sheet: Sheet, description: Description) -> str:
-    """The drawing of a cell as an SVG that needs nothing else."""
+def svg(sheet: Sheet, description: Description, *, within_page: bool = False) -> str:
+    """The drawing of a cell as an SVG.
+
+    It needs nothing else, or, with ``within_page``, a page that has :func:`style`.
+    """
     color = _colors(description)
     left, top, right, bottom = sheet.body
     size = f'width="{sheet.width:g}" height="{sheet.height:g}"'
@@ -112,7 +115,7 @@ def svg(sheet: Sheet, description: Description) -> str:
         f'{sheet.height:g}" class="unrolled-cell" role="img">',
         f"<title>{name}: one step</title>",
         f"<desc>{escape(equations(description))}</desc>",
-        f"<style>{_style()}</style>",
+        *([] if within_page else [f"<style>{style()}</style>"]),
         f'<rect class="page" {size}/>',
         f'<rect class="body" x="{left:g}" y="{top:g}" width="{right - left:g}" '
         f'height="{bottom - top:g}" rx="10"/>',
@@ -137,7 +140,7 @@ def _colors(description: Description) -> dict[str, str]:
     return {name: f"n{1 + i % NUMBERED}" for i, name in enumerate(named)} | found
 
 
-def _style() -> str:
+def style() -> str:
     """The rules, each for what stands in a drawing alone: the page around it has its own.
 
     Colours are written out, since not all that draws an SVG knows variables.
@@ -215,4 +218,4 @@ def _label(label: Label, color: Mapping[str, str]) -> str:
     return f'<text class="label {name}" {at}>{escape(label.text)}</text>'
 
 
-__all__ = ["Picture", "draw", "svg"]
+__all__ = ["Picture", "draw", "style", "svg"]

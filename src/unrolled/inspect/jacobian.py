@@ -2,75 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from unrolled.scan import Weights
+from unrolled.cells.derive import Backward, differentiate
+from unrolled.cells.description import Description
+from unrolled.inspect.steps import Layer
+from unrolled.scan import equations
+
+MOST_NUMBERS = 1 << 22
+"""A line of the equations is computed for at most so many numbers at once."""
 
 
-def state_jacobians(mode: str, values: Mapping[str, Tensor], w: Weights) -> Tensor:
-    """∂s_t/∂s_{t−1} along a trajectory, in closed form from the recorded gates.
+def state_jacobians(layer: Layer, row: int, steps: int) -> Tensor:
+    """∂s_t/∂s_{t−1} along a row, by the backward equations of the cell.
 
-    The joint state s is the hidden state, for an LSTM followed by the cell state. With U the
-    hidden weights of a gate, ⊙ by rows, and primes for the step before::
-
-        RNN    ∂h/∂h' = (1 − h²) ⊙ U, or U where h > 0 and 0 elsewhere for max(0, ·)
-        LSTM   ∂c/∂c' = diag f
-               ∂c/∂h' = c'f(1−f) ⊙ U_f + gi(1−i) ⊙ U_i + i(1−g²) ⊙ U_g
-               ∂h/∂·  = o(1 − tanh²c) ⊙ ∂c/∂· + tanh(c) o(1−o) ⊙ U_o (by h' alone), projected
-        GRU    ∂h/∂h' = diag z + (1−z)(1−n²) ⊙ (r ⊙ U_n + m r(1−r) ⊙ U_r) + (h'−n)z(1−z) ⊙ U_z
-               with m = U_n·h' + b_hn
-
-    They follow from the equations in the modules' docstrings.
+    The joint state s is all states of the cell, one after the other, in the order in which they are
+    handed on. The equations are differentiated symbolically (:mod:`unrolled.cells.derive`) and
+    computed for all numbers of the state at once.
 
     Args:
-        mode: torch's name of the cell, as ``RNN_TANH`` or ``LSTM``.
-        values: the gates and states of one layer in one direction by name, [T, ..., H], in the
-            order in which the layer reads the steps.
-        w: that layer's and direction's weights.
+        layer: a layer of a recorded module.
+        row: of the batch.
+        steps: how many steps the row has.
 
     Returns:
-        [T − 1, ..., n, n]: from each step to the next; n is H, for an LSTM P + H.
+        [steps − 1, n, n] in float64: from each step to the next.
     """
-    now = {name: value[1:] for name, value in values.items()}
-    before = values["hidden"][:-1]
-    if mode in ("RNN_TANH", "RNN_RELU"):
-        h = now["hidden"]
-        slope = 1 - h.square() if mode == "RNN_TANH" else (h > 0).to(h.dtype)
-        return _rows(slope, w.hh)
-    if mode == "GRU":
-        u_r, u_z, u_n = w.hh.chunk(3)
-        r, z, n = now["reset"], now["update"], now["candidate"]
-        m = before @ u_n.T
-        if w.bias_hh is not None:
-            m = m + w.bias_hh.chunk(3)[2]
-        by_candidate = _rows(r, u_n) + _rows(m * r * (1 - r), u_r)
-        return (
-            torch.diag_embed(z)
-            + ((1 - z) * (1 - n.square())).unsqueeze(-1) * by_candidate
-            + _rows((before - n) * z * (1 - z), u_z)
-        )
-    u_i, u_f, u_g, u_o = w.hh.chunk(4)
-    i, f, g, o = (now[name] for name in ("input", "forget", "candidate", "output"))
-    tanh_c = torch.tanh(now["cell"])
-    c_by_h = (
-        _rows(values["cell"][:-1] * f * (1 - f), u_f)
-        + _rows(g * i * (1 - i), u_i)
-        + _rows(i * (1 - g.square()), u_g)
-    )
-    shown = (o * (1 - tanh_c.square())).unsqueeze(-1)
-    c_by_c = torch.diag_embed(f)
-    h_by_h, h_by_c = shown * c_by_h + _rows(tanh_c * o * (1 - o), u_o), shown * c_by_c
-    if w.hr is not None:
-        h_by_h, h_by_c = w.hr @ h_by_h, w.hr @ h_by_c
-    return torch.cat([torch.cat([h_by_h, h_by_c], -1), torch.cat([c_by_h, c_by_c], -1)], -2)
+    at_once = max(1, MOST_NUMBERS // layer.joint_units**2)
+    where = torch.tensor([[step, row] for step in range(1, steps)], device="cpu")
+    return torch.cat([_jacobians(layer, some) for some in torch.split(where, at_once)])
 
 
-def _rows(factor: Tensor, matrix: Tensor) -> Tensor:
-    """diag(factor)·matrix for each [..., H]."""
-    return factor.unsqueeze(-1) * matrix
+def _jacobians(layer: Layer, where: Tensor) -> Tensor:
+    """Of these steps [N, n, n]."""
+    cell, units, n = layer.cell, layer.units, layer.joint_units
+    values, backward = layer.values(where), _backward(cell)
+    widths = [units[state.size] for state in cell.states]
+    like = next(iter(layer.weights.values()))
+    # Row k: the derivative of the k-th number of the state after the step.
+    each = torch.eye(n, dtype=like.dtype, device=like.device).unsqueeze(1)
+    given = zip(backward.given, torch.split(each, widths, -1), strict=True)
+    found = equations.step_back(backward, {**values, **dict(given)}, layer.parts, units)
+    columns = [
+        found[backward.by[state.name]].expand(n, len(where), width)
+        if state.name in backward.by
+        else like.new_zeros(n, len(where), width)
+        for state, width in zip(cell.states, widths, strict=True)
+    ]
+    return torch.cat(columns, -1).transpose(0, 1)
+
+
+@cache
+def _backward(cell: Description) -> Backward:
+    return differentiate(cell)
 
 
 def lyapunov_spectrum(jacobians: Tensor, transient: int) -> Tensor:

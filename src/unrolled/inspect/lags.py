@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unrolled.inspect.trace import Key, Trace
+from unrolled.cells.description import Description, reads
+from unrolled.inspect.trace import Trace
 
 Verdict = Literal["vanishing", "steady", "exploding"]
 
@@ -72,12 +73,38 @@ def joint_norms(trace: Trace, module: str, layers: int) -> Tensor:
 
     In double precision: a gradient of 1e-20 is one, and its square no number in single.
     """
-    parts = [trace.get("hidden", module, layers - 1, kind="gradient")]
-    parts += [trace.get("hidden", module, layer, kind="carried") for layer in range(layers - 1)]
-    cells = [trace.carried.get(Key(module, layer, "forward", "cell")) for layer in range(layers)]
-    parts += [cell for cell in cells if cell is not None]
+    output, *others = trace.given[module].cell.states
+    parts = [_of_output(trace, module, layers - 1)]
+    parts += [trace.get(output.name, module, layer, kind="carried") for layer in range(layers - 1)]
+    parts += [
+        trace.get(state.name, module, layer, kind="carried")
+        for layer in range(layers)
+        for state in others
+    ]
     squares = [part.double().square().sum(-1) for part in parts]
     return torch.stack(squares).sum(0).sqrt()
+
+
+def _of_output(trace: Trace, module: str, layer: int) -> Tensor:
+    """By a layer's output: as it is handed on, and as it is given out."""
+    cell, mask = trace.given[module].cell, trace.masks[module]
+    total = trace.get(cell.output.name, module, layer, kind="gradient")
+    if not _is_read_again(cell):
+        return total
+    # In the total is what the step's other states say, too, which is theirs. What is given out
+    # before the end is then left aside.
+    ends = mask & ~torch.cat([mask[1:], torch.zeros_like(mask[:1])])
+    carried = trace.get(cell.output.name, module, layer, kind="carried")
+    return torch.where(ends.unsqueeze(-1), total, carried)
+
+
+def _is_read_again(cell: Description) -> bool:
+    """Whether a step makes other states of its output."""
+    made_of = {cell.next[0]}
+    for line in cell.lines:
+        if not made_of.isdisjoint(reads(line)):
+            made_of.add(line.name)
+    return cell.next[0] in cell.by_name and not made_of.isdisjoint(cell.next[1:])
 
 
 class MeanByLag:

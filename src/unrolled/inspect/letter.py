@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from unrolled.cells import Description
+from unrolled.cells.roles import Gate, memories
+from unrolled.inspect.known import line_title, title_of
 from unrolled.inspect.letter_words import LETTER
-from unrolled.inspect.words import PAGE, Language, phrase
+from unrolled.inspect.words import Language, phrase
 
 if TYPE_CHECKING:
     from unrolled.inspect.diagnosis import Diagnosis
 
-CELLS = {"RNN_TANH": "RNN (tanh)", "RNN_RELU": "RNN (relu)", "LSTM": "LSTM", "GRU": "GRU"}
 PINNED = 0.5
 """Above this share of steps a gate's saturation is worth a word."""
 
@@ -42,7 +44,7 @@ def letter(d: Diagnosis, language: Language = "en") -> Letter:
     where = say("at", name=d.module) if d.module else say("itself")
     return Letter(
         headline=say(
-            "headline", cell=CELLS[d.cell], where=where, steps=d.steps, verdict=say(d.verdict)
+            "headline", cell=title_of(d.cell), where=where, steps=d.steps, verdict=say(d.verdict)
         ),
         measured=say("measured"),
         findings=tuple(_findings(d, say)),
@@ -59,9 +61,6 @@ class _Say:
 
     def __call__(self, key: str, **places: Any) -> str:
         return phrase(LETTER, key, self.language).format(**places)
-
-    def gate(self, name: str) -> str:
-        return phrase(PAGE, f"gate_{name}", self.language)
 
     def share(self, value: float) -> str:
         if value > 10:
@@ -94,17 +93,20 @@ def _findings(d: Diagnosis, say: _Say) -> list[str]:
         found.append(
             say("lyapunov", largest=f"{largest:+.3g}", factor=f"{factor:.3g}", means=means)
         )
-    found += [
-        say(f"constants_{name}", spread=say.spread(d.time_constants[name]))
-        for name in ("bias", "mean", "trajectory")
-        if name in d.time_constants
-    ]
+    found += _constants(d, say)
     for (layer, gate), pinned in d.saturation.items():
         if pinned.share > PINNED:
             low, high = (say.share(float(part.mean())) for part in (pinned.low, pinned.high))
             whole = say.share(pinned.share)
             found.append(
-                say("pinned", layer=layer, gate=say.gate(gate), share=whole, low=low, high=high)
+                say(
+                    "pinned",
+                    layer=layer,
+                    gate=_gate(d, say, gate),
+                    share=whole,
+                    low=low,
+                    high=high,
+                )
             )
     found += [
         say("dead", layer=layer, n=len(units), units=_some(units))
@@ -114,22 +116,61 @@ def _findings(d: Diagnosis, say: _Say) -> list[str]:
     return found
 
 
+def _constants(d: Diagnosis, say: _Say) -> list[str]:
+    """The time constants, or why there are none."""
+    if not d.memories:
+        return [say("no_constants", cell=title_of(d.cell))]
+    found = [
+        say("constant_share", state=_state(d, say, memory.state), share=f"{memory.share:.3g}")
+        for memory in d.memories
+        if memory.share is not None
+    ]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for memory in d.memories:
+        said = tuple(
+            say(f"constants_{name}", spread=say.spread(values))
+            for name, values in memory.time_constants.items()
+        )
+        alike.setdefault(said, []).append(_state(d, say, memory.state))
+    for said, states in alike.items():
+        of = say("of_state", state=", ".join(states)) if len(d.memories) > 1 else ""
+        found += [of + one for one in said]
+    return found
+
+
+def _gate(d: Diagnosis, say: _Say, name: str) -> str:
+    return line_title(d.description, name, say.language, "gate_named")
+
+
+def _state(d: Diagnosis, say: _Say, name: str) -> str:
+    return line_title(d.description, name, say.language, "state_named")
+
+
+def _forget_gate(cell: Description) -> Gate | None:
+    """The gate whose bias says how long a state stays, if there is one."""
+    gates = [gate for memory in memories(cell) for gate in memory.forget if gate.of.biases]
+    return gates[0] if gates else None
+
+
 def _advice(d: Diagnosis, say: _Say) -> list[str]:
     found = []
     lags = len(d.gradient_by_lag) - 1
     if d.verdict == "exploding":
         found.append(say("clip", rate=f"{d.decay.rate:.3g}"))
-        if d.cell.startswith("RNN"):
+        if not d.memories:
             found.append(say("orthogonal"))
     if d.verdict == "vanishing":
-        if d.cell.startswith("RNN"):
-            found.append(say("use_gates", horizon=d.horizon))
-        elif "bias" in d.time_constants:
+        gate = _forget_gate(d.description)
+        if not d.memories:
+            found.append(say("use_gates", horizon=d.horizon, cell=title_of(d.cell)))
+        elif gate is not None and "bias" in d.time_constants:
+            bias = gate.of.biases[0]
+            parts = d.description.weights_by_name[bias.weight].parts
             found.append(
                 say(
-                    "raise_bias",
+                    "raise_bias" if gate.sign > 0 else "lower_bias",
                     horizon=d.horizon,
-                    gate=say.gate("forget" if d.cell == "LSTM" else "update"),
+                    gate=_gate(d, say, parts[bias.part].label),
                     log=f"{math.log(max(lags, 2)):.1f}",
                     window=lags + 1,
                     median=_number(float(d.time_constants["bias"].median())),

@@ -40,6 +40,16 @@ LETTER: dict[str, tuple[str, str]] = {
     ),
     "die_out": ("differences die out", "差异会消失"),
     "grow": ("differences grow: the state is chaotic", "差异会增长：状态是混沌的"),
+    "of_state": ("{state}: ", "{state}："),
+    "no_constants": (
+        "No time constants: no state of the {cell} is a share of itself and something new, "
+        "s_t = a ⊙ s_{{t−1}} + ….",
+        "没有时间常数：{cell} 没有形如 s_t = a ⊙ s_{{t−1}} + … 的状态。",
+    ),
+    "constant_share": (
+        "Of the {state} a step always keeps {share}: its units have no time constants to measure.",
+        "{state}每一步总是保留 {share}：没有可测的单元时间常数。",
+    ),
     "constants_bias": (
         "Time constants by the biases alone: {spread}.",
         "仅由偏置得到的时间常数：{spread}。",
@@ -68,16 +78,24 @@ LETTER: dict[str, tuple[str, str]] = {
         "让循环权重的初始值更小，或取正交矩阵：每步的最大倍数应接近 1。",
     ),
     "use_gates": (
-        "If what matters lies more than {horizon} steps back, use an LSTM or a GRU: an RNN has no "
-        "path on which the gradient is kept.",
-        "若重要的内容在 {horizon} 步以前，请用 LSTM 或 GRU：RNN 没有能保住梯度的通路。",
+        "If what matters lies more than {horizon} steps back, use an LSTM or a GRU: the {cell} has "
+        "no path on which the gradient is kept.",
+        "若重要的内容在 {horizon} 步以前，请用 LSTM 或 GRU：{cell} 没有能保住梯度的通路。",
     ),
     "raise_bias": (
-        "If what matters lies more than {horizon} steps back, raise the {gate}'s bias (to 1 "
+        "If what matters lies more than {horizon} steps back, raise the bias of the {gate} (to 1 "
         "or more; ln(T − 1) = {log} keeps a window of {window}): the median time constant by the "
         "biases is {median} steps.",
         "若重要的内容在 {horizon} 步以前，请提高{gate}的偏置（1 或更大；ln(T − 1) = {log} "
         "可保住 {window} 步的窗口）：仅由偏置得到的时间常数中位数是 {median} 步。",
+    ),
+    "lower_bias": (
+        "If what matters lies more than {horizon} steps back, lower the bias of the {gate} (to −1 "
+        "or less; −ln(T − 1) = −{log} keeps a window of {window}), since that gate lets the old "
+        "state go: the median time constant by the biases is {median} steps.",
+        "若重要的内容在 {horizon} 步以前，请降低{gate}的偏置（−1 或更小；−ln(T − 1) = −{log} "
+        "可保住 {window} 步的窗口），因为这个门放走旧的状态：仅由偏置得到的时间常数中位数是 "
+        "{median} 步。",
     ),
     "shorten": (
         "If it does not, a window of about {shorter} steps trains as well, and faster, than one of "

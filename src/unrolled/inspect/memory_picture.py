@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.inspect.diagnosis import Diagnosis, Lyapunov
-from unrolled.inspect.letter import CELLS
+from unrolled.inspect.known import title_of
 
 GRADIENT, SALIENCY, HORIZON = "#0072B2", "#999999", "#D55E00"
 LEAST = 1e-30
@@ -28,7 +28,7 @@ def memory_picture(d: Diagnosis, title: str) -> Figure:
     if d.time_constants:
         panels.append(lambda ax: _draw_time_constants(ax, d))
     figure = Figure(figsize=(0.6 + 3.9 * len(panels), 3.7), dpi=144, layout="constrained")
-    verdict = f"{CELLS[d.cell]} over {d.steps} steps: {d.verdict}"
+    verdict = f"{title_of(d.cell)} over {d.steps} steps: {d.verdict}"
     figure.suptitle(f"{title}\n{verdict}", fontsize=11, parse_math=False)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, draw in zip(axes, panels, strict=True):

@@ -8,16 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from unrolled.cells.description import HIDDEN, INPUT
 from unrolled.inspect.painter import BODY, COLORS, EDGE, STATE, arrow, number, sheet, write
 from unrolled.inspect.scene import Sizes
 from unrolled.inspect.view import View
 
-GATE_COUNT = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 CELLS_SHOWN = 5
 PITCH, MARGIN = 136.0, 52.0
 BOX = (78.0, 58.0)
 TOP = 84.0
 """Of the unrolled cells."""
+MOST_WEIGHTS = 4
+"""Of a layer so many matrices are named."""
 MOST_LAYERS = 6
 """Of a deeper stack the first ones and the last are drawn."""
 LAYER = (300.0, 66.0)
@@ -33,7 +35,7 @@ def network_picture(view: View) -> Figure:
     count = min(CELLS_SHOWN, recorded.steps)
     first = max(0, min(view.place - count // 2, recorded.steps - count))
     width = 2 * MARGIN + PITCH * count - (PITCH - BOX[0])
-    figure, ax = sheet(width, TOP + BOX[1] + 64)
+    figure, ax = sheet(width, TOP + _box_height(view) + 64)
     write(ax, width / 2, 20, view.heading, ha="center", va="center", fontsize=11)
     for index in range(count):
         left = MARGIN + PITCH * index
@@ -42,31 +44,49 @@ def network_picture(view: View) -> Figure:
     return figure
 
 
+def _box_height(view: View) -> float:
+    """Room for a line for each state."""
+    return max(BOX[1], 28.0 * len(view.recorded.states) + 8)
+
+
 def _unrolled_cell(ax: Axes, view: View, place: int, left: float, *, is_first: bool) -> None:
-    values, middle, bottom = view.values(place), left + BOX[0] / 2, TOP + BOX[1]
+    values, output = view.values(place), view.recorded.states[0]
+    middle, bottom = left + BOX[0] / 2, TOP + _box_height(view)
     now = place == view.place
-    _box(ax, left, TOP, *BOX, edge=COLORS["hidden"] if now else EDGE, lw=2.0 if now else 1.2)
-    write(ax, middle, TOP + 22, view.cell, ha="center", va="center", fontsize=11)
+    _box(
+        ax,
+        left,
+        TOP,
+        BOX[0],
+        bottom - TOP,
+        edge=COLORS["hidden"] if now else EDGE,
+        lw=2.0 if now else 1.2,
+    )
+    size = min(11.0, 1.5 * BOX[0] / len(view.cell))  # near enough for it to fit
+    write(ax, middle, TOP + 22, view.cell, ha="center", va="center", fontsize=size)
     step = view.recorded.first + place
     write(ax, middle, TOP + 41, f"t = {step}", ha="center", va="center", fontsize=8.5)
     arrow(ax, ((middle, bottom + 32), (middle, bottom)), COLORS["read"])
-    below = "x" if view.layer.layer == 0 else f"h of layer {view.layer.layer - 1}"
+    below = "x" if view.layer.layer == 0 else f"{output.symbol} of layer {view.layer.layer - 1}"
     if view.layer.layer and not is_first:
         below = ""
     text = f"{below} {number(values['read'])}" if "read" in values else below
     write(ax, middle, bottom + 46, text, ha="center", va="center", color=COLORS["read"])
     arrow(ax, ((middle, TOP), (middle, TOP - 28)), COLORS["hidden"])
-    above = f"h {number(values['hidden'])}" if "hidden" in values else "h"
+    above = output.symbol
+    if output.name in values:
+        above += f" {number(values[output.name])}"
     write(ax, middle, TOP - 38, above, ha="center", va="center", color=COLORS["hidden"])
 
 
 def _handed_on(ax: Axes, view: View, first: int, count: int) -> None:
     """The states between the cells, before the first and after the last."""
-    states = [name for name in ("cell", "hidden") if name in view.layer.values]
-    heights = {"cell": TOP + 18, "hidden": TOP + 46} if len(states) > 1 else {"hidden": TOP + 34}
+    states = [state.name for state in reversed(view.recorded.states)]
+    rows = range(len(states))
+    heights = [TOP + 34.0] if len(states) == 1 else [TOP + 18.0 + 28.0 * row for row in rows]
     reverse = view.layer.direction == "reverse"
-    for state in states:
-        color, y = COLORS.get(state, STATE), heights[state]
+    for state, y in zip(states, heights, strict=True):
+        color = COLORS["hidden"] if state == view.recorded.output else STATE
         for gap in range(count + 1):
             start = MARGIN + PITCH * gap - (PITCH - BOX[0])
             ends = (max(start, 2.0), min(start + PITCH - BOX[0], ax.get_xlim()[1] - 2))
@@ -74,7 +94,7 @@ def _handed_on(ax: Axes, view: View, first: int, count: int) -> None:
             # What is handed over a gap is what the cell at its far end received.
             receiver = gap - 1 if reverse else gap
             if 0 <= receiver < count:
-                values, role = view.values(first + receiver), f"{state}_before"
+                values, role = view.values(first + receiver), view.layer.before(state)
             else:
                 values, role = view.values(first + (0 if reverse else count - 1)), state
             if role in values:
@@ -85,7 +105,7 @@ def _handed_on(ax: Axes, view: View, first: int, count: int) -> None:
 
 def stack_picture(view: View) -> Figure:
     """Layers and directions with the shapes of their tensors, in letters and in numbers."""
-    sizes, mode = view.recorded.sizes, view.recorded.mode
+    sizes = view.recorded.sizes
     levels = _levels(sizes.layers)
     across = LAYER[0] * (1.6 if sizes.directions > 1 else 1.0)
     width, left = across + 2 * SIDE, SIDE
@@ -93,7 +113,7 @@ def stack_picture(view: View) -> Figure:
     figure, ax = sheet(width, height)
     middle = width / 2
     write(ax, middle, 18, _stack_title(view), ha="center", va="center", fontsize=11)
-    out = "H" if sizes.output == sizes.hidden else "P"
+    out = view.recorded.out
     after = f"D·{out}" if sizes.directions > 1 else out
     y = height - 28
     text = f"input {shape(_rows(sizes, 'I'), sizes)}"
@@ -108,12 +128,12 @@ def stack_picture(view: View) -> Figure:
         if level is None:
             write(ax, middle, top + LAYER[1] / 2, "⋮", ha="center", va="center", fontsize=16)
         else:
-            _layer(ax, view, level, left, top, across, GATE_COUNT[mode], out)
+            _layer(ax, view, level, left, top, across)
         y = top
     arrow(ax, ((middle, y), (middle, y - 28)), COLORS["hidden"])
     text = f"output {shape(_rows(sizes, after), sizes)}"
     write(ax, middle, y - 38, text, ha="center", va="center", color=COLORS["hidden"])
-    _states(ax, view, out, left, left + across, y + LAYER[1] / 2)
+    _states(ax, view, left, left + across, y + LAYER[1] / 2)
     return figure
 
 
@@ -132,9 +152,30 @@ def _levels(layers: int) -> list[int | None]:
     return [*range(MOST_LAYERS - 2), None, layers - 1]
 
 
-def _layer(
-    ax: Axes, view: View, level: int, left: float, top: float, across: float, gates: int, out: str
-) -> None:
+def _weights(view: View, level: int) -> dict[str, list[str]]:
+    """The shapes of a layer's matrices in letters: 4·H rows, and H columns."""
+    recorded = view.recorded
+    sizes, units = recorded.sizes, recorded.units
+    out = f"D·{recorded.out}" if sizes.directions > 1 else recorded.out
+    letters = {
+        INPUT: "I" if level == 0 else out,
+        HIDDEN: "H",
+        recorded.cell.output.size: recorded.out,
+    }
+    found = {}
+    for weight in recorded.cell.weights:
+        if weight.columns is not None:
+            of_rows = {part.size for part in weight.parts}
+            rows = str(sum(units[part.size] for part in weight.parts))
+            if len(of_rows) == 1 and (letter := letters.get(of_rows.pop())) is not None:
+                count = len(weight.parts)
+                rows = f"{count}·{letter}" if count > 1 else letter
+            columns = letters.get(weight.columns, str(units[weight.columns]))
+            found[weight.name] = [rows, columns]
+    return dict(list(found.items())[:MOST_WEIGHTS])
+
+
+def _layer(ax: Axes, view: View, level: int, left: float, top: float, across: float) -> None:
     """Its boxes, one for each direction, with the shapes of their weights."""
     sizes = view.recorded.sizes
     gap = 12.0 if sizes.directions > 1 else 0.0
@@ -142,11 +183,7 @@ def _layer(
     if sizes.directions > 1:  # what goes in and out is of both
         _box(ax, left - 8, top, across + 16, LAYER[1], face="white")
     inset = 4.0 if sizes.directions > 1 else 0.0
-    read = "I" if level == 0 else (f"D·{out}" if sizes.directions > 1 else out)
-    rows = f"{gates}·H" if gates > 1 else "H"
-    weights = {"weight_ih": [rows, read], "weight_hh": [rows, out]}
-    if out == "P":
-        weights["weight_hr"] = ["P", "H"]
+    weights = _weights(view, level)
     for direction in range(sizes.directions):
         x = left + direction * (single + gap)
         _box(ax, x, top + inset, single, LAYER[1] - 2 * inset)
@@ -164,10 +201,10 @@ def _layer(
     arrow(ax, ((left + across + edge, y), (left + across + 40, y)), STATE)
 
 
-def _states(ax: Axes, view: View, out: str, left: float, right: float, y: float) -> None:
+def _states(ax: Axes, view: View, left: float, right: float, y: float) -> None:
     """The shapes of the states that all layers begin with, and end with."""
     sizes = view.recorded.sizes
-    names = {"h": out} | ({"c": "H"} if "cell" in view.layer.values else {})
+    names = {state.symbol: state.letter for state in view.recorded.states}
     for line, (name, last) in enumerate(names.items()):
         letters = ["L·D" if sizes.directions > 1 else "L", "B", last]
         text, at = shape(letters, sizes), y - 6 * (len(names) - 1) + 14 * line

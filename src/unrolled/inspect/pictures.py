@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from unrolled.errors import InputError, abridged
 from unrolled.inspect.drawing import DRAWINGS
+from unrolled.inspect.flow_picture import draw
 from unrolled.inspect.memory_picture import memory_picture
 from unrolled.inspect.network_picture import network_picture, stack_picture
 from unrolled.inspect.painter import cell_picture
@@ -34,7 +35,8 @@ def save_pictures(
 ) -> list[Path]:
     """Writes what a report shows as pictures.
 
-    ``cell``: the textbook drawing with the values of a step. ``steps``: inputs, target and
+    ``cell``: the textbook drawing with the values of a step; of a cell that no textbook draws the
+    drawing of its equations, as SVG alone. ``steps``: inputs, target and
     prediction over the steps, and every gate and state of every unit beneath. ``network``: the
     network unrolled around the step. ``stack``: its layers and directions with the shapes of their
     tensors. ``memory``: gradient by lag, Lyapunov spectrum, time constants. What the scene lacks
@@ -44,7 +46,7 @@ def save_pictures(
         scene: see :func:`unrolled.inspect.scene.scene`.
         folder: where to; made if it is not there, and files of these names are replaced.
         step: of the row's own; None for the shown one at which the units write most in the mean,
-            of an RNN that at which its state changes most.
+            of a cell without gates that at which its state changes most.
         unit: from 0; None for the mean over the units.
         layer: its place in ``scene.recorded.layers``, where the directions of a layer follow each
             other.
@@ -63,8 +65,9 @@ def save_pictures(
     title = abridged(scene.title, 110)
     if scene.recorded is not None:
         view = View.of(scene.recorded, step=step, unit=unit, layer=layer)
-        drawing = DRAWINGS[view.recorded.mode]
-        figures["cell"] = lambda: cell_picture(drawing, view.values(), view.heading)
+        if view.recorded.textbook is not None:
+            drawing = DRAWINGS[view.recorded.textbook]
+            figures["cell"] = lambda: cell_picture(drawing, view.values(), view.heading)
         figures["steps"] = lambda: steps_picture(view, title)
         figures["network"] = lambda: network_picture(view)
         figures["stack"] = lambda: stack_picture(view)
@@ -72,10 +75,14 @@ def save_pictures(
         figures["memory"] = lambda: memory_picture(diagnosis, title)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return [
+    drawn = []
+    if scene.recorded is not None and "cell" not in figures and "svg" in formats:
+        drawn = [folder / "cell.svg"]
+        draw(scene.recorded.cell, drawn[0])
+    return drawn + [
         path
-        for name, draw in figures.items()
-        for path in _saved(draw(), [folder / f"{name}.{kind}" for kind in formats])
+        for name, make in figures.items()
+        for path in _saved(make(), [folder / f"{name}.{kind}" for kind in formats])
     ]
 
 

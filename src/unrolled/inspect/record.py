@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import InputError
 from unrolled.inspect.trace import Given, Key, Trace
+from unrolled.nn import Recurrent
 from unrolled.nn.checks import Lengths
 from unrolled.nn.exchange import OURS, Class, ours_for
 from unrolled.scan.recording import PassRecord, Recorder, recording
@@ -31,13 +32,14 @@ def record(
     """Runs the model once and returns every gate and state of its recurrent modules.
 
     Args:
-        model: any module that is, or contains, RNN, LSTM, GRU or their cells: ours, or torch's own,
-            which are ours for the run and left as they were. A subclass with a forward of its own
-            is not recorded. The model runs in the mode (train or eval) in which it is.
+        model: any module that is, or contains, a :class:`~unrolled.Recurrent`, or RNN, LSTM, GRU
+            or their cells: ours, or torch's own, which are ours for the run and left as they were.
+            A subclass with a forward of its own is not recorded. The model runs in the mode (train
+            or eval) in which it is.
         inputs: what it is called with.
         lengths: handed to the model as ``lengths=``, if given.
-        gradients: whether to record as well the gradient of the loss by ``hidden`` and ``cell`` at
-            every step. Gradients of the weights are not touched.
+        gradients: whether to record as well the gradient of the loss by each state at every step.
+            Gradients of the weights are not touched.
         loss: called with the model's output, and the target if there is one; returns a number.
             Without one it is the sum of the outputs at each row's last step.
         target: for the loss.
@@ -74,13 +76,13 @@ def _named(model: torch.nn.Module) -> Iterator[dict[torch.nn.Module, str]]:
         cls = ours_for(module)
         if not isinstance(cls, str):
             as_ours[module] = cls
-        elif not isinstance(module, OURS):
+        elif not isinstance(module, (*OURS, Recurrent)):
             continue
         names[module] = name
     if not names:
         raise InputError(
             f"{type(model).__name__} has no RNN, LSTM, GRU or cell to record, of torch's or of "
-            "unrolled's"
+            "unrolled's, and no Recurrent"
         )
     was = {module: type(module) for module in as_ours}
     try:
@@ -170,12 +172,12 @@ def _trace(
             for index, layer in enumerate(record.layers):
                 key = _key(name, index, record)
                 for kind, found in parts.items():
-                    for gate in _in_order(getattr(layer, kind)):
+                    for gate in _in_order(getattr(layer, kind), record):
                         padded = _padded(getattr(layer, kind)[gate], record)
                         found.setdefault(key._replace(gate=gate), []).append(padded)
-                for gate, state in zip(record.spec.cell.states, record.initial, strict=True):
-                    rows = _unsorted(state.detach()[index : index + 1], record)
-                    initial.setdefault(key._replace(gate=gate), []).append(rows)
+                for state, began in zip(record.cell.states, record.initial, strict=True):
+                    rows = _unsorted(began.detach()[index : index + 1], record)
+                    initial.setdefault(key._replace(gate=state.name), []).append(rows)
     joined = {
         kind: {key: _joined(key.module, tensors) for key, tensors in found.items()}
         for kind, found in parts.items()
@@ -192,23 +194,32 @@ def _trace(
 
 
 def _key(name: str, index: int, record: PassRecord) -> Key:
-    layer, reverse = divmod(index, record.spec.directions)
+    layer, reverse = divmod(index, record.directions)
     return Key(name, layer, "reverse" if reverse else "forward", "")
 
 
 def _given(name: str, records: list[PassRecord], module: torch.nn.Module) -> Given:
     steps = [len(record.sequences.sizes()) for record in records]
+    first = records[0]
     return Given(
-        mode=records[0].spec.cell.name,
+        name=first.name,
+        cell=first.cell,
+        units=first.units,
         batch_first=bool(getattr(module, "batch_first", False)),
         input=_joined(name, [_padded(record.sequences.data, record) for record in records]),
         starts=tuple(accumulate(steps[:-1], initial=0)),
+        constants={
+            constant: _joined(
+                name, [_unsorted(r.constants[constant].detach()[None], r) for r in records]
+            )
+            for constant in first.constants
+        },
     )
 
 
-def _in_order(layer: dict[str, Tensor]) -> list[str]:
-    """The gates as a reader expects them, the hidden state last."""
-    return sorted(layer, key=lambda gate: gate == "hidden")
+def _in_order(layer: dict[str, Tensor], record: PassRecord) -> list[str]:
+    """The lines as a reader expects them, the output last."""
+    return sorted(layer, key=lambda gate: gate == record.cell.output.name)
 
 
 def _joined(name: str, calls: list[Tensor]) -> Tensor:

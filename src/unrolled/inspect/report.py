@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import unrolled
+from unrolled.cells.ranges import ANY, ranges
 from unrolled.inspect.diagnosis import Diagnosis
 from unrolled.inspect.drawing import DRAWINGS
-from unrolled.inspect.letter import CELLS, letter
+from unrolled.inspect.flow_layout import lay_out
+from unrolled.inspect.flow_picture import style as flow_style
+from unrolled.inspect.flow_picture import svg
+from unrolled.inspect.known import line_title, title_of
+from unrolled.inspect.letter import letter
 from unrolled.inspect.scene import Layer, Recorded, Scene, Series, scene
 from unrolled.inspect.trace import Trace
 from unrolled.inspect.words import PAGE, Language, checked_language, phrase
@@ -104,13 +110,14 @@ def html(shown: Scene, language: Language = "en") -> str:
     words = {key: phrase(PAGE, key, language) for key in PAGE}
     body = ""
     if shown.recorded is not None:
-        sizes = shown.recorded.sizes
-        if sizes.output != sizes.hidden:
+        if shown.recorded.out == "P":
             words["stack_text"] = words["stack_text_projected"]
         body += _filled(_part("recorded.html"), words)
     if shown.diagnosis is not None:
         body += _filled(_part("diagnosis.html"), words, letter=_letter(shown.diagnosis, language))
     style = f"\n{_part('style.css')}\n"
+    if shown.recorded is not None and shown.recorded.textbook is None:
+        style += f"{flow_style()}\n"
     script = SCRIPT.format(parts="\n".join(map(_part, SCRIPTS)))
     return _filled(
         _part("page.html"),
@@ -125,7 +132,7 @@ def html(shown: Scene, language: Language = "en") -> str:
         body=body,
         script=script,
         script_hash=_named_by_hash(script),
-        data=_json(_data(shown, words)),
+        data=_json(_data(shown, words, language)),
     )
 
 
@@ -133,14 +140,14 @@ def _facts(shown: Scene, words: Mapping[str, str]) -> str:
     if shown.recorded is None:
         d = shown.diagnosis
         assert d is not None
-        return words["facts_diagnosis"].format(cell=CELLS[d.cell], steps=d.steps)
+        return words["facts_diagnosis"].format(cell=title_of(d.cell), steps=d.steps)
     recorded, sizes = shown.recorded, shown.recorded.sizes
 
     def counted(name: str, n: int) -> str:
         return words[f"{name}_one" if n == 1 else f"{name}_many"].format(n=n)
 
     return words["facts"].format(
-        cell=CELLS[recorded.mode],
+        cell=title_of(recorded.name),
         layers=counted("layer", sizes.layers),
         directions=counted("direction", sizes.directions),
         inputs=sizes.inputs,
@@ -165,19 +172,30 @@ def _letter(d: Diagnosis, language: Language) -> str:
     )
 
 
-def _data(shown: Scene, words: Mapping[str, str]) -> dict[str, Any]:
+def _data(shown: Scene, words: Mapping[str, str], language: Language) -> dict[str, Any]:
     """What the page's scripts read."""
     return {
         "words": words,
-        "recorded": shown.recorded and _recorded(shown.recorded),
-        "diagnosis": shown.diagnosis and _diagnosis(shown.diagnosis),
+        "recorded": shown.recorded and _recorded(shown.recorded, language),
+        "diagnosis": shown.diagnosis and _diagnosis(shown.diagnosis, language),
     }
 
 
-def _recorded(recorded: Recorded) -> dict[str, Any]:
+def _recorded(recorded: Recorded, language: Language) -> dict[str, Any]:
+    cell, book = recorded.cell, recorded.textbook
+    within, lines = ranges(cell), recorded.layers[0].values
     return {
-        "mode": recorded.mode,
-        "cell": CELLS[recorded.mode].split()[0],
+        "textbook": book and book.split("_")[0],
+        "cell": title_of(recorded.name).split()[0],
+        "states": [asdict(state) for state in recorded.states],
+        "out": recorded.out,
+        "lines": {
+            name: {
+                "title": line_title(cell, name, language),
+                "range": [end if isfinite(end) else None for end in within.get(name, ANY)],
+            }
+            for name in lines
+        },
         "sizes": asdict(recorded.sizes),
         "first": recorded.first,
         "steps": recorded.steps,
@@ -186,7 +204,8 @@ def _recorded(recorded: Recorded) -> dict[str, Any]:
             {"name": line.name, "kind": line.kind, "values": _packed(line.values)}
             for line in recorded.series
         ],
-        "drawing": asdict(DRAWINGS[recorded.mode]),
+        "drawing": book and asdict(DRAWINGS[book]),
+        "flow": None if book else svg(lay_out(cell), cell, within_page=True),
     }
 
 
@@ -201,7 +220,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
     }
 
 
-def _diagnosis(d: Diagnosis) -> dict[str, Any]:
+def _diagnosis(d: Diagnosis, language: Language) -> dict[str, Any]:
     saliency = d.saliency_by_lag
     return {
         "gradient_by_lag": _packed(_doubles(d.gradient_by_lag)),
@@ -215,7 +234,7 @@ def _diagnosis(d: Diagnosis) -> dict[str, Any]:
         "saturation": [
             {
                 "layer": layer,
-                "gate": gate,
+                "gate": line_title(d.description, gate, language),
                 "low": float(pinned.low.mean()),
                 "high": float(pinned.high.mean()),
             }

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unrolled.cells import Description
+from unrolled.cells.description import HIDDEN, INPUT
 from unrolled.errors import InputError
 from unrolled.inspect.diagnosis import Diagnosis
-from unrolled.inspect.gates import KEEPING
-from unrolled.inspect.letter import CELLS
+from unrolled.inspect.gates import recorded_constants
+from unrolled.inspect.known import textbook, title_of
 from unrolled.inspect.trace import Direction, Given, Key, Trace
 from unrolled.summary import Summarised
 
@@ -44,7 +46,7 @@ class Sizes:
         batch: B.
         inputs: I.
         hidden: H.
-        output: P, what the hidden state has: H, or the size of the projection.
+        output: P, the numbers of the output state: H, or the size of the projection.
         layers: L.
         directions: D.
         batch_first: whether input and output are [B, T, ·].
@@ -69,8 +71,9 @@ class Layer(Summarised):
         direction: "forward" or "reverse".
         values: its gates and states, by name [T, H]; a projected hidden state [T, P].
         received: the states as each step received them, by name, shaped alike.
-        time_constants: −1 / mean ln f of each unit's keeping gate over the whole trace, in steps
-            [H]; None for an RNN, which has no such gate.
+        time_constants: −1 / mean ln a of what each unit keeps of its state, over the whole trace,
+            in steps [H]; None where the equations name no such share, as those of an RNN.
+        textbook: torch's name of a cell that the textbooks draw; None of any other.
     """
 
     layer: int
@@ -78,16 +81,24 @@ class Layer(Summarised):
     values: Mapping[str, Array]
     received: Mapping[str, Array]
     time_constants: Array | None
+    textbook: str | None
+
+    def before(self, state: str) -> str:
+        """What a state before the step is called among the quantities; no line is called so."""
+        return f"{state}[t−1]" if self.textbook is None else f"{state}_before"
 
     def quantities(self) -> dict[str, Array]:
         """All that a drawing of the cell shows, by the roles of :mod:`unrolled.inspect.drawing`.
 
-        Beside the gates and states: ``hidden_before`` and ``cell_before``; ``kept`` and
-        ``written``, whose sum the new state is (f ⊙ c_{t−1} and i ⊙ g; of a GRU z ⊙ h_{t−1} and
-        (1 − z) ⊙ n); ``shown``, tanh(c_t), of which the output gate lets its share out.
+        Beside the gates and states: the states before, see :meth:`before`. Of a textbook's cell
+        also ``kept`` and ``written``, whose sum the new state is (f ⊙ c_{t−1} and i ⊙ g; of a GRU
+        z ⊙ h_{t−1} and (1 − z) ⊙ n), and ``shown``, tanh(c_t), of which the output gate lets its
+        share out.
         """
         found = dict(self.values)
-        found |= {f"{state}_before": values for state, values in self.received.items()}
+        found |= {self.before(state): values for state, values in self.received.items()}
+        if self.textbook is None:
+            return found
         if "forget" in found:
             found["kept"] = found["forget"] * found["cell_before"]
             found["written"] = found["input"] * found["candidate"]
@@ -98,12 +109,29 @@ class Layer(Summarised):
         return found
 
 
+@dataclass(frozen=True)
+class ShownState:
+    """A state as pictures name it.
+
+    Attributes:
+        name: its name in the equations.
+        symbol: what stands for it: of a textbook's cell h or c, else its name.
+        letter: how many numbers it has, as a letter of :class:`Sizes`, or the number itself.
+    """
+
+    name: str
+    symbol: str
+    letter: str
+
+
 @dataclass(frozen=True, repr=False)
 class Recorded(Summarised):
     """A row of a trace.
 
     Attributes:
-        mode: torch's name of the cell.
+        name: the cell's; of ours torch's.
+        cell: its equations.
+        units: how many numbers each of its sizes has in the first layer.
         module: the module's path in the model.
         sizes: of its tensors.
         row: which row of the batch.
@@ -112,7 +140,9 @@ class Recorded(Summarised):
         series: what is drawn over the steps.
     """
 
-    mode: str
+    name: str
+    cell: Description
+    units: Mapping[str, int]
     module: str
     sizes: Sizes
     row: int
@@ -124,6 +154,35 @@ class Recorded(Summarised):
     def steps(self) -> int:
         """How many are shown."""
         return len(next(iter(self.layers[0].values.values())))
+
+    @property
+    def textbook(self) -> str | None:
+        """Torch's name of a cell that the textbooks draw; None of any other."""
+        return textbook(self.cell)
+
+    @property
+    def output(self) -> str:
+        """The name of the state that is given out."""
+        return self.cell.output.name
+
+    @property
+    def out(self) -> str:
+        """The letter of its size."""
+        return "H" if self.cell.output.size == HIDDEN else "P"
+
+    @property
+    def states(self) -> tuple[ShownState, ...]:
+        """The states, the output first."""
+        symbols = {"hidden": "h", "cell": "c"} if self.textbook else {}
+        letters = {HIDDEN: "H", INPUT: "I", self.cell.output.size: self.out}
+        return tuple(
+            ShownState(
+                state.name,
+                symbols.get(state.name, state.name),
+                letters.get(state.size) or str(self.units[state.size]),
+            )
+            for state in self.cell.states
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,7 +208,7 @@ def scene(
 ) -> Scene:
     """Puts together what a report shows; the arguments are those of :func:`unrolled.report`."""
     if isinstance(subject, Diagnosis):
-        name = title or CELLS[subject.cell]
+        name = title or title_of(subject.cell)
         return Scene(name, note, None, subject)
     if not isinstance(subject, Trace):
         raise InputError(
@@ -157,7 +216,7 @@ def scene(
             f"{type(subject).__name__}"
         )
     recorded = recorded_row(subject, module=module, row=row, target=target, series=series)
-    return Scene(title or CELLS[recorded.mode], note, recorded, diagnosis)
+    return Scene(title or title_of(recorded.name), note, recorded, diagnosis)
 
 
 def recorded_row(
@@ -193,9 +252,16 @@ def recorded_row(
     given = trace.given[name]
     if series is None:
         series = _series(trace, given, row, target, shown)
-    layers = tuple(_layer(trace, key, row, shown) for key in trace.values if _is_own(key, name))
+    output = given.cell.output.name
+    layers = tuple(
+        _layer(trace, key, row, shown)
+        for key in trace.values
+        if (key.module, key.gate) == (name, output)
+    )
     return Recorded(
-        mode=given.mode,
+        name=given.name,
+        cell=given.cell,
+        units=given.units,
         module=name,
         sizes=_sizes(trace, name, given),
         row=row,
@@ -205,40 +271,35 @@ def recorded_row(
     )
 
 
-def _is_own(key: Key, name: str) -> bool:
-    """Each layer and direction once."""
-    return key.module == name and key.gate == "hidden"
-
-
 def _layer(trace: Trace, key: Key, row: int, shown: Tensor) -> Layer:
     where = (key.module, key.layer, key.direction)
     values = {k.gate: v for k, v in trace.values.items() if k[:3] == where}
-    states = [state for state in ("hidden", "cell") if state in values]
-    kept = next((gate for gate, _ in KEEPING.values() if gate in values), None)
-    constants = None
-    if kept is not None:
-        keeping = values[kept][trace.masks[key.module]].double()
-        constants = _array(-1 / keeping.log().mean(0))
+    cell = trace.given[key.module].cell
+    states = [state.name for state in cell.states]
+    constants = recorded_constants(trace, *where)
+    hidden = trace.given[key.module].units[HIDDEN]
     return Layer(
         layer=key.layer,
         direction=key.direction,
         values={gate: _array(value[shown, row]) for gate, value in values.items()},
         received={state: _array(trace.before(state, *where)[shown, row]) for state in states},
-        time_constants=constants,
+        # Units are those of the hidden size; a state of another has others.
+        time_constants=None if constants is None or len(constants) != hidden else _array(constants),
+        textbook=textbook(cell),
     )
 
 
 def _sizes(trace: Trace, name: str, given: Given) -> Sizes:
-    shapes = {key: value.shape for key, value in trace.values.items() if key.module == name}
+    keys = [key for key in trace.values if key.module == name]
     steps, batch, inputs = given.input.shape
     return Sizes(
         steps=steps,
         batch=batch,
         inputs=inputs,
-        hidden=max(shape[-1] for shape in shapes.values()),
-        output=next(shape[-1] for key, shape in shapes.items() if key.gate == "hidden"),
-        layers=1 + max(key.layer for key in shapes),
-        directions=len({key.direction for key in shapes}),
+        hidden=given.units[HIDDEN],
+        output=given.units[given.cell.output.size],
+        layers=1 + max(key.layer for key in keys),
+        directions=len({key.direction for key in keys}),
         batch_first=given.batch_first,
     )
 

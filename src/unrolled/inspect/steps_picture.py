@@ -11,8 +11,9 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from unrolled.cells import Description
+from unrolled.cells.ranges import ANY, ranges
 from unrolled.errors import abridged
-from unrolled.inspect.gates import SIGMOID
 from unrolled.inspect.scene import Array, Layer, Series
 from unrolled.inspect.view import View
 
@@ -43,7 +44,10 @@ def steps_picture(view: View, title: str) -> Figure:
         _draw_series(ax, steps, some)
     order = unit_order(layer)
     for row, (name, values) in enumerate(layer.values.items(), start=len(lines)):
-        image = _draw_heat(axes[row], name, values, order, recorded.first, recorded.mode)
+        low, high, colors = _colors(recorded.cell, name, values)
+        image = _draw_heat(axes[row], name, values, order, recorded.first)
+        image.set_cmap(colors)
+        image.set_clim(low, high)
         figure.colorbar(image, cax=figure.add_subplot(grid[row, 1]))
     for ax in axes:
         ax.axvline(view.step, color=MARK, lw=0.9)
@@ -107,28 +111,28 @@ def _draw_series(ax: Axes, steps: NDArray[np.int64], lines: Sequence[Series]) ->
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def _colors(cell: Description, name: str, values: Array) -> tuple[float, float, str]:
+    """The least and the most that a line's colours show, and which: by its range, if it has one."""
+    low, high = ranges(cell).get(name, ANY)
+    known = np.abs(values[np.isfinite(values)])
+    largest = float(known.max()) or 1.0 if len(known) else 1.0
+    if low == 0:
+        return 0.0, 1.0 if high == 1 else largest, "viridis"
+    is_gate = (low, high) == (-1.0, 1.0) and name in cell.named
+    return (-1.0, 1.0, "RdBu_r") if is_gate else (-largest, largest, "RdBu_r")
+
+
 def _draw_heat(
-    ax: Axes, name: str, values: Array, order: NDArray[np.int64], first: int, mode: str
+    ax: Axes, name: str, values: Array, order: NDArray[np.int64], first: int
 ) -> AxesImage:
     """Units from the top down, steps from left to right; a projected state has units of its own."""
     units = values.shape[1]
     rows = values[:, order].T if units == len(order) else values.T
-    largest = float(np.nanmax(np.abs(rows))) or 1.0 if np.isfinite(rows).any() else 1.0
-    if name in SIGMOID:
-        low, high, colors = 0.0, 1.0, "viridis"
-    elif name == "hidden" and mode == "RNN_RELU":
-        low, high, colors = 0.0, largest, "viridis"
-    else:
-        high = 1.0 if name == "candidate" else largest
-        low, colors = -high, "RdBu_r"
     extent = (first - 0.5, first + len(values) - 0.5, units - 0.5, -0.5)
     image = ax.imshow(
         rows,
         aspect="auto",
         interpolation="nearest",
-        cmap=colors,
-        vmin=low,
-        vmax=high,
         extent=extent,
     )
     ax.set_ylabel(f"{name}\n{units} units")

@@ -14,13 +14,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from unrolled.cells import Description
+from unrolled.cells.stored import from_json, to_json
 from unrolled.errors import InputError
 from unrolled.summary import Summarised, short
 
 if TYPE_CHECKING:
     import polars
 
-FORMAT = "unrolled-trace-1"
+FORMAT = "unrolled-trace-2"
 Direction = Literal["forward", "reverse"]
 Kind = Literal["value", "gradient", "carried"]
 KEYED = ("values", "gradients", "carried", "initial")
@@ -31,7 +33,8 @@ class Key(NamedTuple):
 
     The path is ``""`` where the model is itself the module. Gates have the field's names: LSTM
     ``input``, ``forget``, ``candidate``, ``output``, ``cell``, ``hidden``; GRU ``reset``,
-    ``update``, ``candidate``, ``hidden``; RNN ``hidden``.
+    ``update``, ``candidate``, ``hidden``; RNN ``hidden``. Of a cell that is written down they are
+    the names in its equations.
     """
 
     module: str
@@ -48,16 +51,22 @@ class Given(Summarised):
     """What a module was, and what it was given.
 
     Attributes:
-        mode: torch's name of the cell: "RNN_TANH", "RNN_RELU", "LSTM", "GRU".
+        name: the cell's: of ours torch's, "RNN_TANH", "RNN_RELU", "LSTM" or "GRU".
+        cell: its equations, which say what the recorded lines are.
+        units: how many numbers each of the cell's sizes has in the first layer.
         batch_first: whether the model hands it rows before steps.
         input: what it read [T, B, I], NaN where a row has no such step.
         starts: the steps at which its calls begin: (0,) where it was called once.
+        constants: what it was given that does not change over time, by name [calls, B, ·].
     """
 
-    mode: str
+    name: str
+    cell: Description
+    units: Mapping[str, int]
     batch_first: bool
     input: Tensor
     starts: tuple[int, ...]
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,13 +75,14 @@ class Trace(Summarised):
 
     Attributes:
         values: the gates, after their activation, and the states after every step [T, B, H] (a
-            projected hidden state [T, B, P]); NaN where a row has no such step.
-        gradients: with ``gradients=True``, the gradient of the loss by ``hidden`` and ``cell`` at
-            every step, shaped alike: by all that hangs on them, as :meth:`torch.Tensor.retain_grad`
-            would have it.
+            projected hidden state [T, B, P]); of a cell that is written down every line that has a
+            name in its equations, and every state. NaN where a row has no such step.
+        gradients: with ``gradients=True``, the gradient of the loss by each state at every step,
+            shaped alike: by all that hangs on it, as :meth:`torch.Tensor.retain_grad` would have
+            it.
         carried: the same by the state as it is handed on to the next step alone, which is the
             gradient by ``h_0, c_0`` of a pass over the steps that follow. That of the joint state
-            (``hidden`` and ``cell`` together) is what flows back through time.
+            (all states together) is what flows back through time.
         masks: for each module, which steps the rows have [T, B].
         output: the model's output as it returned it, detached.
         given: for each module, what it is and what it read.
@@ -96,13 +106,13 @@ class Trace(Summarised):
     def _shown(self, module: str) -> str:
         """What was recorded of one module, in words and without its numbers."""
         keys = [key for key in self.values if key.module == module]
-        mode = self.given[module].mode if module in self.given else "recurrent"
+        name = self.given[module].name if module in self.given else "recurrent"
         units = max(self.values[key].shape[-1] for key in keys)
         steps, batch = self.masks[module].shape
         layers = 1 + max(key.layer for key in keys)
         both = " in both directions" if any(key.direction == "reverse" for key in keys) else ""
         gates = ", ".join(dict.fromkeys(key.gate for key in keys))
-        return f"{mode}, L={layers}{both}, [T={steps}, B={batch}, H={units}] of {gates}"
+        return f"{name}, L={layers}{both}, [T={steps}, B={batch}, H={units}] of {gates}"
 
     @property
     def modules(self) -> list[str]:
@@ -153,7 +163,7 @@ class Trace(Summarised):
         direction the step before is the later one.
 
         Args:
-            state: "hidden" or "cell".
+            state: its name: "hidden", "cell", or what the cell's equations call it.
             module: as in :meth:`get`, and so ``layer`` and ``direction``.
             layer: from 0.
             direction: "forward" or "reverse".
@@ -254,7 +264,16 @@ class Trace(Summarised):
         head = {
             **index,
             "given": [
-                [module, given.mode, given.batch_first, put(given.input), given.starts]
+                {
+                    "module": module,
+                    "name": given.name,
+                    "cell": to_json(given.cell),
+                    "units": dict(given.units),
+                    "batch_first": given.batch_first,
+                    "input": put(given.input),
+                    "starts": given.starts,
+                    "constants": {name: put(value) for name, value in given.constants.items()},
+                }
                 for module, given in self.given.items()
             ],
             "masks": [[module, put(mask)] for module, mask in self.masks.items()],
@@ -290,8 +309,16 @@ class Trace(Summarised):
 
         index = {kind: {Key(*key): tensors[name] for *key, name in head[kind]} for kind in KEYED}
         given = {
-            module: Given(mode, batch_first, tensors[read], tuple(starts))
-            for module, mode, batch_first, read, starts in head["given"]
+            given["module"]: Given(
+                name=given["name"],
+                cell=from_json(given["cell"], f"{path}: cell", "Record it anew"),
+                units=given["units"],
+                batch_first=given["batch_first"],
+                input=tensors[given["input"]],
+                starts=tuple(given["starts"]),
+                constants={name: tensors[at] for name, at in given["constants"].items()},
+            )
+            for given in head["given"]
         }
         masks = {module: tensors[name] for module, name in head["masks"]}
         return cls(masks=masks, output=value_of(head["output"]), given=given, **index)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unrolled.errors import InputError
-from unrolled.inspect.letter import CELLS
+from unrolled.inspect.known import title_of
 from unrolled.inspect.scene import Array, Layer, Recorded
 
 
@@ -40,7 +40,7 @@ class View:
         last = recorded.first + recorded.steps - 1
         if step is not None and not recorded.first <= step <= last:
             raise InputError(f"step: {recorded.first} to {last} was expected, got {step}")
-        place = _busiest(shown) if step is None else step - recorded.first
+        place = _busiest(shown, recorded.output) if step is None else step - recorded.first
         return cls(recorded, shown, place, unit)
 
     @property
@@ -51,7 +51,7 @@ class View:
     @property
     def cell(self) -> str:
         """What the cell is called, without its activation."""
-        return CELLS[self.recorded.mode].split()[0]
+        return title_of(self.recorded.name).split()[0]
 
     @property
     def heading(self) -> str:
@@ -62,7 +62,7 @@ class View:
         whose = f"mean over {self.recorded.sizes.hidden} units"
         if self.unit is not None:
             whose = f"unit {self.unit}"
-        return f"{CELLS[self.recorded.mode]}, {layer}, step {self.step}: {whose}"
+        return f"{title_of(self.recorded.name)}, {layer}, step {self.step}: {whose}"
 
     def values(self, place: int | None = None) -> dict[str, float]:
         """By role, what the unit has at a step, or what the units have in the mean.
@@ -82,11 +82,11 @@ class View:
         return {role: value for role, value in found.items() if not math.isnan(value)}
 
 
-def _busiest(layer: Layer) -> int:
-    """The step at which the units write most; of an RNN, at which its state changes most."""
+def _busiest(layer: Layer, output: str) -> int:
+    """The step at which the units write most; of a cell without gates, at which it changes most."""
     quantities = layer.quantities()
     changes = quantities.get("written")
     if changes is None:
-        changes = quantities["hidden"] - quantities["hidden_before"]
+        changes = quantities[output] - quantities[layer.before(output)]
     written: Array = np.abs(changes).mean(axis=1)
     return int(np.nanargmax(written)) if np.isfinite(written).any() else len(written) // 2

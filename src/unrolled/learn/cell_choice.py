@@ -86,19 +86,6 @@ def description_of(cell: CellName | Description) -> Description:
     return cell if isinstance(cell, Description) else SHIPPED[cell.upper()]().description
 
 
-def check_watched(cell: CellName | Description) -> None:
-    """That what the cell does can be watched in training.
-
-    Raises:
-        InputError: it is written down as equations.
-    """
-    if isinstance(cell, Description):
-        raise InputError(
-            f"{cell.name} is a cell that is written down as equations, and such a one is not "
-            "watched yet. Leave watch out, or choose rnn, lstm or gru"
-        )
-
-
 def _described_in(place: str) -> Description:
     """The description of what a file has under a name."""
     path, _, name = place.rpartition(":")

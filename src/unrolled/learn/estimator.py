@@ -19,7 +19,7 @@ from torch import Tensor
 
 from unrolled.cells import Cell, Description
 from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
-from unrolled.learn.cell_choice import cell_of, check_watched
+from unrolled.learn.cell_choice import cell_of
 from unrolled.learn.cells import SMALLEST, only_rounding, too_far, too_small
 from unrolled.learn.columns import Array
 from unrolled.learn.duration import AUTO, Limit, resolve
@@ -151,8 +151,6 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         """
         cell = cell_of(self.cell, "cell")
         check_parameters(self.get_params(deep=False), PARAMETERS)
-        if self.watch:
-            check_watched(cell)
         # Until this fit has succeeded there is nothing to predict with: the network of an earlier
         # one would not belong to the new scaling.
         self.__dict__.pop("network_", None)

@@ -27,7 +27,6 @@ from unrolled.learn.table import Span, Table, read_table
 from unrolled.learn.windows import Part, Rows, check_complete, goals_of, prepare
 from unrolled.model import Run, TableConfig, load_run
 from unrolled.model.folder import Missing, read_sample
-from unrolled.nn import Recurrent
 from unrolled.runfile import name_of
 
 STEPS = 200
@@ -78,12 +77,6 @@ def inspect_run(
             f"--steps: {LEAST_STEPS} to {MOST_STEPS} rows can be shown, {steps} were asked for"
         )
     run, source = _opened(run, source)
-    if isinstance(run.network.recurrent, Recurrent):
-        raise InputError(
-            f"{run.network.config.title} is a cell that is written down as equations, and what "
-            "such a one does is not recorded yet. Train with --cell rnn, lstm or gru, or look at "
-            "its predictions: unrolled predict"
-        )
     config = run.table
     table = read_table(
         source,

@@ -23,7 +23,7 @@ from pydantic import (
 from unrolled.cells import Description
 from unrolled.errors import InputError, fault_of_text
 from unrolled.files import parse_json, read_file, short
-from unrolled.learn.cell_choice import cell_or_file, check_watched, description_of
+from unrolled.learn.cell_choice import cell_or_file, description_of
 from unrolled.learn.duration import AUTO, resolve
 from unrolled.learn.loop import LARGEST_RATE, FitSettings
 from unrolled.model import TableConfig
@@ -149,8 +149,6 @@ class TrainSettings(Settings):
             )
         for preset in self.init:
             init.check(preset, description_of(self.cell))
-        if self.watch:
-            check_watched(self.cell)
         return self
 
     @model_validator(mode="after")

@@ -18,8 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from unrolled.cells.ranges import saturating
 from unrolled.errors import DivergedError
-from unrolled.inspect.gates import GATES, pinned
+from unrolled.inspect.gates import pinned
 from unrolled.inspect.lags import MeanByLag, joint_norms
 from unrolled.inspect.record import record
 from unrolled.inspect.trace import Trace
@@ -33,7 +34,7 @@ LEAST_NORMS, MOST_NORMS = 20, 200
 PROBED = 32
 """Windows in the batch that gates and lags are measured on."""
 
-RECURRENT_WEIGHT = re.compile(r"(?:weight|bias)_(?:ih|hh|hr)_l(\d+)(_reverse)?")
+RECURRENT_WEIGHT = re.compile(r"\w+_l(\d+)(_reverse)?")
 READABLE = {"readout": "read-out"}
 
 
@@ -67,8 +68,9 @@ class Snapshot:
         weight_norms: the same of each weight.
         gradient_by_lag: mean ‖∂L_T/∂s_{T−k}‖ for k = 0, 1, …, of the loss at the end of the probed
             windows by the joint state k steps before, as :func:`unrolled.diagnose` has it.
-        gates: by layer and gate; of an RNN with tanh ``hidden``, which is all the gate it has.
-        states: by layer, of ``hidden`` and ``cell``.
+        gates: by layer and gate: what the cell's equations squash, by a sigmoid or tanh, and give a
+            name; of an RNN with tanh ``hidden``, which is all the gate it has.
+        states: by layer and state: ``hidden`` and ``cell``, or as the equations call them.
         kind: "snapshot".
     """
 
@@ -176,7 +178,6 @@ class Watcher:
         every: int,
         on_record: Callable[[Record], None],
     ) -> None:
-        self.mode = str(network.recurrent.mode)
         self.network, self.probe, self.every = network, probe, every
         self.on_record = on_record
         self.updates = 0
@@ -231,7 +232,7 @@ class Watcher:
 
     def _snapshot(self, update: Update, norms: dict[str, float]) -> Snapshot:
         trace = self._trace()
-        gates, states = _statistics(trace, self.mode)
+        gates, states = _statistics(trace)
         return Snapshot(
             update=self.updates,
             epoch=update.epoch,
@@ -323,7 +324,7 @@ def _gradient_by_lag(trace: Trace, layers: int) -> list[float]:
 
 
 def _statistics(
-    trace: Trace, mode: str
+    trace: Trace,
 ) -> tuple[dict[str, dict[str, GateStatistics]], dict[str, dict[str, StateStatistics]]]:
     gates: dict[str, dict[str, GateStatistics]] = {}
     states: dict[str, dict[str, StateStatistics]] = {}
@@ -331,11 +332,10 @@ def _statistics(
         layer = layer_name(key.layer, reverse=key.direction == "reverse")
         met = value[trace.masks[key.module]]
         mean = float(met.mean())
-        if key.gate in GATES[mode]:
-            gates.setdefault(layer, {})[key.gate] = GateStatistics(
-                mean, pinned(key.gate, met).share
-            )
-        if key.gate in ("hidden", "cell"):
+        cell = trace.given[key.module].cell
+        if (within := saturating(cell).get(key.gate)) is not None:
+            gates.setdefault(layer, {})[key.gate] = GateStatistics(mean, pinned(within, met).share)
+        if any(state.name == key.gate for state in cell.states):
             deviation = float(met.std(correction=0))
             states.setdefault(layer, {})[key.gate] = StateStatistics(mean, deviation)
     return gates, states

@@ -168,7 +168,7 @@ class Recurrent(ForTools):
                     "Pass the padded tensor with lengths, or the PackedSequence alone"
                 )
             self._check_width("input", input.data, (None,), INPUT)
-            rows = Sequences(input.data, input.batch_sizes)
+            rows = Sequences(input.data, input.batch_sizes, input.sorted_indices)
             orders = input.sorted_indices, input.unsorted_indices
             batch = int(input.batch_sizes[0])
             output, last = self._run(rows, batch, self._states(hx, batch), constants, orders)

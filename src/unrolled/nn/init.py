@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from unrolled import cells
 from unrolled.cells import Description
+from unrolled.cells.built_in import BUILT_IN
 from unrolled.cells.description import HIDDEN, Form, Product, Weight
 from unrolled.cells.roles import Gate, Memory, memories, recurrent_parts
 from unrolled.errors import InputError
@@ -145,12 +145,8 @@ class _Target:
                 "a recurrent module was expected (RNN, LSTM, GRU or Recurrent), got "
                 f"{type(module).__name__}. Of a larger model give the recurrent module in it"
             )
-        if module.mode == "LSTM":
-            kind = cells.ProjectedLSTM if module.proj_size else cells.LSTM
-            return cls(module, kind(bias=module.bias).description)
-        if module.mode == "GRU":
-            return cls(module, cells.GRU(bias=module.bias).description)
-        return cls(module, cells.RNN(bias=module.bias).description)
+        known = BUILT_IN[module.mode]
+        return cls(module, known.described(bias=module.bias, projected=module.proj_size > 0))
 
     def layers(self) -> Iterator[_Layer]:
         module = self.module

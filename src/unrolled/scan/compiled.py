@@ -21,31 +21,40 @@ from unrolled.scan.native import Steps
 from unrolled.scan.saving import Given, Layout, by_stand_ins, handed
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import State
+from unrolled.scan.watching import Watch
 
 
-def program(layer: Layer) -> Linked | str:
-    """The layer's program, or why there is none."""
-    return linked.linked(layer.kind.cell, layer.kind.key, bool(layer.draws))
+def program(layer: Layer, *, watched: bool = False) -> Linked | str:
+    """The layer's program, or why there is none; see :func:`linked.linked`."""
+    return linked.linked(layer.kind.cell, layer.kind.key, bool(layer.draws), watched)
 
 
 def run(
-    layer: Layer, program: Linked, sequences: Sequences, initial: State | None, rows: int
+    layer: Layer,
+    program: Linked,
+    sequences: Sequences,
+    initial: State | None,
+    rows: int,
+    watch: Watch | None = None,
 ) -> tuple[Tensor, State]:
     """Runs a layer; see :data:`unrolled.scan.described.RunLayer`."""
     steps = Steps.of(sequences, rows)
     tensors = laid(program, given(layer, program.names, sequences, initial, rows))
     is_differentiated = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     if not is_differentiated or torch.is_inference_mode_enabled():
-        return Scan(
-            program, linked.Given(program, steps, tensors), reverse=layer.kind.reverse
-        ).forward()
+        scan = Scan(program, linked.Given(program, steps, tensors), reverse=layer.kind.reverse)
+        if watch is None:
+            return scan.forward()
+        output, after, left = scan.forward_to_return(None)
+        watch.see_kept(program.program.kept, left)
+        return output, after
     sizes = sequences.batch_sizes
     if sizes is not None:
         # They are the caller's, who may change them before a second derivative.
         sizes = sizes.to("cpu", torch.int64, copy=True)
     # torch has no types for it.
     results: tuple[Tensor, ...] = _Run.apply(  # type: ignore[no-untyped-call]
-        layer.kind, program, steps, sizes, bool(layer.draws), *handed(tensors)
+        layer.kind, program, steps, sizes, bool(layer.draws), watch, *handed(tensors)
     )
     return results[0], results[1:]
 
@@ -80,12 +89,16 @@ class _Run(torch.autograd.Function):
         steps: Steps,
         batch_sizes: Tensor | None,
         is_drawn: bool,
+        watch: Watch | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
+        every = kind.recompute_every if watch is None else None
         scan = Scan(program, linked.Given(program, steps, tensors), reverse=kind.reverse)
-        output, after, left = scan.forward_to_return(kind.recompute_every)
-        is_repeated = kind.recompute_every is not None
-        ctx.given = Given(tensors, [True] * len(tensors), 0, repeats=is_repeated)
+        output, after, left = scan.forward_to_return(every)
+        if watch is not None:
+            watch.see_kept(program.program.kept, left)
+        ctx.watch = watch
+        ctx.given = Given(tensors, [True] * len(tensors), 0, repeats=every is not None)
         # All tensors by autograd's hands, as in :mod:`autograd`.
         ctx.save_for_backward(*ctx.given.release(), *left.tensors())
         ctx.lies = [Layout.of(tensor) for tensor in left.tensors()]
@@ -99,9 +112,9 @@ class _Run(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         saved = ctx.saved_tensors
         given = len(ctx.given.shapes)
-        wanted = ctx.needs_input_grad[5:]
+        wanted = ctx.needs_input_grad[6:]
         if all(gradient is None for gradient in gradients):
-            return (None,) * (5 + len(wanted))
+            return (None,) * (6 + len(wanted))
         tensors = ctx.given.restored(saved[:given])
         check_kind(tensors[0], tensors[1:])
         if torch.is_grad_enabled() or not are_plain(gradients):
@@ -117,8 +130,9 @@ class _Run(torch.autograd.Function):
             there = linked.Given(ctx.program, ctx.steps, plain)
             scan = Scan(ctx.program, there, reverse=ctx.kind.reverse)
             d_results = [None if g is None else g.resolve_neg() for g in gradients]
-            found = scan.backward(left, d_results, wanted)
-        return None, None, None, None, None, *found
+            carried = () if ctx.watch is None else ctx.watch.carried
+            found = scan.backward(left, d_results, wanted, carried)
+        return None, None, None, None, None, None, *found
 
 
 def _by_equations(

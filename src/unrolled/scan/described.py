@@ -107,6 +107,10 @@ class Pass:
         return units_of(self.cell, dict(self.units), layer, self.directions)
 
 
+See = Callable[[Mapping[str, Any], State], tuple[State, Tensor]]
+"""Given the values of a step and the states after it: the states to go on with, and the output."""
+
+
 class Layer(NamedTuple):
     """A layer with all that it is given but the input and the states.
 
@@ -209,14 +213,21 @@ def resting(kind: Kind, rows: int, like: Tensor) -> dict[str, Tensor]:
 
 
 def by_equations(
-    layer: Layer, sequences: Sequences, initial: State | None, rows: int
+    layer: Layer,
+    sequences: Sequences,
+    initial: State | None,
+    rows: int,
+    see: See | None = None,
 ) -> tuple[Tensor, State]:
-    """Runs a layer by its equations in plain torch; see :data:`RunLayer`."""
+    """Runs a layer by its equations in plain torch; see :data:`RunLayer`.
+
+    ``see`` is shown every step.
+    """
     kind = layer.kind
     if initial is None:
         new = sequences.data.new_zeros
         initial = tuple([new(rows, kind.units[state.size]) for state in kind.cell.states])
-    return _ByEquations(layer, sequences, rows).run(initial)
+    return _ByEquations(layer, sequences, rows).run(initial, see)
 
 
 class _ByEquations:
@@ -232,7 +243,7 @@ class _ByEquations:
         self.of_steps = {n: torch.split(draws[n], self.sizes) for n in draws if n in of_steps}
         self.plain = {w.name: layer.weights[w.name] for w in self.cell.weights if w.kind in PLAIN}
 
-    def run(self, initial: State) -> tuple[Tensor, State]:
+    def run(self, initial: State, see: See | None) -> tuple[Tensor, State]:
         sizes, cell, units = self.sizes, self.cell, self.layer.kind.units
         read, steps = self._products_with_input()
         constant = self._products_with_constants()
@@ -251,7 +262,7 @@ class _ByEquations:
                 values[name].expand(rows, units[state.size])
                 for name, state in zip(cell.next, cell.states, strict=True)
             )
-            return after, after[0]
+            return (after, after[0]) if see is None else see(values, after)
 
         outputs, last = walk(step, sizes, initial, reverse=self.layer.kind.reverse)
         joined = torch.stack if self.sequences.batch_sizes is None else torch.cat

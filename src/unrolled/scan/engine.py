@@ -28,6 +28,7 @@ from unrolled.scan import (
 from unrolled.scan.compiling import constant
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
+from unrolled.scan.watching import Watch
 
 Backend = Literal["auto", "native", "reference", "torch"]
 ENGINES: dict[str, ModuleType] = {"native": autograd, "reference": reference, "torch": kernels}
@@ -80,35 +81,54 @@ def run_described(
     name, _ = choose(sequences.data, others)
     if not torch.compiler.is_compiling():
         name = _repeated(name, sequences.data, others)
-    run_layer = described.by_equations
-    if name == "native":
-        run_layer = _run_layer
-        if torch.compiler.is_compiling() or operator.is_traced():
-            run_layer = _run_traced
-    output, last = described.run(
-        spec, sequences, rows, initial, constants, weights, run_layer, dropout
-    )
-    if run_layer is described.by_equations:
+    what = sequences, rows, initial, constants, weights
+    on_core, run_layer = _run_layer, _run_by_equations
+    if torch.compiler.is_compiling() or operator.is_traced():
+        on_core = _run_traced
+    elif (recorder := recording.active()) is not None:
+        run = on_core if name == "native" else run_layer
+        return recorder.run_described(run, spec, *what, dropout)
+    output, last = described.run(spec, *what, on_core if name == "native" else run_layer, dropout)
+    if name != "native":
         return output, last
     # The backward pass reads what the layers gave out, and the caller may change the output.
     # torch.jit.trace expects one trace with gradients and without.
     return output.clone() if output.requires_grad or operator.is_traced() else output, last
 
 
+def _run_by_equations(
+    layer: described.Layer,
+    sequences: Sequences,
+    initial: State | None,
+    rows: int,
+    watch: Watch | None = None,
+) -> tuple[Tensor, State]:
+    see = None if watch is None else watch.see_step
+    return described.by_equations(layer, sequences, initial, rows, see)
+
+
 def _run_layer(
-    layer: described.Layer, sequences: Sequences, initial: State | None, rows: int
+    layer: described.Layer,
+    sequences: Sequences,
+    initial: State | None,
+    rows: int,
+    watch: Watch | None = None,
 ) -> tuple[Tensor, State]:
     """Runs a layer on the compiled core, if it can."""
-    program = compiled.program(layer)
+    program = compiled.program(layer, watched=watch is not None)
     if isinstance(program, str):
         if is_native_forced():
             raise RuntimeError(f"the native backend is forced, and can't run this: {program}")
-        return described.by_equations(layer, sequences, initial, rows)
-    return compiled.run(layer, program, sequences, initial, rows)
+        return _run_by_equations(layer, sequences, initial, rows, watch)
+    return compiled.run(layer, program, sequences, initial, rows, watch)
 
 
 def _run_traced(
-    layer: described.Layer, sequences: Sequences, initial: State | None, rows: int
+    layer: described.Layer,
+    sequences: Sequences,
+    initial: State | None,
+    rows: int,
+    watch: Watch | None = None,  # noqa: ARG001 (nobody watches what is compiled)
 ) -> tuple[Tensor, State]:
     """Runs a layer as one operator, if it can."""
     names = None

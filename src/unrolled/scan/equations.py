@@ -57,7 +57,7 @@ def step(
         if isinstance(line, Sum):
             values[line.name] = _sum(line, values, parts, products or {})
         else:
-            values[line.name] = _computed(line, values)
+            values[line.name] = computed(line, values)
     return values
 
 
@@ -81,7 +81,7 @@ def step_back(
             share = _operand(line.operands[0], found) / units[line.size]
             found[line.name] = share.expand(*share.shape[:-1], units[line.size])
         else:
-            found[line.name] = _computed(line, found)
+            found[line.name] = computed(line, found)
     return found
 
 
@@ -98,7 +98,8 @@ def _sum(
     return total
 
 
-def _computed(line: Line, values: Mapping[str, Any]) -> Any:
+def computed(line: Line, values: Mapping[str, Any]) -> Any:
+    """What a line is, from what it reads."""
     return TORCHS[line.operation](*[_operand(o, values) for o in line.operands])
 
 

@@ -31,10 +31,10 @@ Units = tuple[tuple[str, int], ...]
 
 
 @lru_cache(maxsize=256)
-def linked(cell: Description, units: Units, draws: bool) -> Linked | str:
-    """The cell's program, or why there is none."""
+def linked(cell: Description, units: Units, draws: bool, watched: bool = False) -> Linked | str:
+    """The cell's program, or why there is none; ``watched`` is one that keeps all named lines."""
     try:
-        return Linked(link(cell, dict(units), draws=draws))
+        return Linked(link(cell, dict(units), draws=draws, watched=cell.named if watched else ()))
     except (NotLinkedError, ValueError) as reason:  # the core refuses sizes of 0, for example
         return str(reason)
 
@@ -156,14 +156,20 @@ class Scan:
         return output, after, left
 
     def backward(
-        self, left: Left, gradients: Sequence[Tensor | None], wanted: Sequence[bool]
+        self,
+        left: Left,
+        gradients: Sequence[Tensor | None],
+        wanted: Sequence[bool],
+        carried: Sequence[Tensor] = (),
     ) -> list[Tensor | None]:
         """The gradients of what is given; None for those not wanted.
 
-        ``gradients`` are those of the output and the last states, None for zero.
+        ``gradients`` are those of the output and the last states, None for zero. ``carried``
+        [N, ·], of steps that are not run in stretches, are filled, if given: with those of each
+        state as every step hands it on, and of the first state with what is given out besides.
         """
         stretches = list(pairwise(left.bounds))
-        back = _Back(self, gradients, wanted, stretches=len(stretches))
+        back = _Back(self, gradients, wanted, carried, stretches=len(stretches))
         for number in reversed(range(len(stretches))):
             begin, end = stretches[number]
             before = left.states[number - 1] if number else self.given.states
@@ -230,9 +236,11 @@ class _Back:
         scan: Scan,
         gradients: Sequence[Tensor | None],
         wanted: Sequence[bool],
+        carried: Sequence[Tensor],
         *,
         stretches: int,
     ) -> None:
+        self.carried = carried
         self.scan, self.core = scan, scan.linked.core(scan.like.dtype)
         given, program, steps = scan.given, scan.linked.program, scan.steps
         wants = iter(wanted)
@@ -283,8 +291,8 @@ class _Back:
             NOWHERE if self.d_output is None else steps.place(self.d_output),
             [memory(d) for d in self.d_after],
             [memory(d) for d in self.d_before],
-            [NO_MEMORY] * scan.linked.states,
-            NO_MEMORY,
+            [memory(each) for each in self.carried[:-1]] or [NO_MEMORY] * scan.linked.states,
+            memory(self.carried[-1]) if self.carried else NO_MEMORY,
             NOWHERE if self.d_input is None else steps.place(self.d_input),
             scan.linked.program.adds_to_input,
             [memory(d) for d in self.d_constants],

@@ -6,7 +6,7 @@ are laid out as the pass's input is, [T, B, ·] or ragged [N, ·], with a column
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -14,11 +14,20 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from unrolled.scan import autograd, passes, reference
+from unrolled.cells.description import HIDDEN, INPUT, ONE, Description
+from unrolled.scan import autograd, described, passes, reference
 from unrolled.scan.native import Carried
 from unrolled.scan.passes import Stage
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
+from unrolled.scan.watching import Watch
+
+Pieces = Sequence[Mapping[str, Tensor]]
+"""The weights of each layer and direction, by name."""
+WatchedLayer = Callable[
+    [described.Layer, Sequences, State | None, int, Watch | None], tuple[Tensor, State]
+]
+"""Runs a layer as :data:`unrolled.scan.described.RunLayer` does, and shows it to a watch."""
 
 
 @dataclass
@@ -37,15 +46,29 @@ class LayerRecord:
 
 @dataclass
 class PassRecord:
-    """A pass as it ran; ``layers`` are L·D records in the order of the ``initial`` states."""
+    """A pass as it ran.
 
-    spec: Spec
+    Attributes:
+        name: what the cell is called: torch's mode, or the description's name.
+        cell: its description.
+        units: how many numbers each of its sizes has in the first layer.
+        directions: D.
+        sequences: what it read.
+        initial: the states that it began with.
+        constants: by name [B, ·].
+        layers: L·D records, in the order of the ``initial`` states.
+        sources: what the loss has to be differentiated by, so that the gradients are known.
+    """
+
+    name: str
+    cell: Description
+    units: Mapping[str, int]
+    directions: int
     sequences: Sequences
     initial: State
-    weights: list[Weights]
+    constants: Mapping[str, Tensor]
     layers: list[LayerRecord]
     sources: list[Tensor]
-    """What the loss has to be differentiated by, so that the gradients are known."""
 
 
 class Recorder:
@@ -68,20 +91,18 @@ class Recorder:
         if spec.recompute_every is not None:
             spec = replace(spec, recompute_every=None)
         initial = spec.zeros(sequences, flat) if initial is None else initial
-        wanting = [t for t in (sequences.data, *initial, *flat) if t.requires_grad]
-        if self.gradients and not wanting:
-            # Nothing upstream wants a gradient, so that nothing is cut off here.
-            sequences = sequences.with_data(sequences.data.detach().requires_grad_())
-            wanting = [sequences.data]
+        sequences = self._differentiable(sequences)
         run = (_NativeRun if name == "native" else _ReferenceRun)(
             spec, sequences, initial, flat, gradients=self.gradients
         )
-        sources = run.sources() or wanting[:1]
-        weights = spec.weights([w.detach() for w in flat])
-        record = PassRecord(spec, sequences, initial, weights, run.layers(), sources)
-        self.passes.append(record)
-        self._finish.append(run)
-        return run.output, run.last
+        (ih, hh, *_), cell = spec.weights(flat)[0], spec.description()
+        sizes = {INPUT: ih.shape[1], HIDDEN: ih.shape[0] // len(spec.cell.gates)}
+        sizes |= {cell.output.size: hh.shape[1], ONE: 1}
+        record = PassRecord(
+            *(spec.cell.name, cell, sizes, spec.directions, sequences, initial, {}),
+            *(run.layers(), run.sources() or [sequences.data]),
+        )
+        return self._recorded(run, record)
 
     def run_cell(self, cell: Cell, input: Tensor, state: State, weights: Weights) -> State:
         """One step of a cell module, as a pass of one step; its state is also what it gives out."""
@@ -91,15 +112,47 @@ class Recorder:
         _, last = self.run("reference", spec, Sequences(input.unsqueeze(0)), initial, flat)
         return tuple([s.squeeze(0) for s in last])
 
+    def run_described(
+        self,
+        run_layer: WatchedLayer,
+        spec: described.Pass,
+        sequences: Sequences,
+        rows: int,
+        initial: State | None,
+        constants: Sequence[Tensor],
+        weights: Pieces,
+        dropout: float,
+    ) -> tuple[Tensor, State]:
+        """The pass of a described cell; see :func:`unrolled.scan.described.run`."""
+        sequences = self._differentiable(sequences)
+        run = _DescribedRun(spec, sequences, gradients=self.gradients)
+        run.run(run_layer, rows, initial, constants, weights, dropout)
+        named = dict(zip([c.name for c in spec.cell.constants], constants, strict=True))
+        began = [torch.stack(of_all) for of_all in zip(*run.initial, strict=True)]
+        record = PassRecord(
+            *(spec.cell.name, spec.cell, dict(spec.units), spec.directions, sequences),
+            *(tuple(began), named, run.layers(), run.sources() or [sequences.data]),
+        )
+        return self._recorded(run, record)
+
+    def _differentiable(self, sequences: Sequences) -> Sequences:
+        """The same input, as one that a loss can be differentiated by."""
+        if not self.gradients or sequences.data.requires_grad:
+            return sequences
+        return sequences.with_data(sequences.data.detach().requires_grad_())
+
+    def _recorded(self, run: _Run, record: PassRecord) -> tuple[Tensor, State]:
+        self.passes.append(record)
+        self._finish.append(run)
+        return run.output, run.last
+
     def differentiate(self, loss: Tensor) -> None:
         """Fills in what this loss, a number, says of the states of all passes."""
         sources = [source for record in self.passes for source in record.sources]
         found = torch.autograd.grad(loss, sources, allow_unused=True)
         for record, run in zip(self.passes, self._finish, strict=True):
             mine, found = found[: len(record.sources)], found[len(record.sources) :]
-            carried = run.carried(mine)
-            for index, (layer, w) in enumerate(zip(record.layers, record.weights, strict=True)):
-                _set_gradients(layer, carried.get(index), w)
+            run.differentiate(record.layers, mine)
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("unrolled_recorder", default=None)
@@ -135,12 +188,28 @@ class _Run:
         """What each layer and direction did."""
         raise NotImplementedError
 
+    def differentiate(self, layers: list[LayerRecord], found: tuple[Tensor | None, ...]) -> None:
+        """Has the layers' records say what the loss does, of its gradients by the sources."""
+        raise NotImplementedError
+
+
+class _KnownRun(_Run):
+    """A pass of a cell that has kernels."""
+
+    weights: list[Weights]
+
     def carried(self, found: tuple[Tensor | None, ...]) -> dict[int, Carried]:
         """What the loss says of the states, from its gradients by the sources."""
         raise NotImplementedError
 
+    def differentiate(self, layers: list[LayerRecord], found: tuple[Tensor | None, ...]) -> None:
+        """See :class:`_Run`."""
+        carried = self.carried(found)
+        for index, (layer, w) in enumerate(zip(layers, self.weights, strict=True)):
+            _set_gradients(layer, carried.get(index), w)
 
-class _NativeRun(_Run):
+
+class _NativeRun(_KnownRun):
     def __init__(
         self,
         spec: Spec,
@@ -150,7 +219,7 @@ class _NativeRun(_Run):
         *,
         gradients: bool,
     ) -> None:
-        self.spec = spec
+        self.spec, self.weights = spec, spec.weights([w.detach() for w in flat])
         self.shape = sequences.data.shape[:-1]
         self.stages: list[Stage] = []
         self.found: dict[int, Carried] | None = {} if gradients else None
@@ -193,7 +262,7 @@ class _NativeRun(_Run):
         }
 
 
-class _ReferenceRun(_Run):
+class _ReferenceRun(_KnownRun):
     """Watches each step; with gradients, hands its states on as tensors of their own."""
 
     def __init__(
@@ -206,6 +275,7 @@ class _ReferenceRun(_Run):
         gradients: bool,
     ) -> None:
         self.spec, self.gradients = spec, gradients
+        self.weights = spec.weights([w.detach() for w in flat])
         self.is_dense = sequences.batch_sizes is None
         self.steps: list[list[_WatchedStep]] = [
             [] for _ in range(spec.num_layers * spec.directions)
@@ -284,3 +354,66 @@ def _set_gradients(layer: LayerRecord, carried: Carried | None, w: Weights) -> N
         by_raw = carried.total if w.hr is None else carried.total @ w.hr
         shown = by_raw * layer.values["output"] * (1 - torch.tanh(cell).square())
         layer.total["cell"], layer.carried["cell"] = carried.cell + shown, carried.cell
+
+
+class _DescribedRun(_Run):
+    """A pass of a described cell, each of whose layers is watched."""
+
+    def __init__(self, spec: described.Pass, sequences: Sequences, *, gradients: bool) -> None:
+        self.spec, self.sequences, self.gradients = spec, sequences, gradients
+        self.watches: list[Watch] = []
+
+    def run(
+        self,
+        run_layer: WatchedLayer,
+        rows: int,
+        initial: State | None,
+        constants: Sequence[Tensor],
+        weights: Pieces,
+        dropout: float,
+    ) -> None:
+        """Runs it by whoever runs a layer."""
+
+        def watched(
+            layer: described.Layer, sequences: Sequences, state: State | None, rows: int
+        ) -> tuple[Tensor, State]:
+            new, units = sequences.data.new_zeros, layer.kind.units
+            zeros = [new(rows, units[s.size]) for s in layer.kind.cell.states]
+            before = tuple(zeros) if state is None else state
+            watch = Watch(layer, sequences, before, gradients=self.gradients)
+            self.watches.append(watch)
+            found = run_layer(layer, sequences, state, rows, watch)
+            watch.finish()
+            return found
+
+        output, self.last = described.run(
+            self.spec, self.sequences, rows, initial, constants, weights, watched, dropout
+        )
+        # The backward pass reads what the layers gave out, and the caller may change the output.
+        self.output = output.clone()
+
+    @property
+    def initial(self) -> list[State]:
+        """The states that each layer and direction began with."""
+        return [watch.initial for watch in self.watches]
+
+    def layers(self) -> list[LayerRecord]:
+        return [
+            LayerRecord({name: self._laid(value) for name, value in watch.values.items()})
+            for watch in self.watches
+        ]
+
+    def sources(self) -> list[Tensor]:
+        return [source for watch in self.watches for source in watch.sources()]
+
+    def differentiate(self, layers: list[LayerRecord], found: tuple[Tensor | None, ...]) -> None:
+        given = iter(found)
+        names = [state.name for state in self.spec.cell.states]
+        for watch, layer in zip(self.watches, layers, strict=True):
+            watch.see_gradients([next(given) for _ in watch.sources()])
+            for name, carried, total in zip(names, watch.carried[:-1], watch.totals(), strict=True):
+                layer.carried[name], layer.total[name] = self._laid(carried), self._laid(total)
+
+    def _laid(self, value: Tensor) -> Tensor:
+        """As the input lies."""
+        return value.reshape(*self.sequences.data.shape[:-1], value.shape[-1])

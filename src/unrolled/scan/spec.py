@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from unrolled.cells import Description
 from unrolled.cells.built_in import BUILT_IN
 from unrolled.scan.sequences import Sequences
 
@@ -69,6 +70,10 @@ class Spec:
     def directions(self) -> int:
         """D, the number of directions."""
         return 2 if self.bidirectional else 1
+
+    def description(self) -> Description:
+        """The cell as its equations say it."""
+        return BUILT_IN[self.cell.name].described(bias=self.bias, projected=self.projected)
 
     def zeros(self, sequences: Sequences, flat: list[Tensor]) -> State:
         """The states that a pass without given ones begins with."""

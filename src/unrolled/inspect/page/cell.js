@@ -83,6 +83,20 @@ function paintCell(place, drawing) {
   };
 }
 
+const LEAST_FLOW = 0.7;
+
+/** The drawing of any other cell, made of its equations. */
+function paintFlow(place, drawing) {
+  const box = node("div", { class: "flow", tabindex: 0 });
+  box.innerHTML = drawing;
+  place.replaceChildren(box);
+  place.closest(".columns").classList.add("stacked");
+  const picture = box.querySelector("svg");
+  // As small as its text can still be read; beyond that it is scrolled.
+  picture.style.minWidth = `${LEAST_FLOW * picture.getAttribute("width")}px`;
+  return (_, label) => picture.setAttribute("aria-label", label);
+}
+
 /** The same as a table, grouped by what the gates are for. */
 const GROUPS = {
   LSTM: [
@@ -100,19 +114,39 @@ const GROUPS = {
   RNN: [["hidden_state", ["hidden_before", "hidden"]]],
 };
 
+/** Of any other cell: the states before the step, its lines, and the states after it. */
+function groupsOf(states) {
+  const names = states.map((state) => state.name);
+  const lines = Object.keys(recorded.lines).filter((name) => !names.includes(name));
+  const groups = [["states_before", names.map(beforeOf)], ["lines", lines], ["states_after", names]];
+  return groups.filter(([, roles]) => roles.length);
+}
+
+function nameOf(kind, role) {
+  if (!kind) return recorded.states.some(({ name }) => name === role) ? `${role}[t]` : role;
+  const projected = role === "hidden" && recorded.sizes.output !== recorded.sizes.hidden;
+  return say(`${kind}_${role}${projected ? "_projected" : ""}`);
+}
+
+/** The step in a sentence. */
+function sentenceOf(kind, places) {
+  if (kind) return say(`${kind}_sentence`, places);
+  const changes = recorded.states.map(({ name }) => say("state_change", { state: name, before: places[beforeOf(name)], after: places[name] }));
+  return say("other_sentence", { ...places, changes: changes.join(say("and")) });
+}
+
 function startCell() {
-  const kind = recorded.mode.split("_")[0];
-  const paint = paintCell(find("cell"), recorded.drawing);
+  const kind = recorded.textbook;
+  const paint = kind ? paintCell(find("cell"), recorded.drawing) : paintFlow(find("cell"), recorded.flow);
   const body = find("quantities").tBodies[0];
   const cells = [];
-  for (const [group, roles] of GROUPS[kind]) {
+  for (const [group, roles] of kind ? GROUPS[kind] : groupsOf(recorded.states)) {
     const heading = node("th", { colspan: 3, scope: "rowgroup" }, say(group));
     body.append(node("tr", { class: "group" }, heading));
     for (const role of roles) {
       const value = node("td", { class: "number", "data-quantity": role });
-      const bar = node("span", { class: `meter ${role}` });
-      const projected = role === "hidden" && recorded.sizes.output !== recorded.sizes.hidden;
-      const name = say(`${kind}_${role}${projected ? "_projected" : ""}`);
+      const bar = node("span", { class: `meter ${roleOf(role)}` });
+      const name = nameOf(kind, role);
       const label = node("th", { scope: "row" });
       body.append(node("tr", {}, label, value, node("td", { class: "track" }, bar)));
       cells.push([role, name, label, value, bar]);
@@ -125,9 +159,8 @@ function startCell() {
       return layer.has(role) ? layer.value(role, state.step, state.unit) : NaN;
     };
     const places = { step: state.step + recorded.first, whose: whose() };
-    for (const role of [...layer.gates, "kept", "written", "hidden_before", "cell_before"])
-      places[role] = show(valueOf(role));
-    const sentence = say(`${kind}_sentence`, places);
+    for (const role of Object.keys(layer.arrays)) places[role] = show(valueOf(role));
+    const sentence = sentenceOf(kind, places);
     find("sentence").textContent = sentence;
     paint(valueOf, `${say("cell_label", { cell: recorded.cell })} ${sentence}`);
     for (const [role, name, label, value, bar] of cells) {

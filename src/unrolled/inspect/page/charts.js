@@ -158,7 +158,7 @@ function drawConstants(place, width) {
 /** For each layer and gate the share of the time at which it is pinned low, open, pinned high. */
 function drawPinned(place) {
   const rows = DATA.diagnosis.saturation.map(({ layer, gate, low, high }) => {
-    const name = `${say("layer")} ${layer}, ${say(`gate_${gate}`)}`;
+    const name = `${say("layer")} ${layer}, ${gate}`;
     const percent = (share) => `${(100 * share).toFixed(0)}%`;
     const part = (kind, share) => node("i", { class: kind, style: `width:${100 * share}%` });
     const bar = node("div", { class: "pinned", "aria-hidden": "true" }, part("low", low), part("open", 1 - low - high), part("high", high));

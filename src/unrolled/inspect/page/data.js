@@ -41,6 +41,9 @@ const svg = (name, attributes = {}, ...children) =>
 const node = (name, attributes = {}, ...children) => element(null, name, attributes, children);
 const find = (id) => document.getElementById(id);
 
+/** What a state before the step is called; no line is called so. */
+const beforeOf = (state) => (DATA.recorded.textbook ? `${state}_before` : `${state}[t−1]`);
+
 /** A layer in one direction: any quantity of any step and unit. */
 class Layer {
   constructor(packed, steps) {
@@ -52,7 +55,13 @@ class Layer {
     this.arrays = {};
     for (const [gate, values] of Object.entries(packed.values)) this.arrays[gate] = unpack(values);
     for (const [state, values] of Object.entries(packed.received))
-      this.arrays[`${state}_before`] = unpack(values);
+      this.arrays[beforeOf(state)] = unpack(values);
+    this.units = DATA.recorded.sizes.hidden;
+    if (DATA.recorded.textbook) this.combine();
+  }
+
+  /** What the textbooks' drawings show besides. */
+  combine() {
     const { forget, input, candidate, output, update, cell } = this.arrays;
     const combine = (first, second, how) => first.map((value, at) => how(value, second[at]));
     const times = (a, b) => a * b;
@@ -65,7 +74,6 @@ class Layer {
       this.arrays.kept = combine(update, this.arrays.hidden_before, times);
       this.arrays.written = combine(update, candidate, (z, n) => (1 - z) * n);
     }
-    this.units = this.width(this.gates.find((gate) => gate !== "hidden") ?? "hidden");
   }
 
   has(role) {
@@ -105,7 +113,7 @@ class Layer {
     let sum = 0;
     let squares = 0;
     for (let step = 0; step < this.steps; step++) {
-      const value = this.value("hidden", step, unit);
+      const value = this.value(recorded.states[0].name, step, unit);
       if (Number.isNaN(value)) return -1;
       sum += value;
       squares += value * value;
@@ -132,7 +140,17 @@ function change(parts) {
 const current = () => layers[state.layer];
 
 /** In the reverse direction the step before is the later one. */
-const turned = (text) => (current().direction === "reverse" ? text.replaceAll("ₜ₋₁", "ₜ₊₁") : text);
+const turned = (text) =>
+  current().direction === "reverse" ? text.replaceAll("ₜ₋₁", "ₜ₊₁").replaceAll("[t−1]", "[t+1]") : text;
+
+/** What a line is called, and the colour of what it is: a textbook's role, the output, a state, a gate. */
+const titleOf = (name) => recorded.lines[name].title;
+function roleOf(name) {
+  if (recorded.textbook) return name;
+  const place = recorded.states.findIndex((state) => [state.name, beforeOf(state.name)].includes(name));
+  if (place >= 0) return place ? "cell" : "hidden";
+  return recorded.lines[name].range[0] === 0 ? "forget" : "candidate";
+}
 
 /** x_t, of a module with one input. */
 function read(step) {

@@ -1,6 +1,5 @@
 // Everything over the time axis: input, target and prediction, and a heat map for each gate.
 
-const SEQUENTIAL = ["input", "forget", "output", "reset", "update"];
 const GUTTER = 46;
 /** From 0 to 1, and from −1 over 0 to 1: a picture's colours in light and in dark. */
 const COLOURS = {
@@ -21,15 +20,20 @@ function ramp(stops) {
   });
 }
 
-/** The range of a gate's colours: its own where that is bounded, or as far as its values go. */
+/** The range of a line's colours: its own where that is bounded, or as far as its values go. */
 function rangeOf(layer, gate) {
   const known = layer.arrays[gate].filter(Number.isFinite);
   const [low, high] = [known.reduce((a, b) => Math.min(a, b), 0), known.reduce((a, b) => Math.max(a, b), 0)];
   const most = Math.max(-low, high) || 1;
-  const bounded = gate === "candidate" || (gate === "hidden" && recorded.mode !== "RNN_RELU" && most <= 1);
-  if (!SEQUENTIAL.includes(gate)) return bounded && state.colours === "full" ? [-1, 1] : [-most, most];
-  const least = known.reduce((a, b) => Math.min(a, b), high);
-  return state.colours === "full" || least === high ? [0, 1] : [least, high];
+  const [least, greatest] = recorded.lines[gate].range;
+  if (least === 0 && greatest === 1) {
+    const from = known.reduce((a, b) => Math.min(a, b), high);
+    return state.colours === "full" || from === high ? [0, 1] : [from, high];
+  }
+  if (least === 0) return [0, most];
+  const isOutput = gate === recorded.states[0].name && most <= 1;
+  const isGate = least === -1 && greatest === 1 && !recorded.states.some(({ name }) => name === gate);
+  return (isGate || isOutput) && state.colours === "full" ? [-1, 1] : [-most, most];
 }
 
 function tip(event, content) {
@@ -123,7 +127,7 @@ class HeatMap {
     this.plot = plot;
     stepByPointer(plot, (event) => this.describe(event));
     plot.addEventListener("dblclick", (event) => change({ unit: this.order[under(event, plot, this.order.length)[1]] }));
-    const caption = node("div", { class: "caption" }, node("b", {}, say(`gate_${gate}`)), this.legend);
+    const caption = node("div", { class: "caption" }, node("b", {}, titleOf(gate)), this.legend);
     this.panel = node("div", { class: "panel" }, caption, row);
   }
 
@@ -153,7 +157,7 @@ class HeatMap {
     this.bottom.textContent = units > 1 ? `${this.order.at(-1)}` : "";
     const bar = node("i", { style: `background:linear-gradient(90deg,${stops.join(",")})` });
     this.legend.replaceChildren(brief(low), bar, brief(high));
-    const places = { gate: say(`gate_${gate}`), units, steps, low: brief(low), high: brief(high) };
+    const places = { gate: titleOf(gate), units, steps, low: brief(low), high: brief(high) };
     canvas.setAttribute("aria-label", say("heat_label", places));
   }
 
@@ -164,7 +168,7 @@ class HeatMap {
     const tau = constants && unit < constants.length ? ` · τ = ${show(constants[unit])}` : "";
     const value = show(current().value(this.gate, step, unit));
     const where = `${say("step_number", { step: step + recorded.first })} · ${say("unit")} ${unit}`;
-    return `${say(`gate_${this.gate}`)} · ${where} · ${value}${tau}`;
+    return `${titleOf(this.gate)} · ${where} · ${value}${tau}`;
   }
 }
 

@@ -11,27 +11,33 @@ function arrow(points, role) {
   ];
 }
 
+/** The size of letters in which a name fits into a box, near enough: 14 pixels if it can be. */
+const lettering = (name, width) => Math.min(14, (1.5 * (width - 6)) / name.length).toFixed(1);
+
 function drawUnrolled(width) {
   const layer = current();
   const reverse = layer.direction === "reverse";
+  const states = recorded.states.map(({ name }) => name).reverse();
+  const output = recorded.states[0];
   const cells = Math.max(3, Math.min(9, 2 * Math.floor(width / 300) + 1));
   const pitch = width / cells;
-  const box = [Math.min(96, pitch * 0.52), 58];
+  const box = [Math.min(96, pitch * 0.52), Math.max(58, 30 * states.length)];
   const top = 66;
+  const height = top + box[1] + 76;
   const picture = svg("svg", {
-    viewBox: `0 0 ${width} 200`,
+    viewBox: `0 0 ${width} ${height}`,
     width,
-    height: 200,
+    height,
     role: "img",
     "aria-label": say("unrolled_label", {
       step: state.step + recorded.first,
-      hidden: show(layer.value("hidden", state.step, state.unit)),
+      hidden: show(layer.value(output.name, state.step, state.unit)),
     }),
   });
   const half = (cells - 1) / 2;
   const first = Math.max(0, Math.min(state.step - half, recorded.steps - cells));
-  const states = layer.has("cell") ? ["cell", "hidden"] : ["hidden"];
-  const level = (index) => top + (box[1] * (index + 1)) / (states.length + 1) + (states.length > 1 ? (index ? 6 : -6) : 0);
+  const apart = states.length > 1 ? (box[1] - 26) / (states.length - 1) : 0;
+  const level = (index) => (states.length > 1 ? top + 14 + index * apart : top + box[1] / 2);
   for (let place = 0; place < cells; place++) {
     const step = first + place;
     if (step >= recorded.steps) break;
@@ -47,21 +53,22 @@ function drawUnrolled(width) {
       const points = reverse ? [[right + gap - 2, y], [right + 1, y]] : [[left - gap + 2, y], [left - 1, y]];
       if (place === 0 && !reverse) points[0] = [2, y];
       if (place === cells - 1 && reverse) points[0] = [width - 2, y];
-      group.append(...arrow(points, role));
+      group.append(...arrow(points, roleOf(role)));
       const middle = (points[0][0] + points[1][0]) / 2;
       const edge = (place === 0 && !reverse) || (place === cells - 1 && reverse);
       const space = Math.abs(points[0][0] - points[1][0]);
-      const label = !edge || space > 44 ? show(at(`${role}_before`)) : role[0];
-      group.append(text(middle, y - 6, label, { class: `value ${role}` }));
+      const { symbol } = recorded.states.find(({ name }) => name === role);
+      const label = !edge || space > 44 ? show(at(beforeOf(role))) : symbol[0];
+      group.append(text(middle, y - 6, label, { class: `value ${roleOf(role)}` }));
     });
     group.append(
-      ...arrow([[x, 172], [x, top + box[1] + 1]], "read"),
+      ...arrow([[x, top + box[1] + 48], [x, top + box[1] + 1]], "read"),
       ...arrow([[x, top - 1], [x, 34]], "hidden"),
       svg("rect", { class: "body", x: left, y: top, width: box[0], height: box[1], rx: 10 }),
-      text(x, top + box[1] / 2 - 4, recorded.cell, { class: "symbol" }),
+      text(x, top + box[1] / 2 - 4, recorded.cell, { class: "symbol", style: `font-size: ${lettering(recorded.cell, box[0])}px` }),
       text(x, top + box[1] / 2 + 15, `t = ${step + recorded.first}`, { class: "muted" }),
-      text(x, 24, `h ${show(at("hidden"))}`, { class: "value hidden" }),
-      text(x, 190, Number.isNaN(read(step)) ? "x" : `x ${show(read(step))}`, { class: "value read" }),
+      text(x, 24, `${output.symbol} ${show(at(output.name))}`, { class: "value hidden" }),
+      text(x, top + box[1] + 66, Number.isNaN(read(step)) ? "x" : `x ${show(read(step))}`, { class: "value read" }),
     );
     group.addEventListener("click", () => change({ step }));
     picture.append(group);
@@ -76,20 +83,19 @@ function shape(letters) {
     T: sizes.steps, B: sizes.batch, I: sizes.inputs, H: sizes.hidden, P: sizes.output,
     D: sizes.directions, L: sizes.layers,
   };
-  const product = (part) => part.split("·").reduce((whole, name) => whole * values[name], 1);
+  const product = (part) => part.split("·").reduce((whole, name) => whole * (values[name] ?? Number(name)), 1);
   return `[${letters.join(", ")}] = [${letters.map(product).join(", ")}]`;
 }
 
 function stackShapes() {
-  const { batch_first: first, directions, output, hidden } = recorded.sizes;
-  const out = output === hidden ? "H" : "P";
+  const { batch_first: first, directions } = recorded.sizes;
+  const { out } = recorded;
   const rows = (last) => (first ? ["B", "T", last] : ["T", "B", last]);
   const state = (last) => ["L·D", "B", last];
   return {
     input: shape(rows("I")),
     between: shape(rows(directions > 1 ? `D·${out}` : out)),
-    hidden: shape(state(out)),
-    cell: layers[0].has("cell") ? shape(state("H")) : null,
+    states: recorded.states.map(({ symbol, letter }) => [symbol, shape(state(letter))]),
   };
 }
 
@@ -104,7 +110,7 @@ function drawStack(width) {
   const middle = width / 2;
   const across = Math.min(wide ? width * 0.36 : width * 0.6, 380);
   const single = sizes.directions > 1 ? across / 2 - 8 : across;
-  const states = (n) => [["h", shapes.hidden], ["c", shapes.cell]].filter(([, s]) => s).map(([s, of]) => `${s}${n} ${of}`);
+  const states = (n) => shapes.states.map(([symbol, of]) => `${symbol}${n} ${of}`);
   const label = say("stack_label", {
     layers: sizes.layers,
     directions: sizes.directions,
@@ -112,7 +118,7 @@ function drawStack(width) {
     output: shapes.between,
     states: states("₀").join(", "),
   });
-  const below = wide ? 0 : 84;
+  const below = wide ? 0 : 20 + 32 * shapes.states.length;
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height + below}`, width, height: height + below, role: "img", "aria-label": label });
   let y = height - pad - 20;
   picture.append(text(middle, y + 34, `input ${shapes.input}`, { class: "value read" }));
