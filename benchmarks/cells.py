@@ -15,6 +15,7 @@ with exit code 1.
 from __future__ import annotations
 
 import time
+import warnings
 from functools import partial
 from statistics import geometric_mean
 from typing import Annotated, Any, Literal
@@ -186,6 +187,7 @@ def main(
     compiled: CompiledOption = "nothing",
 ) -> None:
     torch.compiler.config.force_disable_caches = True  # what was compiled before takes no time
+    warnings.filterwarnings("ignore", "dynamo_pgo force disabled")
     console = wide_console()
     names = cell or list(LOOPS)
     for count in threads or [1, 2]:

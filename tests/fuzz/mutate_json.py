@@ -35,6 +35,8 @@ OTHERS: tuple[Json, ...] = (
     {"number": "1"},
 )
 MANY = (2, 10, 101, 300, 1001, 3000, 10_001)
+MOST_PLACES, MOST_BYTES = 30_000, 2**21
+"""What is larger is not changed further, and an item that makes it larger is not repeated."""
 NEST = "@nested@"
 """Stands where JSON's values would be too deep for Python's own writer."""
 
@@ -49,7 +51,8 @@ class Mutator:
         random = self._random
         cell = self._values()
         for _ in range(random.choice([1, 1, 1, 2, 2, 3, 5])):
-            if places := list(_places(cell)):
+            places = list(_places(cell))
+            if 0 < len(places) < MOST_PLACES:
                 random.choice(CHANGES)(cell, places, random)
         return written(cell, random)
 
@@ -142,7 +145,9 @@ def moved(_: Json, places: Sequence[Place], random: Random) -> None:
 def repeated(_: Json, places: Sequence[Place], random: Random) -> None:
     """An item many times."""
     if (place := _chosen(places, random, list)) and (held := place[0][place[1]]):
-        held += [copy.deepcopy(random.choice(held))] * random.choice(MANY)
+        item, many = random.choice(held), random.choice(MANY)
+        if many * len(json.dumps(item)) < MOST_BYTES:
+            held += [copy.deepcopy(item)] * many
 
 
 def longer(cell: Json, _: Sequence[Place], random: Random) -> None:

@@ -58,12 +58,13 @@ class Drawn:
             name
             for name, weight in self.weights.items()
             if (weight["kind"], weight["columns"]) == (kind, columns)
+            and (size == columns or not weight["form"]["antisymmetric"])
         ]
         if fit and self.random.random() < 0.6:
             name = self.random.choice(fit)
         else:
             name = self.name()
-            form = plain_form() if kind == "bias" else self.form()
+            form = plain_form() if kind == "bias" else self.form(size == columns)
             self.weights[name] = {
                 "name": name,
                 "kind": kind,
@@ -76,14 +77,14 @@ class Drawn:
         parts.append({"label": f"p{len(parts)}", "size": size})
         return name, len(parts) - 1
 
-    def form(self) -> Json:
+    def form(self, is_square: bool) -> Json:
         if self.random.random() < 0.7:
             return plain_form()
         return {
             "blocks": self.random.choice(BLOCKS),
             "excitatory": self.random.choice([None, None, 0.5, 1.0]),
             "masked": self.random.random() < 0.3,
-            "antisymmetric": False,
+            "antisymmetric": is_square and self.random.random() < 0.3,
         }
 
     def sum(self) -> None:
