@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONVERT := .venv-convert
+PEERS := .venv-peers
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 CXX_FILES := $(wildcard csrc/*.h csrc/cells/*.h csrc/*.cpp tests/race/*.h tests/race/*.cpp)
 CORE := CMakeLists.txt $(filter csrc/%,$(CXX_FILES))
@@ -17,7 +18,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas test-sklearn sanitize fuzz programs clang race lint site bench bench-linear bench-stream bench-cells bench-convert bench-export bench-estimator stills results clean
+.PHONY: help demo test test-isas test-sklearn sanitize fuzz fuzz-descriptions programs clang race lint site bench bench-linear bench-stream bench-cells bench-compiled bench-peers bench-convert bench-export bench-estimator stills results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -72,24 +73,28 @@ sanitize: sanitized ## the core's tests under AddressSanitizer and UndefinedBeha
 	  -k "not test_memory and not takes_no_memory and not test_offsets and not only_the_states \
 	  and not from_outside and not test_interrupted"
 
-# The modules under the sanitizers, since the core is handed bare addresses; whatever reads files on the
-# core as it is installed. FUZZ_AGAIN=FILE runs an input again that was found.
+# Modules and descriptions of cells under the sanitizers, since the core is handed bare addresses; whatever
+# else reads files on the core as it is installed. FUZZ_AGAIN=FILE runs an input again that was found.
 FUZZ_SECONDS ?= 30
 FUZZ = $(BIN)/python -m fuzz
-FUZZ_MODULES = $(WITH_SANITIZERS) PYTHONPATH=$(SANITIZED)/lib:tests $(FUZZ)
+FUZZ_CORE = $(WITH_SANITIZERS) PYTHONPATH=$(SANITIZED)/lib:tests $(FUZZ)
+ON_CORE = modules descriptions
 FUZZ_READERS = PYTHONPATH=tests$${PYTHONPATH:+:$$PYTHONPATH} $(FUZZ)
 fuzz: sanitized ## mutate files, streams, lines and programs of modules, FUZZ_SECONDS=30 each
 ifdef FUZZ_AGAIN
-	$(if $(findstring /modules/,$(FUZZ_AGAIN)),$(FUZZ_MODULES),$(FUZZ_READERS)) --again $(FUZZ_AGAIN)
+	$(if $(filter $(ON_CORE),$(subst /, ,$(FUZZ_AGAIN))),$(FUZZ_CORE),$(FUZZ_READERS)) --again $(FUZZ_AGAIN)
 else
 	failed=0; \
-	$(FUZZ_MODULES) modules --seconds $(FUZZ_SECONDS) || failed=1; \
-	$(FUZZ_READERS) --but modules --seconds $(FUZZ_SECONDS) || failed=1; \
+	$(FUZZ_CORE) $(ON_CORE) --seconds $(FUZZ_SECONDS) || failed=1; \
+	$(FUZZ_READERS) $(ON_CORE:%=--but %) --seconds $(FUZZ_SECONDS) || failed=1; \
 	exit $$failed
 endif
 
 COUNT ?= 10000
 SEED ?= 0
+fuzz-descriptions: sanitized ## COUNT=10000 changed descriptions of cells, from SEED=0: each runs, or is refused in a line
+	$(FUZZ_CORE) descriptions --count $(COUNT) --seed $(SEED)
+
 JOBS ?= 2
 programs: $(VENV)/.run $(VENV)/.dev ## COUNT=10000 random programs from SEED=0 on, ours against torch's, in JOBS=2 processes
 	$(BIN)/python tests/programs/run.py --count $(COUNT) --from $(SEED) --jobs $(JOBS)
@@ -136,7 +141,13 @@ bench-stream: $(VENV)/.run $(VENV)/.dev ## time a stream's steps against torch's
 
 bench-cells: $(VENV)/.run $(VENV)/.dev ## time described cells against loops of torch's operations, and against the kernels
 	$(BIN)/python benchmarks/cells.py
-	$(BIN)/python benchmarks/cells.py --compiled --pairs 3
+	$(BIN)/python benchmarks/cells.py --compiled step --pairs 3
+
+bench-compiled: $(VENV)/.run $(VENV)/.dev ## described cells against loops that are compiled as one graph (an hour and more)
+	$(BIN)/python benchmarks/cells.py --compiled loop --threads 1 --pairs 3
+
+bench-peers: $(PEERS)/.run ## described cells against xlstm, flashrnn, neuralhydrology and ncps: compared, then timed
+	$(PEERS)/bin/python benchmarks/peers.py
 
 bench-estimator: $(VENV)/.run $(VENV)/.dev ## how well the estimator learns scikit-learn's small data, over 20 seeds
 	$(BIN)/python benchmarks/estimator.py
@@ -155,7 +166,7 @@ results: $(VENV)/.run $(VENV)/.dev ## train on the three real tables and write d
 	$(BIN)/python examples/results.py
 
 clean: ## remove the environment and what the commands made
-	rm -rf $(VENV) $(CONVERT) build demo results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(CONVERT) $(PEERS) build demo results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -191,4 +202,14 @@ $(CONVERT)/.run: $(CORE) pyproject.toml constraints.txt benchmarks/convert-requi
 	rm -rf build/convert
 	$(CONVERT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	  -C build-dir=build/convert -r benchmarks/convert-requirements.txt -e .
+	@touch $@
+
+# As above. Without what the packages ask for beyond what these cells import, which is gigabytes too.
+$(PEERS)/.run: $(CORE) pyproject.toml constraints.txt benchmarks/peers-requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	rm -rf build/peers
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  -C build-dir=build/peers -e .
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  -r benchmarks/peers-requirements.txt
 	@touch $@

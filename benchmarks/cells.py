@@ -3,9 +3,10 @@
 Every shipped cell, run from its equations by the compiled core, in a training step (forward, and
 backward to every weight), beside the same cell as a loop over time in torch, which is what its
 users have. ``loop/ours`` above 1 means that ours is faster; it is the median over pairs of runs in
-one process. With ``--compiled`` the loop's step is compiled by torch.compile first, whose time is
-printed and not counted. LSTM, GRU and RNN stand also beside their hand-written kernels, forward and
-in training; there ``equations/kernel`` is how many times as long the equations take.
+one process. With ``--compiled step`` the loop's step is compiled by torch.compile first, and with
+``--compiled loop`` the loop, all its steps as one graph; the time that this takes is printed and
+not counted. LSTM, GRU and RNN stand also beside their hand-written kernels, forward and in
+training; there ``equations/kernel`` is how many times as long the equations take.
 
 Outputs and gradients are compared before anything is timed; if they differ the script ends there
 with exit code 1.
@@ -14,9 +15,10 @@ with exit code 1.
 from __future__ import annotations
 
 import time
+import warnings
 from functools import partial
 from statistics import geometric_mean
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -40,7 +42,8 @@ SIZES: list[Sizes] = [
 KERNELS = ("LSTM", "GRU", "RNN")
 
 Names = Annotated[list[str] | None, typer.Option(help="Only these cells, repeated for several.")]
-Compiled = Annotated[bool, typer.Option(help="The loop's step compiled by torch.compile.")]
+Compiled = Literal["nothing", "step", "loop"]
+CompiledOption = Annotated[Compiled, typer.Option(help="What of a loop torch.compile compiles.")]
 
 
 class Training:
@@ -63,11 +66,14 @@ class Training:
         self.states = [torch.zeros(batch, hidden, dtype=dtype) for _ in self.module.cell.states]
         self.loop: Loop = LOOPS[name]
 
-    def compile(self) -> float:
-        """Has the loop's step compiled; the seconds that this takes."""
+    def compile(self, what: Compiled) -> float:
+        """Has the loop or its step compiled, forward and backward; the seconds that this takes."""
         torch.compiler.reset()
-        step = torch.compile(STEPS[self.name])
-        self.loop = partial(ea_lstm_over_time, step=step) if self.static else over_time(step)
+        if what == "loop":
+            self.loop = torch.compile(LOOPS[self.name], fullgraph=True)
+        elif what == "step":
+            step = torch.compile(STEPS[self.name])
+            self.loop = partial(ea_lstm_over_time, step=step) if self.static else over_time(step)
         start = time.perf_counter()
         self.theirs()
         return time.perf_counter() - start
@@ -125,12 +131,15 @@ def microseconds(times: Times) -> tuple[str, str]:
     return f"{times.theirs * 1e6:,.0f}", f"{times.ours * 1e6:,.0f}"
 
 
-def against_loops(console: Any, names: list[str], count: int, pairs: int, compiled: bool) -> None:
-    what = "compiled loops" if compiled else "loops"
+def against_loops(
+    console: Any, names: list[str], count: int, pairs: int, compiled: Compiled
+) -> None:
+    what = {"nothing": "loops", "step": "loops of a compiled step", "loop": "compiled loops"}
+    compiles = compiled != "nothing"
     result = table(
-        f"Described cells against {what}, training, {count} threads",
+        f"Described cells against {what[compiled]}, training, {count} threads",
         ("cell", "shape"),
-        ("loop µs", "ours µs", "loop/ours", *(("compiled in s",) if compiled else ())),
+        ("loop µs", "ours µs", "loop/ours", *(("compiled in s",) if compiles else ())),
     )
     found: dict[Sizes, list[float]] = {sizes: [] for sizes in SIZES}
     for name in names:
@@ -138,7 +147,7 @@ def against_loops(console: Any, names: list[str], count: int, pairs: int, compil
             exact = Training(name, sizes, torch.float64)
             insist_on_agreement(name, exact.ours(), exact.theirs())
             one = Training(name, sizes)
-            took = (f"{one.compile():.0f}",) if compiled else ()
+            took = (f"{one.compile(compiled):.0f}",) if compiles else ()
             times = timed_pairs(one.ours, one.theirs, pairs)
             found[sizes].append(times.ratio)
             result.add_row(name, shown(sizes), *microseconds(times), f"{times.ratio:.2f}", *took)
@@ -172,14 +181,19 @@ def against_kernels(console: Any, names: list[str], count: int, pairs: int) -> N
 
 
 def main(
-    threads: Threads = None, pairs: Pairs = 9, cell: Names = None, compiled: Compiled = False
+    threads: Threads = None,
+    pairs: Pairs = 9,
+    cell: Names = None,
+    compiled: CompiledOption = "nothing",
 ) -> None:
+    torch.compiler.config.force_disable_caches = True  # what was compiled before takes no time
+    warnings.filterwarnings("ignore", "dynamo_pgo force disabled")
     console = wide_console()
     names = cell or list(LOOPS)
     for count in threads or [1, 2]:
         torch.set_num_threads(count)
         against_loops(console, names, count, pairs, compiled)
-        if not compiled:
+        if compiled == "nothing":
             against_kernels(console, [n for n in names if n in KERNELS], count, 2 * pairs + 1)
     console.print(versions(f"{pairs} pairs"))
 

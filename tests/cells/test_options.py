@@ -112,6 +112,20 @@ class Masked(Cell):
         return tanh(linear(x) + linear(h, form=Form(masked=True)))
 
 
+class AntisymmetricBlocks(Cell):
+    def step(self, x, h):
+        return linear(x) + linear(h, bias=False, form=Form(blocks=2, antisymmetric=True))
+
+
+def test_each_block_is_antisymmetric():
+    module = double(AntisymmetricBlocks)
+    first, second = module.get_parameter("weight_hh_l0").detach().split(H // 2)
+    whole = torch.block_diag(first - first.T, second - second.T)
+    h = made(1, 1, H)
+    expected = module.get_parameter("bias_ih_l0") + h[0] @ whole.T
+    torch.testing.assert_close(module(torch.zeros(1, 1, INPUTS).double(), h)[0][0], expected)
+
+
 def test_a_mask_is_the_users_and_travels_with_the_weights():
     module, x = double(Masked), made(T, B, INPUTS)
     module.get_buffer("mask_weight_hh_l0").copy_(torch.eye(H).logical_not())

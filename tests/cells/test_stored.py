@@ -38,6 +38,34 @@ def test_a_newer_format_is_named():
         from_json(stored)
 
 
+def line_of_numbers(stored):
+    line = next(one for one in stored["lines"] if one.get("operation") == "maximum")
+    line["operands"] = [1, 2.5]
+
+
+def initial_beyond_float32(stored):
+    stored["weights"][0]["initial"] = 1e39
+
+
+def resting_beyond_float32(stored):
+    stored["draws"][0]["resting"] = -1e308
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (line_of_numbers, "a name among the operands was expected"),
+        (initial_beyond_float32, "the largest of float32, was expected"),
+        (resting_beyond_float32, "the largest of float32, was expected"),
+    ],
+)
+def test_what_no_engine_could_run_is_refused(damage, expected):
+    stored = json.loads(json.dumps(to_json(Everything().description)))
+    damage(stored)
+    with pytest.raises(InputError, match=expected):
+        from_json(stored)
+
+
 def mutations(draw: random.Random) -> Any:
     """A description with something changed, anywhere in it."""
     stored: Any = to_json(Everything().description)

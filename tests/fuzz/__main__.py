@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import sys
 from pathlib import Path
 from random import Random, SystemRandom
@@ -17,6 +19,7 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="all, unless some are named")
     parser.add_argument("--but", action="append", default=[], metavar="TARGET", help="not this one")
     parser.add_argument("--seconds", type=float, default=60, help="for each target")
+    parser.add_argument("--count", type=int, help="so many inputs for each target, however long")
     parser.add_argument("--seed", type=int, help="of the mutations; a new one unless it is named")
     parser.add_argument("--again", type=Path, metavar="FILE", help=f"an input from {FOLDER}")
     given = parser.parse_args()
@@ -24,14 +27,17 @@ def main() -> int:
         return again(given.again)
     seed = SystemRandom().randrange(2**31) if given.seed is None else given.seed
     left = [name for name in given.targets or harness.names() if name not in given.but]
-    return min(1, sum(fuzz(name, given.seconds, seed) for name in left))
+    seconds = given.seconds if given.count is None else math.inf
+    return min(1, sum(fuzz(name, seconds, given.count, seed) for name in left))
 
 
-def fuzz(name: str, seconds: float, seed: int) -> int:
-    """How many findings there were: each seed, then mutations until the time is over."""
+def fuzz(name: str, seconds: float, count: int | None, seed: int) -> int:
+    """How many findings there were: each seed, then mutations until time or count is used up."""
     of = harness.target(name)
-    print(f"{name}: {len(of.built)} seeds, {seconds:.0f} s, --seed {seed}", flush=True)
+    limit = f"{seconds:.0f} s" if count is None else f"{count} inputs"
+    print(f"{name}: {len(of.built)} seeds, {limit}, --seed {seed}", flush=True)
     inputs = harness.seeds_and_mutations(of, Random(f"{name} {seed}"))
+    inputs = itertools.islice(inputs, count)
     with harness.Child(of) as runner:
         found = harness.hunt(inputs, runner, seconds)
     for finding in found.findings.values():

@@ -51,13 +51,17 @@ FEW_THREADS = {
 
 @dataclass(frozen=True)
 class Target:
-    """What is fuzzed: ``run`` reads the bytes; ``seeds`` are inputs worth changing, by name."""
+    """What is fuzzed: ``run`` reads the bytes; ``seeds`` are inputs worth changing, by name.
+
+    ``mutations`` makes inputs from them that know what the bytes say; None for any bytes.
+    """
 
     name: str
     module: str
     seeds: Mapping[str, Callable[[], bytes]]
     suffix: str
     dictionary: Sequence[bytes]
+    mutations: Callable[[Random], Iterator[bytes]] | None = None
 
     @cached_property
     def built(self) -> dict[str, bytes]:
@@ -74,7 +78,8 @@ class Target:
         found = importlib.import_module(module)
         assert callable(found.run)
         name = module.rpartition(".")[2].removeprefix("target_")
-        return cls(name, module, found.SEEDS, found.SUFFIX, getattr(found, "DICTIONARY", ()))
+        dictionary, own = getattr(found, "DICTIONARY", ()), getattr(found, "mutations", None)
+        return cls(name, module, found.SEEDS, found.SUFFIX, dictionary, own)
 
 
 def names() -> list[str]:
@@ -235,6 +240,8 @@ def stack_of(words: str) -> str:
 
 def mutations(of: Target, random: Random) -> Iterator[bytes]:
     """Endless: the same for the same ``random``."""
+    if of.mutations is not None:
+        yield from of.mutations(random)
     mutate = Mutator(list(of.built.values()), of.dictionary, random)
     while True:
         yield mutate()

@@ -15,9 +15,10 @@ import pytest
 import torch
 
 import unrolled
-from support_cells import SHIPPED, Everything
+from support_cells import SHIPPED, SPECIAL
 from unrolled import cells
 from unrolled.cells import linear, mask, noise, sigmoid, tanh, weight
+from unrolled.errors import InputError
 from unrolled.inspect import flow_picture
 from unrolled.inspect.flow import LONGEST_TERM, flow
 from unrolled.inspect.flow_layout import lay_out, text_width
@@ -45,8 +46,22 @@ class Long(unrolled.Cell):
         return h
 
 
-CELLS = [*SHIPPED, Everything, Random, Long]
+class Many(unrolled.Cell):
+    """More values than a drawing can show."""
+
+    def step(self, x, h):
+        for _ in range(300):
+            h = tanh(linear(h, name="deep") + x.mean())
+        return h
+
+
+CELLS = [*SHIPPED, *SPECIAL, Random, Long]
 every_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.__name__)
+
+
+def test_a_cell_of_too_many_values_is_refused():
+    with pytest.raises(InputError, match="at most 400 boxes, and this one would have 6"):
+        unrolled.draw(Many)
 
 
 def texts(picture):

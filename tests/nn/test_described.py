@@ -251,7 +251,13 @@ class TakesLengths(Cell):
         return tanh(linear(x, h) + linear(lengths))
 
 
+class TakesSelf(Cell):
+    def step(this, x, h, *, self):
+        return tanh(linear(x, h) + linear(self))
+
+
 MADE = [
+    (lambda: Recurrent(TakesSelf, 3, 4, self_size=2), ValueError, "a constant named self"),
     (lambda: Recurrent(TakesLengths, 3, 4, lengths_size=2), ValueError, "a constant named lengths"),
     (lambda: Recurrent(AsWide, 3, 4, 2), ValueError, "c has input_size numbers, 3, and the layer"),
     (lambda: Recurrent(NO_CELL, 3, 4), TypeError, "a class of one, or a description, got"),

@@ -47,7 +47,7 @@ class Form:
     columns of that share have weights of at least 0 and the others of at most 0: the sizes are
     learned, and ``sign_`` and the name of the weight holds the signs (Dale's law). With ``masked``
     what is learned is multiplied by ``mask_`` and the name, which begins as ones. A part that is
-    ``antisymmetric`` is what is learned minus its transpose.
+    ``antisymmetric`` is what is learned minus its transpose; in blocks, each block is.
     """
 
     blocks: int = 1

@@ -69,7 +69,6 @@ class Equations:
         self._late: set[str] = set()
         self._operands: dict[tuple[int, int, int], int] = {}
         self._buffers: list[int] = []
-        self._lent: set[str] = set()
         self._names = 0
         self._scratch = 0
 
@@ -136,10 +135,10 @@ class Equations:
         """A line that writes over a value, and who reads that afterwards."""
         for position, stage in enumerate(stages):
             steps = list(stage.steps())
-            later = [step for other in stages[position + 1 :] for step in other.steps()]
             for number, step in enumerate(steps):
                 if (value := self._overwritten.get(step.name)) is None:
                     continue
+                later = [step for other in stages[position + 1 :] for step in other.steps()]
                 # Sums read whole vectors, of which other blocks are written before.
                 reads_whole = isinstance(step, Line | Sum)
                 after = [*(stage.sums if reads_whole else ()), *steps[number + 1 :]]
@@ -235,13 +234,14 @@ class Equations:
             for made in [s.name for s in stage.reductions] + [s.name for s in stage.back_sums]:
                 last.setdefault(made, number)
         free: dict[str, list[Place]] = {}
+        ends: dict[int, list[str]] = {}  # who needs a buffer no longer than until that stage
         for number, stage in enumerate(stages):
             for name in [s.name for s in stage.steps() if s.name in last]:
                 if name not in self.places:
                     size = self.sizes[name]
                     self.places[name] = free[size].pop() if free.get(size) else self.buffer(size)
-                    self._lent.add(name)
-            for name in [name for name in self._lent if last[name] == number]:
+                    ends.setdefault(last[name], []).append(name)
+            for name in ends.get(number, ()):
                 free.setdefault(self.sizes[name], []).append(self.places[name])
 
     def operand(self, value: Operand) -> int:

@@ -16,7 +16,8 @@ class SLSTM(Cell):
 
     Equations 8 to 17, with the sigmoid for the forget gate, in the order of the gates that the
     authors' packages have. Each head sees its own units alone. At a sequence's start, where the
-    normaliser is 0, the stabiliser is the input gate's.
+    normaliser is 0, the stabiliser is the input gate's. The weights lie as flashrnn has them:
+    ``weight_hh_l0`` is its ``R.flatten(0, 2)``, and ``bias_ih_l0`` its ``b.flatten()``.
 
     Attributes:
         heads: into so many the units are divided; H has to be a multiple of it.

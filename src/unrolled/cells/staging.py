@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from unrolled.cells.derive import BackSum
 from unrolled.cells.description import Line, Sum
@@ -63,10 +64,12 @@ def staged(steps: list[Step], sizes: Mapping[str, str], after: After) -> list[St
     steps = _ordered(steps, after)
     levels = _levels(steps, sizes, after)
     _sink(steps, sizes, after, levels)
+    by_level: list[list[Step]] = [[] for _ in range(max(levels.values(), default=-1) + 1)]
+    for step in steps:
+        by_level[levels[step.name]].append(step)
     found: list[Stage] = []
-    for level in range(max(levels.values(), default=-1) + 1):
+    for here in by_level:
         stages: dict[str, Stage] = {}
-        here = [step for step in steps if levels[step.name] == level]
         for step in here:
             if not isinstance(step, BackSum):
                 size = _computed_in(step, sizes)
@@ -103,15 +106,33 @@ def in_runs(lines: list[Line], last: Collection[str]) -> list[Line]:
 
     The core looks at an operation once for all that follow each other. Those in ``last`` are last.
     """
-    waiting = {line.name: line for line in lines}
+    place = {line.name: i for i, line in enumerate(lines)}
+    awaited = [{place[name] for name in read_by(line) if name in place} for line in lines]
+    readers: list[list[int]] = [[] for _ in lines]
+    for i, names in enumerate(awaited):
+        for name in names:
+            readers[name].append(i)
+    late, done = {place[name] for name in last if name in place}, [False] * len(lines)
+    ready: dict[str, list[int]] = {}  # by operation, the first of each on top
+    newly = [i for i, names in enumerate(awaited) if not names]
     found: list[Line] = []
-    while waiting:
-        early = [line for line in waiting.values() if line.name not in last]
-        ready = [line for line in early if waiting.keys().isdisjoint(read_by(line))]
-        ready = ready or list(waiting.values())[:1]
-        before = found[-1].operation if found else ""
-        line = next((line for line in ready if line.operation == before), ready[0])
-        found.append(waiting.pop(line.name))
+    first = 0
+    while len(found) < len(lines):
+        for i in newly:
+            if i not in late and not done[i]:
+                heappush(ready.setdefault(lines[i].operation, []), i)
+        queues = [queue for queue in ready.values() if queue]
+        before = ready.get(found[-1].operation) if found else None
+        if queues:
+            chosen = heappop(before or min(queues))
+        else:
+            first = next(i for i in range(first, len(lines)) if not done[i])
+            chosen = first
+        done[chosen] = True
+        found.append(lines[chosen])
+        for i in readers[chosen]:
+            awaited[i].discard(chosen)
+        newly = [i for i in readers[chosen] if not awaited[i]]
     return found
 
 

@@ -41,6 +41,7 @@ MOST = {
 """So many there may be of each: far more than a cell has, and few enough to be read at once."""
 
 LONGEST_NAME = 100
+LARGEST = (2 - 2**-23) * 2.0**127
 MOST_BLOCKS = 10_000
 
 
@@ -131,6 +132,13 @@ class _At:
             self.refuse("a number")
         if not math.isfinite(found):
             self.refuse("a finite number")
+        return found
+
+    def single(self) -> float:
+        """A number that float32 can hold, for what weights and random numbers are filled with."""
+        found = self.number()
+        if abs(found) > LARGEST:
+            self.refuse(f"a number within ±{LARGEST:.5g}, the largest of float32,")
         return found
 
     def one_of(self, *choices: str) -> Any:
@@ -228,7 +236,7 @@ class _Reader:
             columns = self._size(fields["columns"], may_be_one=False)
         elif fields["columns"].value is not None:
             fields["columns"].refuse("null, since it is no matrix,")
-        initial = None if fields["initial"].value is None else fields["initial"].number()
+        initial = None if fields["initial"].value is None else fields["initial"].single()
         if kind in ("vector", "scalar"):
             name = self._new(fields["name"], parts[0].size)
         else:
@@ -262,12 +270,12 @@ class _Reader:
         fields = at.fields("name", "size", "law", "parameter", "each", "resting")
         size = self._size(fields["size"], may_be_one=False)
         law = fields["law"].one_of("normal", "bernoulli")
-        parameter = fields["parameter"].number()
+        parameter = fields["parameter"].single()
         if not 0 <= parameter <= (1 if law == "bernoulli" else math.inf):
             fields["parameter"].refuse("a probability or a deviation")
         each = fields["each"].one_of("step", "sequence")
         name = self._new(fields["name"], size)
-        return Draw(name, size, law, parameter, each, fields["resting"].number())
+        return Draw(name, size, law, parameter, each, fields["resting"].single())
 
     def _line(self, at: _At) -> Sum | Line:
         if isinstance(at.value, Mapping) and "products" in at.value:
@@ -278,6 +286,8 @@ class _Reader:
         if len(operands) != OPERATIONS[operation].arity:
             fields["operands"].refuse(f"{OPERATIONS[operation].arity} operands")
         found = tuple(map(self._operand, operands))
+        if not any(isinstance(operand, str) for operand in found):
+            fields["operands"].refuse("a name among the operands")
         if operation == "power" and isinstance(found[1], str):
             operands[1].refuse("a number")
         wide = {self.sizes[o] for o in found if isinstance(o, str)} - {ONE}

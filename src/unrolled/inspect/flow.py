@@ -124,7 +124,11 @@ class _Flow:
         return node
 
     def _inlined(self) -> set[str]:
-        """The lines that belong to the expression that reads them, sums left aside."""
+        """The lines that belong to the expression that reads them, sums left aside.
+
+        What a sum multiplies is no part of it: it flows in from outside.
+        """
+        multiplied = {name for line in self.cell.sums for name in reads(line)}
         length: dict[str, int] = {}
         for line in self.cell.lines:
             parts = {name: length.get(name, len(name)) for name in reads(line)}
@@ -133,7 +137,7 @@ class _Flow:
                 longest = inner.pop()
                 del length[longest]
                 parts[longest] = len(longest)
-            is_lone = self.readers[line.name] == 1 and line.name not in self.ends
+            is_lone = self.readers[line.name] == 1 and line.name not in {*self.ends, *multiplied}
             if is_lone and isinstance(line, Line):
                 length[line.name] = sum(parts.values()) + len(" + ")
         return set(length)
@@ -150,6 +154,7 @@ class _Flow:
     def _drawn(self, line: Sum | Line) -> list[Node]:
         """The nodes of an expression, that of ``line`` the last."""
         if isinstance(line, Sum):
+            self.spelled |= set(reads(line))
             terms = [abridged(term, LONGEST_TERM) for term in self.writer.terms(line)]
             rows = (terms[0], *(f"+ {term}" for term in terms[1:]))
             return [self._node(line, "box", rows, [Read(name) for name in reads(line)])]

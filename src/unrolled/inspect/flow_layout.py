@@ -12,12 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from unrolled.cells.description import Description
+from unrolled.errors import InputError, abridged
 from unrolled.inspect.flow import OUTPUT, Node, flow
 from unrolled.inspect.flow_heights import CIRCLE, GAP, PAD, Heights, Port
 from unrolled.inspect.flow_order import Order
 from unrolled.inspect.flow_tracks import Net
 
 Point = tuple[float, float]
+
+MOST_NODES = 400
+"""So many values a drawing may have: more take long to lay out, and nobody sees through them."""
 
 LETTER = 7.3
 """The width of a letter in 12 px of a monospaced font."""
@@ -78,7 +82,13 @@ def text_width(text: str) -> float:
 
 def lay_out(description: Description) -> Sheet:
     """The drawing of a cell."""
-    return _Layout(Order(flow(description))).sheet
+    nodes = flow(description)
+    if len(nodes) > MOST_NODES:
+        raise InputError(
+            f"{abridged(description.name)}: a drawing has at most {MOST_NODES} boxes, and this one "
+            f"would have {len(nodes)}. Its equations are what print(cell) shows"
+        )
+    return _Layout(Order(nodes)).sheet
 
 
 class _Layout:

@@ -85,6 +85,7 @@ def draw(
         title, and describes itself by the equations.
 
     Raises:
+        InputError: it has more values than anybody would find their way in.
         TypeError: it is nothing of these.
         OSError: the file can't be written.
     """

@@ -75,7 +75,7 @@ class Recurrent(ForTools):
         super().__init__()
         self.cell = options.described(cell)
         for constant in self.cell.constants:
-            if constant.name in ("input", "hx", "lengths"):
+            if constant.name in ("self", "input", "hx", "lengths"):
                 raise ValueError(
                     f"{self.cell.name} has a constant named {constant.name}, which is an argument "
                     "of the call already. Give the constant another name"

@@ -38,12 +38,12 @@ def multiplies(
 
 
 def _part(learned: Tensor, form: Form) -> Tensor:
-    if form.antisymmetric:
-        learned = learned - learned.T
     if form.blocks == 1:
-        return learned
+        return learned - learned.T if form.antisymmetric else learned
     rows, columns = learned.shape
     apart = learned.view(form.blocks, rows // form.blocks, columns)
+    if form.antisymmetric:
+        apart = apart - apart.mT
     # torch has no types for it.
     whole: Tensor = torch.block_diag(*apart.unbind())  # type: ignore[no-untyped-call]
     return whole
