@@ -271,6 +271,17 @@ def test_packed_sequences_come_back_in_the_callers_order():
             torch.testing.assert_close(getattr(found, kind)[key], value, equal_nan=True)
 
 
+def test_recompute_every_is_set_aside():
+    model = unrolled.Recurrent(Peephole, INPUTS, HIDDEN, dtype=F64)
+    x = torch.randn(T, B, INPUTS, dtype=F64)
+    expected = unrolled.record(model, x, lengths=LENGTHS, gradients=True)
+    model.recompute_every = 2
+    found = unrolled.record(model, x, lengths=LENGTHS, gradients=True)
+    for kind in ("values", "gradients", "carried"):
+        for key, value in getattr(expected, kind).items():
+            torch.testing.assert_close(getattr(found, kind)[key], value, equal_nan=True)
+
+
 def test_frozen_models_have_gradients_too():
     model = unrolled.Recurrent(Peephole, INPUTS, HIDDEN, num_layers=2)
     x = torch.randn(T, B, INPUTS)

@@ -16,7 +16,8 @@ from unrolled.inspect.trace import Given, Key, Trace
 from unrolled.nn import Recurrent
 from unrolled.nn.checks import Lengths
 from unrolled.nn.exchange import OURS, Class, ours_for
-from unrolled.scan.recording import PassRecord, Recorder, recording
+from unrolled.scan.recording import Recorder, recording
+from unrolled.scan.records import PassRecord
 
 Loss = Callable[..., Tensor]
 

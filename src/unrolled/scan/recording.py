@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from unrolled.cells.description import HIDDEN, INPUT, ONE, Description
+from unrolled.cells.description import HIDDEN, INPUT, ONE
 from unrolled.scan import autograd, described, passes, reference
 from unrolled.scan.native import Carried
 from unrolled.scan.passes import Stage
+from unrolled.scan.records import LayerRecord, PassRecord
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
 from unrolled.scan.watching import Watch
@@ -28,47 +29,6 @@ WatchedLayer = Callable[
     [described.Layer, Sequences, State | None, int, Watch | None], tuple[Tensor, State]
 ]
 """Runs a layer as :data:`unrolled.scan.described.RunLayer` does, and shows it to a watch."""
-
-
-@dataclass
-class LayerRecord:
-    """One layer in one direction: its gates, activated, and its states after every step, by name.
-
-    Once the loss is known: ``total`` is its gradient by each state, and ``carried`` by each state
-    as it is handed on to the next step alone. They differ by what the step itself gives out: the
-    output and, of the cell state, what the hidden state of the same step shows of it.
-    """
-
-    values: dict[str, Tensor]
-    total: dict[str, Tensor] = field(default_factory=dict)
-    carried: dict[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass
-class PassRecord:
-    """A pass as it ran.
-
-    Attributes:
-        name: what the cell is called: torch's mode, or the description's name.
-        cell: its description.
-        units: how many numbers each of its sizes has in the first layer.
-        directions: D.
-        sequences: what it read.
-        initial: the states that it began with.
-        constants: by name [B, ·].
-        layers: L·D records, in the order of the ``initial`` states.
-        sources: what the loss has to be differentiated by, so that the gradients are known.
-    """
-
-    name: str
-    cell: Description
-    units: Mapping[str, int]
-    directions: int
-    sequences: Sequences
-    initial: State
-    constants: Mapping[str, Tensor]
-    layers: list[LayerRecord]
-    sources: list[Tensor]
 
 
 class Recorder:
