@@ -102,7 +102,7 @@ class Oracle:
             for number in range(directions):
                 index, suffix = layer * directions + number, "_reverse" if number else ""
                 state = [s[index, row].clone() for s in hx]
-                kind = module._spec().kinds[index]
+                kind = module.spec().kinds[index]
                 named = {n: getattr(module, f"{n}_l{layer}{suffix}") for n in module._names[0]}
                 weights = forms.multiplies(module.cell, named, kind.units)
                 found: dict[int, Tensor] = {}

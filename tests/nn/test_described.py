@@ -11,6 +11,7 @@ import torch
 from torch.nn.utils import prune
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+import unrolled
 from support_cells import Everything
 from unrolled import cells
 from unrolled.cells import Cell, linear, mask, noise, tanh, weight
@@ -181,8 +182,19 @@ def test_a_symbolic_trace_has_it_as_one_node():
     assert nodes == ["placeholder", "call_module", "output"]
 
 
-def test_which_backend_knows_it():
-    assert "equations" in which_backend(double(cells.GRU), made(T, B, INPUTS))
+@pytest.mark.parametrize(
+    ("cell", "backend", "dtype", "words"),
+    [
+        (cells.GRU, "auto", torch.float64, "native"),
+        (cells.GRU, "reference", torch.float64, "reference: it is forced"),
+        (cells.GRU, "torch", torch.float64, "reference: torch has no kernel of a cell that is wri"),
+        (cells.GRU, "auto", torch.bfloat16, "reference: the core computes in float32 and float64"),
+    ],
+)
+def test_which_backend_knows_it(cell, backend, dtype, words):
+    module = double(cell).to(dtype)
+    with unrolled.backend(backend):
+        assert which_backend(module, made(T, B, INPUTS).to(dtype)).startswith(words)
 
 
 def test_compiled_it_computes_the_same():

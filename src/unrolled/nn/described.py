@@ -89,7 +89,7 @@ class Recurrent(ForTools):
         self.dropout = float(dropout)
         self.recompute_every = checked_recompute_every(recompute_every)
         self._names: list[dict[str, str]] = []
-        spec = self._spec()
+        spec = self.spec()
         if fault := layers.fault_of_layers(self.cell, self.units, self.num_layers, spec.directions):
             raise ValueError(fault)
         for layer in range(num_layers):
@@ -226,7 +226,7 @@ class Recurrent(ForTools):
             for names in self._names
         ]
         output, last = scan.run_described(
-            self._spec(),
+            self.spec(),
             sequences,
             batch,
             state,
@@ -238,7 +238,8 @@ class Recurrent(ForTools):
             last = tuple(s.index_select(1, after) for s in last)
         return output, last
 
-    def _spec(self) -> described.Pass:
+    def spec(self) -> described.Pass:
+        """What a call runs, as it would now."""
         return _pass(
             self.cell,
             tuple(self.units.items()),

@@ -27,10 +27,10 @@ def which_backend(module: torch.nn.Module, input: Any) -> str:
         TypeError: the module is none of this package's.
         RuntimeError: the native backend is forced and can't run this.
     """
-    if isinstance(module, Recurrent):
-        return "reference: a cell that is written down runs by its equations"
     data = input.data if isinstance(input, PackedSequence) else input
-    if isinstance(module, RNNCell | LSTMCell | GRUCell):
+    if isinstance(module, Recurrent):
+        name, why = engine.choose_described(module.spec(), data, list(module.parameters()))
+    elif isinstance(module, RNNCell | LSTMCell | GRUCell):
         name, why = engine.choose_cell(data)
     elif isinstance(module, RNN | LSTM | GRU):
         name, why = engine.choose(data, list(module.parameters()))

@@ -21,6 +21,7 @@ from unrolled.scan import (
     fitting,
     kernels,
     layer_operator,
+    linked,
     operator,
     recording,
     reference,
@@ -183,6 +184,22 @@ def choose(data: Tensor, others: Sequence[Tensor]) -> tuple[str, str]:
     if forced == "native" and obstacle:
         raise RuntimeError(f"the native backend is forced, and can't run this: {obstacle}")
     return choice, obstacle or "nothing speaks against it"
+
+
+def choose_described(
+    spec: described.Pass, data: Tensor, others: Sequence[Tensor]
+) -> tuple[str, str]:
+    """The same for a described cell: by its equations where the core has no program for a layer."""
+    name, why = choose(data, others)
+    if name == "native":
+        for kind in spec.kinds:
+            program = linked.linked(kind.cell, kind.key, spec.training and bool(kind.cell.draws))
+            if isinstance(program, str):
+                return "reference", program
+        return name, why
+    if name == "torch":
+        why = "torch has no kernel of a cell that is written down, which runs by its equations"
+    return "reference", why
 
 
 def choose_cell(data: Tensor) -> tuple[str, str]:

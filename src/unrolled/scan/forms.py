@@ -26,7 +26,7 @@ def multiplies(
     found = {}
     for weight in description.weights:
         learned = values[weight.name]
-        if weight.form != Form():
+        if not _is_plain(weight.form):
             parts = torch.split(learned, [units[part.size] for part in weight.parts])
             learned = torch.cat([_part(part, weight.form) for part in parts])
             if weight.form.excitatory is not None:
@@ -35,6 +35,12 @@ def multiplies(
                 learned = learned * values[MASK + weight.name]
         found[weight.name] = learned
     return found
+
+
+def _is_plain(form: Form) -> bool:
+    """Whether what is learned is what multiplies; Dynamo does not compare with another form."""
+    is_whole = form.blocks == 1 and not form.antisymmetric
+    return is_whole and form.excitatory is None and not form.masked
 
 
 def _part(learned: Tensor, form: Form) -> Tensor:
