@@ -107,6 +107,19 @@ def test_every_phrase_that_the_page_asks_for_is_there():
     assert {key for pair in asked for key in pair if key} - parts <= set(PAGE)
 
 
+def test_the_letters_median_is_the_charts():
+    """The mean of the two in the middle where the units are even in number."""
+    module = unrolled.LSTM(1, 2)
+    with torch.no_grad():
+        for name in ("bias_ih_l0", "bias_hh_l0"):
+            module.get_parameter(name).zero_()
+        module.get_parameter("bias_ih_l0")[2:4] = torch.tensor([0.0, 2.0])
+    found = unrolled.diagnose(module, torch.randn(9, 2, 1))
+    by_biases = found.time_constants["bias"].double()
+    assert f"median {by_biases.mean():.3g}." in str(found)
+    assert by_biases.median() != by_biases.mean()
+
+
 def test_no_phrase_is_left_over():
     names = ("report.py", "known.py", "letter.py")
     modules = [files("unrolled.inspect").joinpath(name) for name in names]

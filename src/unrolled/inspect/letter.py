@@ -73,8 +73,15 @@ class _Say:
 
     def spread(self, values: Tensor) -> str:
         flat = values.flatten().double()
-        low, median, high = (_number(float(v)) for v in (flat.min(), flat.median(), flat.max()))
-        return self("spread", low=low, high=high, median=median)
+        low, high = _number(float(flat.min())), _number(float(flat.max()))
+        return self("spread", low=low, high=high, median=_number(_median(flat)))
+
+
+def _median(values: Tensor) -> float:
+    """The middle number, or the mean of the two in the middle, as the page's charts have it."""
+    ordered = values.flatten().sort().values.tolist()
+    middle = len(ordered) // 2
+    return float(ordered[middle] + ordered[~middle]) / 2
 
 
 def _findings(d: Diagnosis, say: _Say) -> list[str]:
@@ -173,7 +180,7 @@ def _advice(d: Diagnosis, say: _Say) -> list[str]:
                     gate=_gate(d, say, parts[bias.part].label),
                     log=f"{math.log(max(lags, 2)):.1f}",
                     window=lags + 1,
-                    median=_number(float(d.time_constants["bias"].median())),
+                    median=_number(_median(d.time_constants["bias"])),
                 )
             )
         if d.horizon < lags // 2:
