@@ -42,9 +42,6 @@ GREATEST = 1e30
 """The most standard deviations that a number may have: weights of up to a hundred million take it
 to no more than float32 can say. A change of two numbers may be twice what each may."""
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
-"""How many gates each of a run's cells has."""
-
 T = TypeVar("T")
 
 
@@ -121,7 +118,7 @@ def config_digest(content: Mapping[str, Any]) -> str:
 
 
 def read_weights(
-    folder: Path, content: dict[str, Any], recurrent: Iterable[tuple[str, Kind]] | None = None
+    folder: Path, content: dict[str, Any], recurrent: Iterable[tuple[str, Kind]]
 ) -> bytes:
     """The bytes of ``model.safetensors``, once they are known to be what the config describes.
 
@@ -179,17 +176,16 @@ def read_beside(folder: Path, name: str, content: Mapping[str, Any]) -> bytes:
 
 
 def expected_tensors(
-    network: Mapping[str, Any], recurrent: Iterable[tuple[str, Kind]] | None = None
+    network: Mapping[str, Any], recurrent: Iterable[tuple[str, Kind]]
 ) -> Iterator[tuple[str, Kind]]:
     """The tensors in the file of a run's network, one after the other.
 
     Args:
         network: what the config says of it, checked.
-        recurrent: those of its recurrent layers, where the cell is described in the config; None
-            where it is one of :data:`GATES`.
+        recurrent: those of its recurrent layers.
     """
     hidden, outputs, inputs = (network[f"{name}_size"] for name in ("hidden", "output", "input"))
-    yield from _recurrent_tensors(network) if recurrent is None else recurrent
+    yield from recurrent
     directions = 2 if network["bidirectional"] else 1
     yield "network.readout.weight", Kind("F32", (outputs, directions * hidden))
     yield "network.readout.bias", Kind("F32", (outputs,))
@@ -198,24 +194,10 @@ def expected_tensors(
             yield f"scaler.{side}.{part}", Kind("F64", (columns,))
 
 
-def _recurrent_tensors(network: Mapping[str, Any]) -> Iterator[tuple[str, Kind]]:
-    hidden, inputs = network["hidden_size"], network["input_size"]
-    rows = GATES[network["cell"]] * hidden
-    directions = ("", "_reverse") if network["bidirectional"] else ("",)
-    for layer in range(network["num_layers"]):
-        width = len(directions) * hidden if layer else inputs
-        for direction in directions:
-            at = f"l{layer}{direction}"
-            yield f"network.recurrent.weight_ih_{at}", Kind("F32", (rows, width))
-            yield f"network.recurrent.weight_hh_{at}", Kind("F32", (rows, hidden))
-            yield f"network.recurrent.bias_ih_{at}", Kind("F32", (rows,))
-            yield f"network.recurrent.bias_hh_{at}", Kind("F32", (rows,))
-
-
 def fault_of(
     tensors: Mapping[str, Kind],
     network: Mapping[str, Any],
-    recurrent: Iterable[tuple[str, Kind]] | None = None,
+    recurrent: Iterable[tuple[str, Kind]],
 ) -> str | None:
     """The first difference between what a file holds and what its network has; None if none."""
     met = set()

@@ -159,7 +159,6 @@ def test_nothing_but_the_command(refused):
         (["--init", "zeros"], "--init: Input should be 'unit_forget_bias', 'chrono', 'orthogonal'"),
         (["--init", "chrono", "--cell", "rnn"], "RNN has no forget gate"),
         (["--init", "identity", "--cell", "MinGRU"], "MinGRU has no recurrent matrix"),
-        (["--cell", "MGU", "--watch"], "MGU is a cell that is written down as equations"),
         (["--missing", "guess"], "--missing: Input should be 'error', 'drop' or 'interpolate'"),
         (["--seed", 10**30], "--seed: "),
         (["--clip", "inf"], "--clip: Input should be a finite number, got inf"),

@@ -9,10 +9,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from unrolled.cells.built_in import BUILT_IN, OF_RUNS
 from unrolled.cells.description import HIDDEN, INPUT, ONE, Description
 from unrolled.cells.layers import names, shape, tensors, units_of
 from unrolled.errors import InputError
 from unrolled.files import Kind
+
+
+def equations_of(cell: str | Description) -> Description:
+    """The cell that a run has: one of :data:`OF_RUNS` by its name, or any other."""
+    return BUILT_IN[OF_RUNS[cell]].equations if isinstance(cell, str) else cell
 
 
 def usable(cell: Description) -> Description:
@@ -46,7 +52,7 @@ def usable(cell: Description) -> Description:
 
 @dataclass(frozen=True)
 class Layers:
-    """The layers of a described cell, as they stand in a file."""
+    """The recurrent layers of a network, as they stand in a file."""
 
     cell: Description
     inputs: int

@@ -328,6 +328,7 @@ def tasks(
     values = locals()
     from unrolled.cli.tasks import list_tasks, run_tasks
     from unrolled.learn.comparison import CompareSettings
+    from unrolled.model.choice import NAMES
 
     if show:
         list_tasks()
@@ -335,4 +336,4 @@ def tasks(
     flags = {
         key: values[key] for key in CompareSettings.model_fields if values.get(key) is not None
     }
-    run_tasks(name, length, cell or ["rnn", "lstm", "gru"], out, flags, overwrite=overwrite)
+    run_tasks(name, length, cell or [*NAMES], out, flags, overwrite=overwrite)

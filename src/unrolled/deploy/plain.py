@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from unrolled.cells.built_in import OF_RUNS
-from unrolled.cells.in_runs import Layers, usable
+from unrolled.cells.in_runs import Layers, equations_of, usable
 from unrolled.cells.layers import names
 from unrolled.cells.stored import from_json
 from unrolled.deploy.described import described
@@ -73,7 +73,7 @@ def _read(folder: Path) -> Plan:
             f"{folder}: can't be streamed: the network {REVERSE}. "
             "Train without --bidirectional, or predict whole tables with: unrolled predict"
         )
-    layers = _described_layers(path, network)
+    layers = _layers(path, network)
     check_config(path, content)
     arrays = _read_arrays(folder, content | config, layers)
     readout = Linear(arrays["network.readout.weight"], arrays["network.readout.bias"])
@@ -95,14 +95,14 @@ def _read(folder: Path) -> Plan:
     )
 
 
-def _described_layers(path: Path, network: dict[str, Any]) -> Layers | None:
-    """The layers of a cell that is written down; None where the cell has a name."""
-    if not isinstance(network["cell"], dict):
-        return None
-    cell = from_json(network["cell"], f"{path}: network.cell", REPAIR)
+def _layers(path: Path, network: dict[str, Any]) -> Layers:
+    """The recurrent layers as they stand in the file."""
+    cell = network["cell"]
+    if isinstance(cell, dict):
+        cell = from_json(cell, f"{path}: network.cell", REPAIR)
     sizes = (network["input_size"], network["hidden_size"], network["num_layers"])
     try:
-        layers = Layers(usable(cell), *sizes, network["bidirectional"])
+        layers = Layers(usable(equations_of(cell)), *sizes, network["bidirectional"])
         layers.check()
     except InputError as error:
         raise InputError(f"{path}: network.cell: {error}. {REPAIR}") from error
@@ -110,16 +110,15 @@ def _described_layers(path: Path, network: dict[str, Any]) -> Layers | None:
 
 
 def _recurrent(
-    path: Path, network: dict[str, Any], layers: Layers | None, arrays: Mapping[str, Array]
+    path: Path, network: dict[str, Any], layers: Layers, arrays: Mapping[str, Array]
 ) -> Recurrent | Described:
     def of_layer(names: Iterable[str], layer: int) -> dict[str, Array]:
         return {name: arrays[f"network.recurrent.{name}_l{layer}"] for name in names}
 
-    depth = range(network["num_layers"])
-    if layers is None:
-        weights = tuple(Weights(*of_layer(_PARTS, layer).values()) for layer in depth)
+    learned = [of_layer(names(layers.cell), layer) for layer in range(network["num_layers"])]
+    if isinstance(network["cell"], str):
+        weights = tuple(Weights(*[of_each[part] for part in _PARTS]) for of_each in learned)
         return Recurrent(OF_RUNS[network["cell"]], weights)
-    learned = [of_layer(names(layers.cell), layer) for layer in depth]
     try:
         return described(layers.cell, layers.units, learned)
     except ValueError as error:
@@ -233,11 +232,10 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and is_text(value)
 
 
-def _read_arrays(folder: Path, content: dict[str, Any], layers: Layers | None) -> dict[str, Array]:
+def _read_arrays(folder: Path, content: dict[str, Any], layers: Layers) -> dict[str, Array]:
     path = folder / WEIGHTS
     try:
-        described = None if layers is None else layers.tensors()
-        arrays = load(read_weights(folder, content, described))
+        arrays = load(read_weights(folder, content, layers.tensors()))
     except SafetensorError as error:
         raise InputError(
             f"{path}: cut short or damaged ({error}). Restore the file, or train again"

@@ -21,9 +21,10 @@ from matplotlib.ticker import MaxNLocator
 from unrolled.learn.columns import Array
 from unrolled.learn.comparison import Course
 from unrolled.learn.plot import CURVES
+from unrolled.model.choice import NAMES
 from unrolled.tasks import LOSSES, Task
 
-COLORS = dict(zip(("rnn", "lstm", "gru"), CURVES, strict=False))
+COLORS = dict(zip(NAMES, CURVES, strict=False))
 
 
 @dataclass(frozen=True)

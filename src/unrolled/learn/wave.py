@@ -20,9 +20,9 @@ from unrolled.learn.loop import FitSettings, History, fit
 from unrolled.learn.runtime import reproducible
 from unrolled.learn.train import masked_mse
 from unrolled.model import Network, NetworkConfig, Run, Scaler, TableConfig
-from unrolled.model.choice import CellName
+from unrolled.model.choice import NAMES, CellName
 
-CELLS: tuple[CellName, ...] = ("rnn", "lstm", "gru")
+CELLS = NAMES
 
 WINDOW = 10
 STEP = np.pi / WINDOW

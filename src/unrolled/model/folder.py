@@ -164,10 +164,8 @@ def _load(folder: Path) -> Run:
     content = read_config(path)
     config = _checked(content, path)
     check_config(path, content)
-    layers = config.network.described_layers()
-    data = read_weights(
-        folder, config.model_dump(mode="json"), None if layers is None else layers.tensors()
-    )
+    recurrent = config.network.layers().tensors()
+    data = read_weights(folder, config.model_dump(mode="json"), recurrent)
     try:
         tensors = load(data)
     except SafetensorError as error:

@@ -10,12 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from unrolled.cells import Description
-from unrolled.cells.in_runs import Layers
+from unrolled.cells.built_in import BUILT_IN, OF_RUNS
+from unrolled.cells.in_runs import Layers, equations_of
 from unrolled.model.choice import CellName, Choice, title
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
 from unrolled.nn.checks import Lengths
 from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
-from unrolled.runfile import GATES, expected_tensors
+from unrolled.runfile import expected_tensors
 
 RECURRENT: dict[CellName, type[RNN | LSTM | GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
@@ -39,8 +40,8 @@ class NetworkConfig(BaseModel):
 
     @model_validator(mode="after")
     def _cell_fits(self) -> NetworkConfig:
-        if layers := self.described_layers():
-            layers.check()
+        if isinstance(self.cell, Description):
+            self.layers().check()
         return self
 
     @property
@@ -48,21 +49,16 @@ class NetworkConfig(BaseModel):
         """What to call the network: LSTM, PeepholeLSTM."""
         return title(self.cell)
 
-    def described_layers(self) -> Layers | None:
-        """The recurrent layers, where their cell is described; None where it has a name."""
-        if not isinstance(self.cell, Description):
-            return None
-        return Layers(
-            self.cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional
-        )
+    def layers(self) -> Layers:
+        """The recurrent layers, as they stand in a file."""
+        cell = equations_of(self.cell)
+        return Layers(cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional)
 
     def count_weights(self) -> int:
         """How many numbers a network of this kind has to learn, without building it."""
-        layers = self.described_layers()
-        found = layers.count_weights() if layers else 0
-        tensors = expected_tensors(self.model_dump(), () if layers else None)
-        shapes = [kind.shape for name, kind in tensors if name.startswith("network.")]
-        return found + sum(math.prod(shape) for shape in shapes)
+        tensors = expected_tensors(self.model_dump(), ())
+        readout = [kind.shape for name, kind in tensors if name.startswith("network.")]
+        return self.layers().count_weights() + sum(map(math.prod, readout))
 
     def numbers_per_step(self, *, keeps: bool) -> int:
         """How many numbers a pass holds at once for each step of each row, at least.
@@ -74,7 +70,10 @@ class NetworkConfig(BaseModel):
         each = 1
         if keeps:
             cell = self.cell
-            each = len(cell.states) if isinstance(cell, Description) else GATES[cell] + 1
+            if isinstance(cell, Description):
+                each = len(cell.states)
+            else:
+                each = 1 + len(BUILT_IN[OF_RUNS[cell]].gates)
         layers = self.num_layers if keeps else 1
         directions = 2 if self.bidirectional else 1
         return self.input_size + layers * directions * self.hidden_size * each + self.output_size

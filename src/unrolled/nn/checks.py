@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled import scan
 from unrolled.masked import count_masked
+from unrolled.scan import CELLS
 
 Lengths = Tensor | Sequence[int]
 
@@ -49,7 +50,7 @@ def is_well_formed(module: torch.nn.RNNBase, input: Any, hx: Any) -> bool:
     if hx is None:
         return True
     hidden = module.proj_size or module.hidden_size
-    widths = (hidden, module.hidden_size) if module.mode == "LSTM" else (hidden,)
+    widths = [hidden, module.hidden_size][: len(CELLS[module.mode].states)]
     depth = module.num_layers * (2 if module.bidirectional else 1)
     return _states_fit(hx, [(depth, *batch, width) for width in widths], data)
 
@@ -77,7 +78,8 @@ def refuse_what_crashes_torch(module: torch.nn.RNNBase, input: Any, hx: Any) -> 
     PackedSequence; its kernel then reads past the end of states with a dimension too many, and of
     a cell state for fewer layers than the hidden state.
     """
-    if module.mode != "LSTM" or not isinstance(input, PackedSequence):
+    has_cell = len(CELLS[module.mode].states) > 1
+    if not has_cell or not isinstance(input, PackedSequence):
         return
     match hx:
         case [Tensor() as hidden, Tensor() as cell]:

@@ -95,7 +95,7 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
                     "only torch.nn accepts"
                 )
             return result
-        state = hx if hx is None or self.mode == "LSTM" else (hx,)
+        state = hx if hx is None or self._has_several_states else (hx,)
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, state, flat)
         if input.dim() == 3:
@@ -182,7 +182,12 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
         return tuple(like.new_zeros(depth, batch, widths[name]) for name in CELLS[self.mode].states)
 
     def _as_hx(self, state: State) -> Tensor | State:
-        return state if self.mode == "LSTM" else state[0]
+        return state if self._has_several_states else state[0]
+
+    @property
+    def _has_several_states(self) -> bool:
+        """Torch hands one by itself, and several as a tuple."""
+        return len(CELLS[self.mode].states) > 1
 
 
 class RNN(_Recurrent, torch.nn.RNN):
