@@ -33,6 +33,14 @@ class Shared(Cell):
         return tanh(linear(x, h, wide))
 
 
+class Averaged(Cell):
+    """A mean of what a mask leaves: outside of training, of the state as it was."""
+
+    def step(self, x, h):
+        kept = h * mask(0.5, resting=1.0)
+        return tanh(linear(x, kept) - mean(kept))
+
+
 CELLS: dict[str, Description] = {
     "zoneout": cells.zoneout(cells.GRU, hidden=0.2),
     "variational": cells.variational_dropout(cells.LSTM, x=0.2, hidden=0.3),
@@ -40,6 +48,7 @@ CELLS: dict[str, Description] = {
     "Everything": Everything().description,
     "Needed": Needed().description,
     "Shared": Shared().description,
+    "Averaged": Averaged().description,
 }
 
 

@@ -51,9 +51,14 @@ def resting_beyond_float32(stored):
     stored["draws"][0]["resting"] = -1e308
 
 
+def unprintable(stored):
+    stored["name"] = "\0"
+
+
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
+        (unprintable, "a text that can be printed was expected"),
         (line_of_numbers, "a name among the operands was expected"),
         (initial_beyond_float32, "the largest of float32, was expected"),
         (resting_beyond_float32, "the largest of float32, was expected"),

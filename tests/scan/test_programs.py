@@ -15,8 +15,9 @@ from support_cells import Drawn, Unlearned
 from support_described import assert_as_by_equations, double, every_cell, given, named, results
 from unrolled import cells
 from unrolled.cells import Cell, linear, maximum, minimum, noise, tanh
-from unrolled.cells.description import Sum
+from unrolled.cells.description import Line, Sum
 from unrolled.cells.given import NotLinkedError
+from unrolled.cells.operations import OPERATIONS
 from unrolled.cells.options import described
 from unrolled.cells.program import link
 from unrolled.cells.staging import REDUCTIONS
@@ -229,9 +230,34 @@ def test_an_input_of_no_numbers():
     assert_as_by_equations(module, *given(module, 3, 4))
 
 
+class Halved(Cell):
+    def step(self, x, h):
+        size = 1 + h * h
+        made = size * 0.5
+        return tanh(linear(x, h) + made)
+
+
 class Shared(Cell):
     def step(self, x, h):
         return tanh(linear(x, h) + noise(0.1))
+
+
+@pytest.mark.parametrize(
+    ("operation", "numbers"),
+    [
+        (name, numbers)
+        for name, operation in OPERATIONS.items()
+        for numbers in itertools.product((False, True), repeat=operation.arity)
+        if operation.arity > 1 and not all(numbers) and (name != "power" or numbers[1])
+    ],
+)
+def test_a_number_may_stand_in_any_place(operation, numbers):
+    operands = tuple(0.5 if is_number else "size" for is_number in numbers)
+    cell = described(Halved)
+    made = Line("made", "hidden", operation, operands)
+    lines = [made if line.name == "made" else line for line in cell.lines]
+    module = double(replace(cell, lines=tuple(lines)))
+    assert_as_by_equations(module, *given(module, 2, 3))
 
 
 def test_what_the_core_cannot_run_runs_by_equations():

@@ -33,7 +33,9 @@ def at_rest(description: Description) -> Description:
             lines.append(line)  # as it was, for whoever needs the vector
             continue
         if all(sizes[o] != line.size for o in operands if isinstance(o, str)):
-            lines.append(line)  # of its vectors only the draw has as many numbers as the line
+            # Of its vectors only the draw has as many numbers as the line.
+            renamed = [same.get(o, o) if isinstance(o, str) else o for o in line.operands]
+            lines.append(replace(line, operands=tuple(renamed)))
             continue
         kept = _unchanged(line.operation, operands)
         if kept is not None and sizes[kept] == line.size:

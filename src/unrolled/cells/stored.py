@@ -116,10 +116,13 @@ class _At:
         return str(value)
 
     def text(self) -> str:
-        """Any text of that length."""
-        if not isinstance(self.value, str) or not 0 < len(self.value) <= LONGEST_NAME:
+        """Any text of that length that can be shown."""
+        value = self.value
+        if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME:
             self.refuse("a short text")
-        return self.value
+        if not value.isprintable():
+            self.refuse("a text that can be printed")
+        return str(value)
 
     def number(self) -> float:
         """A finite number."""

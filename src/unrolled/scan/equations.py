@@ -121,8 +121,11 @@ def _tensor(value: Any, like: Tensor) -> Tensor:
     return value if isinstance(value, Tensor) else like.new_tensor(value)
 
 
-def _where(condition: Tensor, x: Any, y: Any) -> Tensor:
-    return torch.where(condition != 0, _tensor(x, condition), _tensor(y, condition))
+def _where(condition: Any, x: Any, y: Any) -> Tensor:
+    """Any of the three may be a number; all of them are not."""
+    like = next(value for value in (condition, x, y) if isinstance(value, Tensor))
+    condition, x, y = (_tensor(value, like) for value in (condition, x, y))
+    return torch.where(condition != 0, x, y)
 
 
 TORCHS: dict[str, Callable[..., Any]] = {
