@@ -11,7 +11,7 @@ import torch
 import unrolled
 from support_cells import SHIPPED, UNITS, Everything
 from unrolled import cells
-from unrolled.cells import Cell, Form, linear, mean, noise, sigmoid, tanh, weight
+from unrolled.cells import Cell, Form, linear, mask, mean, noise, sigmoid, tanh, weight
 from unrolled.cells.description import Line
 from unrolled.cells.options import described
 from unrolled.nn import Recurrent
@@ -42,6 +42,14 @@ class Outside(Cell):
         return sigmoid(linear(x)) * h * scale + linear(read, kept, drawn), x, static, noise(0.5)
 
 
+class Learned(Cell):
+    """A state that is learned weights alone, once its mask is at rest."""
+
+    def step(self, x, h, kept):
+        own, drawn = weight(), mask(0.5, resting=1.0)
+        return tanh(linear(x, h) + kept), drawn * own
+
+
 DESCRIPTIONS = {cell.__name__: cell().description for cell in SHIPPED} | {
     "RNN-relu": cells.RNN(nonlinearity="relu").description,
     "LSTM-no-bias": cells.LSTM(bias=False).description,
@@ -52,6 +60,7 @@ DESCRIPTIONS = {cell.__name__: cell().description for cell in SHIPPED} | {
     "Everything": Everything().description,
     "Masked": Masked().description,
     "Outside": Outside().description,
+    "Learned": Learned().description,
 }
 every_cell = pytest.mark.parametrize("cell", DESCRIPTIONS.values(), ids=DESCRIPTIONS)
 every_number = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

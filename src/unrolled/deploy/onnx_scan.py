@@ -89,7 +89,7 @@ class _Scan:
         self.names = {self.cell.input.name: read, **constants}  # the graph's, by the equations'
         self.stages = dict.fromkeys(constants, Stage.ONCE)
         self.stages[self.cell.input.name] = Stage.EVERY_STEP
-        used = {name for line in self.cell.lines for name in reads(line)}
+        used = {name for line in self.cell.lines for name in reads(line)} | {*self.cell.next}
         for weight, values in layer.plain.items():
             if weight in used:
                 # With an axis in any case, over which there can be a mean.
