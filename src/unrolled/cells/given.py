@@ -79,6 +79,19 @@ class Given:
         """How many numbers it has."""
         return self.units[self.sizes[name]]
 
+    def handed(self) -> tuple[list[int], list[int], list[int], list[tuple[int, int]], list[float]]:
+        """How large all of it is, and the numbers: the first arguments of ``LinkedProgram``.
+
+        The numbers are known once the lines that read them are placed.
+        """
+        return (
+            [self.units_of(name) for name in self.inputs],
+            [self.units_of(name) for name in self.constants],
+            [self.units[state.size] for state in self.cell.states],
+            [self.shape(weight) for weight in self.weights.values()],
+            [value for value, _ in self.numbers],
+        )
+
     def shape(self, weight: Weight) -> tuple[int, int]:
         """Rows and columns; 0 columns for what is no matrix."""
         rows = sum(self.units[part.size] for part in weight.parts)

@@ -60,11 +60,7 @@ def link(
     handed_back = back.handed_with(kept)
     handed_infer, handed_train = infer.handed(), train.handed()
     handed = (
-        [given.units_of(name) for name in given.inputs],
-        [given.units_of(name) for name in given.constants],
-        [units[state.size] for state in cell.states],
-        [given.shape(weight) for weight in given.weights.values()],
-        [value for value, _ in given.numbers],
+        *given.handed(),
         handed_infer,
         handed_train,
         handed_back,

@@ -41,11 +41,7 @@ def link_step(cell: Description, units: Mapping[str, int]) -> StepProgram:
     infer = given.forward({}).handed()
     draws = {draw.name: draw.resting for draw in cell.draws}
     handed: tuple[Any, ...] = (
-        [given.units_of(name) for name in given.inputs],
-        [given.units_of(name) for name in given.constants],
-        [units[state.size] for state in cell.states],
-        [given.shape(weight) for weight in given.weights.values()],
-        [value for value, _ in given.numbers],
+        *given.handed(),
         infer,
         NOTHING,
         NOTHING,

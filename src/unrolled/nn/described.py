@@ -149,6 +149,7 @@ class Recurrent(ForTools):
         is_ragged = lengths is not None or isinstance(input, PackedSequence)
         if is_ragged and torch.compiler.is_compiling():
             # How many steps there are is in the numbers, which a compiler does not see.
+            # torch has no types for it.
             run: Any = torch.compiler.disable(self._forward)  # type: ignore[no-untyped-call]
             output, last = run(input, hx, lengths, constants)
             return output, last

@@ -128,6 +128,7 @@ def _layer_backward(
     return [gradient for gradient in found if gradient is not None]
 
 
+# Of what its operator takes it looks at the shapes of ``tensors`` alone.
 @_layer_backward.register_fake
 def _(
     gradients: Sequence[Tensor],  # noqa: ARG001
