@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from support_mutated import mutated
 from unrolled.cells import EALSTM, LSTM, GRUResetBefore, LayerNormLSTM
 from unrolled.cells.options import described
 from unrolled.cells.program_step import StepProgram, link_step
@@ -122,20 +123,6 @@ def test_what_rests_stands_for_the_last_constants() -> None:
     stepper = finished(add(made(), program(), resting=[0.5]))
     with pytest.raises(REFUSALS):
         stepper.write_constant(0, zeros(B, S))
-
-
-def mutated(value: Any, chance: Random, rate: float) -> Any:
-    """The same with a few numbers and lengths changed."""
-    if isinstance(value, list | tuple):
-        items = [mutated(v, chance, rate) for v in value]
-        if items and chance.random() < rate:
-            chance.choice([items.pop, lambda: items.append(chance.choice(items))])()
-        return type(value)(items)
-    if isinstance(value, bool):
-        return value != (chance.random() < rate)
-    if isinstance(value, int) and chance.random() < rate:
-        return chance.choice([-1, 0, 1, value + 1, value - 1, 2 * value, 7, 2**62, -(2**40)])
-    return value
 
 
 def steps_within_its_memory(stepper: Any, width: int) -> None:

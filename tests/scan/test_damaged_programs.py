@@ -1,13 +1,18 @@
 """Programs of which something was changed: nothing is read or written past its end."""
 
+from pathlib import Path
+
 import pytest
 
 from support_native import run_apart
 
 pytest.importorskip("unrolled._core", reason="built without a compiler")
 
+TESTS = Path(__file__).parents[1]
 HOSTILE = """
 import random, sys, torch
+sys.path.insert(0, {tests!r})
+from support_mutated import mutated
 from unrolled import _core, cells
 from unrolled.cells.options import described
 from unrolled.cells.program import link
@@ -15,26 +20,12 @@ from unrolled.scan import linked, native
 
 chance = random.Random({seed})
 
-def mutated(value, rate):
-    if isinstance(value, (list, tuple)):
-        items = [mutated(v, rate) for v in value]
-        if items and chance.random() < rate:
-            chance.choice([items.pop, lambda: items.append(chance.choice(items))])()
-        return type(value)(items)
-    if isinstance(value, bool):
-        return value != (chance.random() < rate)
-    if isinstance(value, int) and chance.random() < rate:
-        return chance.choice([-1, 0, 1, value + 1, value - 1, 2 * value, 7, 2**62, -2**40])
-    if isinstance(value, float) and chance.random() < rate:
-        return chance.choice([0.0, float("nan"), 1e300])
-    return value
-
 units = dict(input=3, hidden=5, proj=2, static=4, one=1)
 runs = refused = 0
 for number in range({count}):
     cell = chance.choice([cells.LSTM, cells.GRUResetBefore, cells.LayerNormLSTM, cells.EALSTM])
     program = link(described(cell), units, draws=False)
-    handed = mutated(program.handed, chance.choice([0.002, 0.01, 0.05]))
+    handed = mutated(program.handed, chance, chance.choice([0.002, 0.01, 0.05]))
     try:
         core = _core.ProgramF64(0, _core.Program(*handed))
     except (ValueError, TypeError, RuntimeError, OverflowError):
@@ -71,6 +62,6 @@ print(runs, refused)
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_damaged_program_runs_or_is_refused(seed):
-    runs, refused = run_apart(HOSTILE.format(seed=seed, count=700)).split()
+    runs, refused = run_apart(HOSTILE.format(seed=seed, count=700, tests=str(TESTS))).split()
     assert int(runs) > 50
     assert int(refused) > 50
