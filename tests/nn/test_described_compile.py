@@ -143,6 +143,31 @@ def test_lengths_break_the_graph_and_run_on_the_core():
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
+def test_weights_may_be_computed():
+    module, x = double(cells.MGU), torch.randn(5, 3, 3, dtype=torch.float64)
+    torch.nn.utils.parametrizations.weight_norm(module, "weight_hh_l0")
+    found = torch.autograd.grad(Compiled(module)(x)[0].sum(), list(module.parameters()))
+    expected = torch.autograd.grad(module(x)[0].sum(), list(module.parameters()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_a_transform_works_inside():
+    module, x = double(cells.JANET), torch.randn(4, 2, 3, dtype=torch.float64)
+
+    def loss(weights):
+        return torch.func.functional_call(module, weights, (x,))[0].sum()
+
+    weights = dict(module.named_parameters())
+    found = torch.compile(torch.func.grad(loss), fullgraph=True, backend="aot_eager")(weights)
+    torch.testing.assert_close(found, torch.func.grad(loss)(weights), rtol=0, atol=1e-12)
+
+
+def test_what_the_core_does_not_compute_in_is_traced_step_by_step():
+    module = double(cells.CIFG).bfloat16()
+    x = torch.randn(3, 2, 3, dtype=torch.bfloat16)
+    torch.testing.assert_close(Compiled(module)(x), module(x))
+
+
 def test_the_caller_may_change_the_output_in_place():
     module, x = double(cells.GRU), torch.randn(5, 3, 3, dtype=torch.float64)
 

@@ -49,7 +49,8 @@ class Kind:
             "reverse": self.reverse,
             "recompute_every": self.recompute_every,
         }
-        # Made at once, as :attr:`Pass.kinds` is.
+        # Made at once, as :attr:`Pass.kinds` is; the sums are what the equations ask the cell for.
+        _ = self.cell.sums
         object.__setattr__(self, "has_forms", self.cell.has_forms)
         object.__setattr__(self, "text", json.dumps(said))
 
