@@ -23,13 +23,16 @@ class WeightSums {
         if (wants(0)) ih_ = sums.add(of_input, s.inputs, 0, width);
         if (wants(1)) hh_ = sums.add(of_hidden, s.state(), recurrent, width);
         // Where the shares are the same, so are the gradients of the two biases.
-        if (wants(2) || (!recurrent && wants(3))) bias_ih_ = sums.add(Sums<T>::ones, 1, 0, width);
-        if (wants(3))
+        if (s.biased && (wants(2) || (!recurrent && wants(3))))
+            bias_ih_ = sums.add(Sums<T>::ones, 1, 0, width);
+        if (s.biased && wants(3))
             bias_hh_ = recurrent ? sums.add(Sums<T>::ones, 1, recurrent, width) : bias_ih_;
-        if (wants(4)) hr_ = sums.add(of_raw, s.hidden, C::derivatives * s.hidden, s.projection);
+        if (s.projection && wants(s.biased ? 4 : 2))
+            hr_ = sums.add(of_raw, s.hidden, C::derivatives * s.hidden, s.projection);
     }
 
-    void write(const T* summed, const Gradients<T>& to) const {
+    void write(const T* summed, T* const* gradients) const {
+        const Weights<T> to = named_weights(shape_, gradients);
         const Index width = C::gates * shape_.hidden;
         write_from_input(ih_, summed, to.ih, shape_.inputs);
         if (to.hh) sums.write(hh_, summed, 0, width, to.hh);
@@ -57,8 +60,10 @@ struct BackwardScan {
     const Shape& s;
     const Layout& layout;
     const Backward<T>& g;
-    const WeightSums<T, C> weights;
-    const Sums<T>& sums = weights.sums;
+    const Weights<const T> weights;
+    const Kept<const T> kept;
+    const WeightSums<T, C> gradients;
+    const Sums<T>& sums = gradients.sums;
     T* summed;  // g's, or our own
     // Packed: hh for the step before, hr for what was projected, ih for the input's gradient.
     T *hh, *hr, *ih;
@@ -72,8 +77,10 @@ struct BackwardScan {
     Stop stop;
 
     BackwardScan(const Shape& s, const Layout& layout, const Backward<T>& g, Interrupt interrupt)
-        : s(s), layout(layout), g(g), weights(s, g.wanted), summed(g.sums), h0(g.h0), c0(g.c0),
-          d_h(g.d_h0), d_c(g.d_c0), blocks(layout, sums), stop(interrupt) {}
+        : s(s), layout(layout), g(g), weights(named_weights(s, g.weights)),
+          kept(named_kept(s, g.kept)), gradients(s, g.wanted), summed(g.sums), h0(g.before[0]),
+          c0(of_cell(g.before)), d_h(g.d_before[0]), d_c(of_cell(g.d_before)), blocks(layout, sums),
+          stop(interrupt) {}
 
     static Outcome run(const Shape& s, const Layout& layout, const Backward<T>& g, int threads,
                        Interrupt interrupt) {
@@ -82,6 +89,12 @@ struct BackwardScan {
     }
 
    private:
+    // The cell state's of a list.
+    template <class X>
+    static X* of_cell(X* const* list) {
+        return C::has_cell ? list[1] : nullptr;
+    }
+
     // --- memory ---------------------------------------------------------------------------------
 
     Outcome with_memory(int threads) {
@@ -98,24 +111,24 @@ struct BackwardScan {
                     g.d_input.data ? packed_product_size<T>(C::gates * s.hidden, s.inputs) : 0);
                 rows = scratch.take<BackRow<T>>(layout.rows);
                 d_raw = scratch.take<T>(s.projection ? layout.rows * s.hidden : 0);
-                h_zeros = scratch.take<T>(g.h0 ? 0 : hs);
-                c_zeros = scratch.take<T>(g.c0 ? 0 : cs);
-                if (!g.d_h0) d_h = scratch.take<T>(hs);
-                if (!g.d_c0) d_c = scratch.take<T>(cs);
+                h_zeros = scratch.take<T>(g.before[0] ? 0 : hs);
+                c_zeros = scratch.take<T>(c0 ? 0 : cs);
+                if (!g.d_before[0]) d_h = scratch.take<T>(hs);
+                if (!of_cell(g.d_before)) d_c = scratch.take<T>(cs);
                 if (!g.sums) summed = scratch.take<T>(sums.memory(layout));
                 blocks.take(scratch, sources, g.d_input.data, threads);
             },
             [&] {
-                if (!g.h0) zero(h_zeros, hs), h0 = h_zeros;
-                if (!g.c0) zero(c_zeros, cs), c0 = c_zeros;
-                start(d_h, g.d_h_n, hs);
-                start(d_c, g.d_c_n, cs);
+                if (!h0) zero(h_zeros, hs), h0 = h_zeros;
+                if (!c0) zero(c_zeros, cs), c0 = c_zeros;
+                start(d_h, g.d_after[0], hs);
+                start(d_c, of_cell(g.d_after), cs);
                 if (!g.sums) zero(summed, sums.memory(layout));
                 pack(threads);
                 share(threads);
-                if (g.gradients.any() && !stop.is_due()) {
+                if (g.gradients && !stop.is_due()) {
                     sums.finish(layout, summed);
-                    weights.write(summed, g.gradients);
+                    gradients.write(summed, g.gradients);
                 }
                 return stop.outcome();
             });
@@ -124,13 +137,13 @@ struct BackwardScan {
     void pack(int threads) const {
         const Index gates = C::gates * s.hidden;
         threads = affordable(gates * (s.inputs + s.state()) * packing, threads);
-        pack_product<T>({g.weights.hh, gates, s.state(), false, 0}, hh, threads);
+        pack_product<T>({weights.hh, gates, s.state(), false, 0}, hh, threads);
         if (s.projection)  // d raw = hr^T * d h
-            pack_product<T>({g.weights.hr, s.projection, s.hidden, false, 0}, hr, threads);
+            pack_product<T>({weights.hr, s.projection, s.hidden, false, 0}, hr, threads);
         // In the order in which the cell leaves its gates.
         const Index turn = C::recurrent_derivatives ? gates - s.hidden : 0;
         if (g.d_input.data)
-            pack_product<T>({g.weights.ih, gates, s.inputs, false, turn}, ih, threads);
+            pack_product<T>({weights.ih, gates, s.inputs, false, turn}, ih, threads);
     }
 
     static void start(T* to, const T* from, Index count) {
@@ -212,8 +225,8 @@ struct BackwardScan {
         const Order order{layout};
         const Index t = order.step(i), before = i ? order.step(i - 1) : t;
         const Index fresh = order.fresh(i, first, end), state = s.state(), hidden = s.hidden;
-        const Index kept = layout.slot(t), kept_before = layout.slot(before);
-        const T* input = g.input.at(layout, t, 0);
+        const Index here = layout.slot(t), there = layout.slot(before);
+        const T* input = g.inputs[0].at(layout, t, 0);
         const T* output = g.output.at(layout, t, 0);
         const T* output_before = g.output.at(layout, before, 0);
         const T* d_output = g.d_output.data ? g.d_output.at(layout, t, 0) : nullptr;
@@ -223,25 +236,25 @@ struct BackwardScan {
             BackRow<T>& row = rows[b];
             row.hidden_before = starts ? h0 + b * state : output_before + b * g.output.row;
             row.hidden = output + b * g.output.row;
-            row.gates = g.gates ? g.gates + (kept + b) * C::kept * hidden : nullptr;
+            row.gates = kept.gates ? kept.gates + (here + b) * C::kept * hidden : nullptr;
             row.d_gates = block.derivatives + (slot + b) * sums.row;
             row.d_output = d_h + b * state;
             row.d_hidden = s.projection ? d_raw + b * hidden : row.d_output;
             if constexpr (C::has_cell) {
-                row.cell = g.cells + (kept + b) * hidden;
-                row.cell_before = starts ? c0 + b * hidden : g.cells + (kept_before + b) * hidden;
+                row.cell = kept.cells + (here + b) * hidden;
+                row.cell_before = starts ? c0 + b * hidden : kept.cells + (there + b) * hidden;
                 row.d_cell = d_c + b * hidden;
             }
-            if (g.carried_h) copy(g.carried_h + (kept + b) * state, row.d_output, state);
-            if (C::has_cell && g.carried_c)
-                copy(g.carried_c + (kept + b) * hidden, d_c + b * hidden, hidden);
+            if (g.carried[0]) copy(g.carried[0] + (here + b) * state, row.d_output, state);
+            if (C::has_cell && g.carried[1])
+                copy(g.carried[1] + (here + b) * hidden, d_c + b * hidden, hidden);
             if (d_output) add(row.d_output, d_output + b * g.d_output.row, state);
-            if (g.total_h) copy(g.total_h + (kept + b) * state, row.d_output, state);
-            block.read[of_input][slot + b] = input + b * g.input.row;
+            if (g.total) copy(g.total + (here + b) * state, row.d_output, state);
+            block.read[of_input][slot + b] = input + b * g.inputs[0].row;
             block.read[of_hidden][slot + b] = row.hidden_before;
             if (d_input) block.d_input[slot + b] = d_input + b * g.d_input.row;
             if (s.projection) {
-                block.read[of_raw][slot + b] = g.raw + (kept + b) * hidden;
+                block.read[of_raw][slot + b] = kept.raw + (here + b) * hidden;
                 copy(row.d_gates + C::derivatives * hidden, row.d_output, state);
             }
         }

@@ -20,6 +20,7 @@ struct Shape {
     Index inputs;      // I
     Index hidden;      // H
     Index projection;  // P where the hidden state is projected, else 0
+    bool biased;       // whether there are biases
     UNROLLED_INLINE Index state() const { return projection > 0 ? projection : hidden; }
 };
 
@@ -52,76 +53,85 @@ struct Matrix {
     }
 };
 
-// The weights in torch's layout; the biases are both null or both given.
-template <class T>
-struct Weights {
-    const T* ih;       // [G*H, I]
-    const T* hh;       // [G*H, P]
-    const T* bias_ih;  // [G*H] or null
-    const T* bias_hh;  // [G*H] or null
-    const T* hr;       // [P, H], null without projection
-};
-
+// What a layer in one direction is handed, whatever runs it. The lists are as long as its kind
+// says: a program's as program.h has them, those of a cell with kernels as below.
+//
 // What is kept for a backward pass lies by slot(t) + b: a step after the other, from `begin` on.
 // K is the number of such places of a call, all N or those of its stretch.
 template <class T>
 struct Forward {
-    Weights<T> weights;
-    Matrix<const T> input;  // I numbers each
-    const T* h0;            // [B, P] before the first step that is run; null for zero
-    const T* c0;            // [B, H], LSTM only, else null; null for zero
-    Matrix<T> output;       // P numbers each
-    T* h_n;                 // [B, P] after the last step that is run
-    T* c_n;                 // [B, H], LSTM only, else null
-    T* gates;               // [K, S*H], null where nothing is kept (inference) or S is 0:
-                            //   LSTM input, forget, candidate, output, activated;
-                            //   GRU reset, update, candidate, activated, and W_hn*h + b_hn
-    T* cells;               // [K, H], LSTM: the cell states; null where nothing is kept
-    T* raw;  // [K, H], the hidden state before projection; null without projection or in inference
+    const T* const* weights;        // each dense
+    const Matrix<const T>* inputs;  // the layer's input is the first
+    const T* const* constants;      // [B, ·], the same at every step
+    const T* const* before;  // [B, ·] states before the first step that is run; null for zero
+    Matrix<T> output;        // the first state after each step
+    T* const* after;         // [B, ·] states after the last step that is run
+    T* const* kept;          // [K, ·] each; null where nothing is kept (inference)
 };
 
-// The gradients of the weights, as Weights has them; null for what the layer lacks or nobody wants.
-template <class T>
-struct Gradients {
-    T* ih;
-    T* hh;
-    T* bias_ih;
-    T* bias_hh;
-    T* hr;
-
-    UNROLLED_INLINE bool any() const { return ih || hh || bias_ih || bias_hh || hr; }
-};
-
-// Which of them are wanted, a bit each, in the order of Gradients.
-using Wanted = unsigned;
+// Which gradients of weights are wanted, a bit each, in the order of the list.
+using Wanted = std::uint64_t;
 
 template <class T>
 struct Backward {
-    Weights<T> weights;
-    Matrix<const T> input;
-    const T* h0;  // as in the forward pass
-    const T* c0;
+    const T* const* weights;
+    const Matrix<const T>* inputs;
+    const T* const* constants;
+    const T* const* before;  // as in the forward pass
     Matrix<const T> output;  // as the forward pass left it
-    const T* gates;          // as kept
-    const T* cells;
-    const T* raw;
-    Matrix<const T> d_output;  // P numbers each, data null for zero
-    const T* d_h_n;            // [B, P] or null for zero; may be d_h0
-    const T* d_c_n;            // [B, H] or null for zero; may be d_c0
-    T* d_h0;                   // [B, P], or null if not wanted
-    T* d_c0;                   // [B, H], LSTM only, else null; null if not wanted
-    T* carried_h;  // [K, P], [K, H], or null if not wanted: the loss by each step's states,
-    T* carried_c;  //   as they are handed on to the next; d_h0 and d_c0 are the first's
-    T* total_h;    // [K, P], or null: of the hidden state handed on and given out, with d_output
-    Matrix<T> d_input;   // I numbers each, data null if not wanted
-    bool adds_to_input;  // whether d_input has another direction's share already
-    Wanted wanted;       // the weights' gradients that are summed
+    const T* const* kept;
+    Matrix<const T> d_output;  // data null for zero
+    const T* const* d_after;   // [B, ·] each, null for zero; may be d_before's
+    T* const* d_before;        // [B, ·] each, null if not wanted
+    T* const* carried;  // [K, ·] each, null if not wanted: the loss by each step's states, as they
+                        //   are handed on to the next; d_before's are the first's
+    T* total;           // [K, ·] or null: of the first state handed on and given out, with d_output
+    Matrix<T> d_input;  // of the first input, data null if not wanted
+    bool adds_to_input;     // whether d_input has another direction's share already
+    T* const* d_constants;  // [B, ·] each, which are added to, null if not wanted
+    Wanted wanted;          // the weights' gradients that are summed
     T* sums;  // [sums_size], zero before a pass's first call: the weights' gradients as they grow;
               //   null where one call runs all steps. Every number is a sum over the steps in the
               //   order of the backward scan, whatever stretches they are run in and on however
               //   many threads: the same to the last bit.
-    Gradients<T> gradients;  // what the sums come to, in a pass's last call; else all null
+    T* const* gradients;  // what the sums come to, in a pass's last call: of each weight, null if
+                          //   not wanted; else null
 };
+
+// The lists of a cell that has kernels, by their names; what a layer lacks is null. The states are
+// the hidden one [P] and, of an LSTM, the cell state [H]. There are no constants, and one input.
+template <class X>
+struct Weights {
+    X* ih;       // [G*H, I]
+    X* hh;       // [G*H, P]
+    X* bias_ih;  // [G*H], with biases
+    X* bias_hh;  // [G*H]
+    X* hr;       // [P, H], with a projection
+};
+
+template <class X>
+UNROLLED_INLINE Weights<X> named_weights(const Shape& s, X* const* list) {
+    return {list[0], list[1], s.biased ? list[2] : nullptr, s.biased ? list[3] : nullptr,
+            s.projection ? list[s.biased ? 4 : 2] : nullptr};
+}
+
+// What such a cell keeps.
+template <class X>
+struct Kept {
+    X* gates;  // [S*H] LSTM input, forget, candidate, output, activated;
+               //   GRU reset, update, candidate, activated, and W_hn*h + b_hn
+    X* cells;  // [H] LSTM: the cell states
+    X* raw;    // [H] the hidden state before its projection
+};
+
+template <class X>
+UNROLLED_INLINE Kept<X> named_kept(const Shape& s, X* const* list) {
+    if (!list) return {nullptr, nullptr, nullptr};
+    const CellKind& kind = kind_of(s.cell);
+    const int cells = kind.kept ? 1 : 0, raw = cells + (kind.has_cell ? 1 : 0);
+    return {kind.kept ? list[0] : nullptr, kind.has_cell ? list[cells] : nullptr,
+            s.projection ? list[raw] : nullptr};
+}
 
 // Asked now and then, by the calling thread alone, whether a call is to end early. What the call
 // was to write is then of no use.
@@ -133,11 +143,6 @@ enum class Outcome { done, no_memory, interrupted };
 
 // What runs a cell's equations: program.h.
 struct Program;
-template <class T>
-struct ProgramForward;
-template <class T>
-struct ProgramBackward;
-using WantedWeights = std::uint64_t;
 enum class Code : int;
 
 // One instruction set's build of the core for one element type.
@@ -149,11 +154,11 @@ struct Table {
     Outcome (*backward)(const Shape&, const Layout&, const Backward<T>&, int threads, Interrupt);
     Index (*sums_size)(const Shape&, const Layout&, Wanted);
     // The same of a layer whose cell is given as a program.
-    Outcome (*program_forward)(const Program&, const Layout&, const ProgramForward<T>&, int threads,
+    Outcome (*program_forward)(const Program&, const Layout&, const Forward<T>&, int threads,
                                Interrupt);
-    Outcome (*program_backward)(const Program&, const Layout&, const ProgramBackward<T>&,
-                                int threads, Interrupt);
-    Index (*program_sums_size)(const Program&, const Layout&, WantedWeights);
+    Outcome (*program_backward)(const Program&, const Layout&, const Backward<T>&, int threads,
+                                Interrupt);
+    Index (*program_sums_size)(const Program&, const Layout&, Wanted);
     // One of its instructions by itself, for tests: y[i] = f(x[0][i], ...); x has four, or null.
     void (*instruct)(Code, const T* const* x, T* y, Index count);
     // Does rounds * busy_width multiply-adds in registers, for measuring the machine's peak.

@@ -32,7 +32,7 @@ Index sums_size(const Shape& s, const Layout& layout, Wanted wanted) {
 }
 
 template <class T>
-Index program_sums_size(const Program& p, const Layout& layout, WantedWeights wanted) {
+Index program_sums_size(const Program& p, const Layout& layout, Wanted wanted) {
     return ProgramSums<T>(p, wanted).sums.memory(layout);
 }
 

@@ -16,25 +16,33 @@ struct ForwardScan {
     T* raw;        // [B, H], where it is not kept
     const T* h0;   // f's, or zeros
     const T* c0;
+    T *h_n, *c_n;
+    Kept<T> kept;
     Stop stop;
+
+    ForwardScan(const Shape& s, const Layout& layout, const Forward<T>& f, Interrupt interrupt)
+        : s(s), layout(layout), f(f), h0(f.before[0]), c0(C::has_cell ? f.before[1] : nullptr),
+          h_n(f.after[0]), c_n(C::has_cell ? f.after[1] : nullptr), kept(named_kept(s, f.kept)),
+          stop(interrupt) {}
 
     static Outcome run(const Shape& s, const Layout& layout, const Forward<T>& f, int threads,
                        Interrupt interrupt) {
-        ForwardScan scan{s, layout, f, nullptr, nullptr, nullptr, f.h0, f.c0, Stop(interrupt)};
+        ForwardScan scan(s, layout, f, interrupt);
         T* zeros = nullptr;
         const Index none = layout.rows * (s.hidden > s.state() ? s.hidden : s.state());
-        const bool lacks = !f.h0 || (C::has_cell && !f.c0);
+        const bool lacks = !scan.h0 || (C::has_cell && !scan.c0);
         return Scratch::with(
             [&](Scratch& scratch) {
                 scan.packed = scratch.take<T>(P::size(s) + projection_size(s));
                 scan.rows = scratch.take<Row<T>>(layout.rows);
-                scan.raw = scratch.take<T>(s.projection && !f.raw ? layout.rows * s.hidden : 0);
+                scan.raw =
+                    scratch.take<T>(s.projection && !scan.kept.raw ? layout.rows * s.hidden : 0);
                 zeros = scratch.take<T>(lacks ? none : 0);
             },
             [&] {
                 if (lacks) zero(zeros, none);
-                if (!f.h0) scan.h0 = zeros;
-                if (!f.c0) scan.c0 = zeros;
+                if (!scan.h0) scan.h0 = zeros;
+                if (!scan.c0) scan.c0 = zeros;
                 scan.pack(threads);
                 scan.share(threads);
                 return scan.stop.outcome();
@@ -49,10 +57,10 @@ struct ForwardScan {
     void pack(int threads) {
         const Index size = P::size(s);
         threads = affordable((size + projection_size(s)) * packing, threads);
-        P::write(s, f.weights, packed, threads);
+        const Weights<const T> weights = named_weights(s, f.weights);
+        P::write(s, weights, packed, threads);
         if (s.projection)  // h = hr * raw
-            pack_product<T>({f.weights.hr, s.hidden, s.projection, true, 0}, packed + size,
-                            threads);
+            pack_product<T>({weights.hr, s.hidden, s.projection, true, 0}, packed + size, threads);
     }
 
     void share(int threads) {
@@ -71,8 +79,8 @@ struct ForwardScan {
         const Order order{layout};
         const Index state = s.state(), hidden = s.hidden;
         const Index of_block = P::width * C::gates * (s.inputs + state);
-        if (C::has_cell && !f.cells)
-            copy(f.c_n + first * hidden, c0 + first * hidden, (last - first) * hidden);
+        if (C::has_cell && !kept.cells)
+            copy(c_n + first * hidden, c0 + first * hidden, (last - first) * hidden);
         for (Index i = 0; i < order.count(); ++i) {
             const Index t = order.step(i), size = layout.size(t);
             const Index end = last < size ? last : size;
@@ -89,10 +97,10 @@ struct ForwardScan {
         }
         const Index any = layout.size(layout.begin);  // from here on a row has no step
         for (Index b = first; b < last; ++b) {
-            copy(f.h_n + b * state, b < any ? rows[b].output : h0 + b * state, state);
+            copy(h_n + b * state, b < any ? rows[b].output : h0 + b * state, state);
             if constexpr (C::has_cell) {
-                if (f.cells)
-                    copy(f.c_n + b * hidden, b < any ? rows[b].cell : c0 + b * hidden, hidden);
+                if (kept.cells)
+                    copy(c_n + b * hidden, b < any ? rows[b].cell : c0 + b * hidden, hidden);
             }
         }
     }
@@ -103,24 +111,24 @@ struct ForwardScan {
         const Index t = order.step(i), before = i ? order.step(i - 1) : t;
         const Index fresh = order.fresh(i, first, end), state = s.state(), hidden = s.hidden;
         const Index slot = layout.slot(t), slot_before = layout.slot(before);
-        const T* input = f.input.at(layout, t, 0);
+        const T* input = f.inputs[0].at(layout, t, 0);
         T* output = f.output.at(layout, t, 0);
         const T* output_before = f.output.at(layout, before, 0);
         for (Index b = first; b < end; ++b) {
             const bool starts = b >= fresh;
             Row<T>& row = rows[b];
-            row.input = input + b * f.input.row;
+            row.input = input + b * f.inputs[0].row;
             row.hidden_before = starts ? h0 + b * state : output_before + b * f.output.row;
             row.output = output + b * f.output.row;
-            row.gates = f.gates ? f.gates + (slot + b) * C::kept * hidden : nullptr;
+            row.gates = kept.gates ? kept.gates + (slot + b) * C::kept * hidden : nullptr;
             if constexpr (C::has_cell) {
-                row.cell = f.cells ? f.cells + (slot + b) * hidden : f.c_n + b * hidden;
-                row.cell_before = !f.cells ? row.cell
-                                  : starts ? c0 + b * hidden
-                                           : f.cells + (slot_before + b) * hidden;
+                row.cell = kept.cells ? kept.cells + (slot + b) * hidden : c_n + b * hidden;
+                row.cell_before = !kept.cells ? row.cell
+                                  : starts    ? c0 + b * hidden
+                                              : kept.cells + (slot_before + b) * hidden;
             }
             row.hidden = !s.projection ? row.output
-                         : f.raw       ? f.raw + (slot + b) * hidden
+                         : kept.raw    ? kept.raw + (slot + b) * hidden
                                        : raw + b * hidden;
         }
     }

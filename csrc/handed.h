@@ -23,12 +23,6 @@ using Memory = std::tuple<Address, Index>;
 // or behind it), and how many numbers are from a step to the next and from a row to the next.
 using Place = std::tuple<Address, Index, Index, Index, Index>;
 
-// Those of ih, hh, bias_ih, bias_hh and hr, as Weights and Gradients have them.
-using Five = std::tuple<Memory, Memory, Memory, Memory, Memory>;
-
-// Those of carried_h, carried_c and total_h.
-using Three = std::tuple<Memory, Memory, Memory>;
-
 // No size is beyond this, nor the product of two: so sums of a few of them are numbers, too.
 constexpr Index largest = Index(1) << 46;
 
@@ -112,13 +106,6 @@ T* optional(const char* name, const Memory& memory, Index count) {
     return std::get<0>(memory) ? needed<T>(name, memory, count) : nullptr;
 }
 
-// What belongs to this kind of layer alone, which has to be null in others.
-template <class T>
-T* belonging(bool belongs, const char* name, const Memory& memory, Index count) {
-    require(belongs || !std::get<0>(memory), std::string(name) + ": this layer has no such thing");
-    return belongs ? needed<T>(name, memory, count) : nullptr;
-}
-
 // A matrix of rows of `width` numbers, of which the layout's steps lie within the memory.
 template <class T>
 Matrix<T> reached(const char* name, const Place& place, const Layout& layout, Index width) {
@@ -141,28 +128,6 @@ Matrix<T> reached_if_given(const char* name, const Place& place, const Layout& l
                            Index width) {
     if (!std::get<0>(place)) return {nullptr, 0, 0};
     return reached<T>(name, place, layout, width);
-}
-
-template <class T>
-Weights<T> weights(const Shape& s, const Five& five) {
-    const auto& [ih, hh, bias_ih, bias_hh, hr] = five;
-    const Index rows = kind_of(s.cell).gates * s.hidden;
-    const bool biased = std::get<0>(bias_ih) != 0;
-    return {s.inputs ? needed<const T>("weight_ih", ih, rows * s.inputs) : nullptr,
-            needed<const T>("weight_hh", hh, rows * s.state()),
-            belonging<const T>(biased, "bias_ih", bias_ih, rows),
-            belonging<const T>(biased, "bias_hh", bias_hh, rows),
-            belonging<const T>(s.projection > 0, "weight_hr", hr, s.projection * s.hidden)};
-}
-
-template <class T>
-Gradients<T> gradients(const Shape& s, const Five& five) {
-    const auto& [ih, hh, bias_ih, bias_hh, hr] = five;
-    const Index rows = kind_of(s.cell).gates * s.hidden;
-    return {optional<T>("d_weight_ih", ih, rows * s.inputs),
-            optional<T>("d_weight_hh", hh, rows * s.state()),
-            optional<T>("d_bias_ih", bias_ih, rows), optional<T>("d_bias_hh", bias_hh, rows),
-            optional<T>("d_weight_hr", hr, s.projection * s.hidden)};
 }
 
 }  // namespace unrolled

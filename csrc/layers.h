@@ -78,7 +78,7 @@ class Layer {
 template <class T>
 class RecurrentLayer final : public Layer<T> {
    public:
-    RecurrentLayer(const StepTable<T>& table, const Shape& shape, const Weights<T>& weights,
+    RecurrentLayer(const StepTable<T>& table, const Shape& shape, const Weights<const T>& weights,
                    Index batch)
         : Layer<T>(shape.state()), step_(table.step), packed_(table.packed_size(shape)),
           unit_row_(row_of<T>(table.units(shape))),

@@ -56,166 +56,82 @@ void run(Work work) {
     if (outcome == Outcome::interrupted) throw nb::python_error();
 }
 
-// One kind of pass: a cell's shape with the instruction set that runs it.
-template <class T>
-struct Pass {
-    int isa;
-    Shape shape;
-
-    Pass(int isa, const std::string& cell, Index inputs, Index hidden, Index projection)
-        : isa(isa), shape(checked(Shape{cell_named(cell), inputs, hidden, projection})) {
-        table<T>(isa);  // throws where there is none
-    }
-
-    void forward(const Layout& layout, const Five& weights, const Place& input, const Memory& h0,
-                 const Memory& c0, const Place& output, const Memory& h_n, const Memory& c_n,
-                 const Memory& gates, const Memory& cells, const Memory& raw, int threads) const {
-        const Counts count(shape, layout);
-        const Forward<T> f = {
-            unrolled::weights<T>(shape, weights),
-            reached<const T>("input", input, layout, shape.inputs),
-            optional<const T>("h0", h0, count.hidden),
-            optional<const T>("c0", c0, count.cell),
-            reached<T>("output", output, layout, shape.state()),
-            needed_if_any<T>("h_n", h_n, count.hidden),
-            needed_if_any<T>("c_n", c_n, count.cell),
-            optional<T>("gates", gates, count.kept_gates),
-            optional<T>("cells", cells, count.kept_cells),
-            optional<T>("raw", raw, count.kept_raw),
-        };
-        run([&](Interrupt interrupt) {
-            return table<T>(isa).forward(shape, layout, f, checked_threads(threads), interrupt);
-        });
-    }
-
-    void backward(const Layout& layout, const Five& weights, const Place& input, const Memory& h0,
-                  const Memory& c0, const Place& output, const Memory& gates, const Memory& cells,
-                  const Memory& raw, const Place& d_output, const Memory& d_h_n,
-                  const Memory& d_c_n, const Memory& d_h0, const Memory& d_c0, const Three& carried,
-                  const Place& d_input, bool adds_to_input, Wanted wanted, const Memory& sums,
-                  const Five& gradients, int threads) const {
-        const Counts count(shape, layout);
-        const auto& [carried_h, carried_c, total_h] = carried;
-        const Backward<T> g = {
-            unrolled::weights<T>(shape, weights),
-            reached<const T>("input", input, layout, shape.inputs),
-            optional<const T>("h0", h0, count.hidden),
-            optional<const T>("c0", c0, count.cell),
-            reached<const T>("output", output, layout, shape.state()),
-            needed_if_any<const T>("gates", gates, count.kept_gates),
-            needed_if_any<const T>("cells", cells, count.kept_cells),
-            needed_if_any<const T>("raw", raw, count.kept_raw),
-            reached_if_given<const T>("d_output", d_output, layout, shape.state()),
-            optional<const T>("d_h_n", d_h_n, count.hidden),
-            optional<const T>("d_c_n", d_c_n, count.cell),
-            optional<T>("d_h0", d_h0, count.hidden),
-            optional<T>("d_c0", d_c0, count.cell),
-            optional<T>("carried_h", carried_h, count.slots * shape.state()),
-            optional<T>("carried_c", carried_c, count.kept_cells),
-            optional<T>("total_h", total_h, count.slots * shape.state()),
-            reached_if_given<T>("d_input", d_input, layout, shape.inputs),
-            adds_to_input,
-            wanted,
-            optional<T>("sums", sums, sums_size(layout, wanted)),
-            unrolled::gradients<T>(shape, gradients),
-        };
-        run([&](Interrupt interrupt) {
-            return table<T>(isa).backward(shape, layout, g, checked_threads(threads), interrupt);
-        });
-    }
-
-    Index sums_size(const Layout& layout, Wanted wanted) const {
-        return table<T>(isa).sums_size(shape, layout, wanted);
-    }
-
-   private:
-    // How many numbers there are of each kind in a call.
-    struct Counts {
-        Index slots, hidden, cell, kept_gates, kept_cells, kept_raw;
-
-        Counts(const Shape& s, const Layout& layout)
-            : slots(layout.slots()), hidden(times(layout.rows, s.state())),
-              cell(kind_of(s.cell).has_cell ? times(layout.rows, s.hidden) : 0),
-              kept_gates(times(slots, times(kind_of(s.cell).kept, s.hidden))),
-              kept_cells(kind_of(s.cell).has_cell ? times(slots, s.hidden) : 0),
-              kept_raw(s.projection ? times(slots, s.hidden) : 0) {}
-    };
+// How many numbers there are of each kind: of a row, and of each weight.
+struct Widths {
+    std::vector<Index> weights, inputs, constants, states, kept;
 };
 
-// The same of a cell that is given as a program.
+using Memories = std::vector<Memory>;
+
+// One kind of layer in one direction, with the instruction set that runs it. It checks that all it
+// is handed is there.
 template <class T>
-struct ProgramPass {
-    int isa;
-    const LinkedProgram& linked;
+class Pass {
+   public:
+    virtual ~Pass() = default;
 
-    ProgramPass(int isa, const LinkedProgram& linked) : isa(isa), linked(linked) {
-        table<T>(isa);  // throws where there is none
-    }
-
-    void forward(const Layout& layout, const std::vector<Memory>& weights,
-                 const std::vector<Place>& inputs, const std::vector<Memory>& constants,
-                 const std::vector<Memory>& before, const Place& output,
-                 const std::vector<Memory>& after, const Memory& kept, int threads) const {
-        const Program& p = linked.program();
-        const Index rows = layout.rows;
-        check_buffers(p, rows);
-        const auto w = pointers<const T>("a weight", weights, weight_counts(), given);
+    void forward(const Layout& layout, const Memories& weights, const std::vector<Place>& inputs,
+                 const Memories& constants, const Memories& before, const Place& output,
+                 const Memories& after, const Memories& kept, int threads) const {
+        check(layout);
+        const auto of_rows = counts(widths_.states, layout.rows);
+        const auto w = pointers<const T>("a weight", weights, widths_.weights, true);
         const auto x = places(inputs, layout);
-        const auto c =
-            pointers<const T>("a constant", constants, counts(p.constants, rows), if_any);
-        const auto s = pointers<const T>("a state", before, counts(p.states, rows), optionally);
-        const auto n = pointers<T>("a last state", after, counts(p.states, rows), if_any);
-        const ProgramForward<T> f = {
+        const auto c = pointers<const T>("a constant", constants,
+                                         counts(widths_.constants, layout.rows), true);
+        const auto s = pointers<const T>("a state", before, of_rows, false);
+        const auto n = pointers<T>("a last state", after, of_rows, true);
+        std::vector<T*> k;
+        if (!kept.empty())
+            k = pointers<T>("what is kept", kept, counts(widths_.kept, layout.slots()), true);
+        const Forward<T> f = {
             w.data(),
             x.data(),
             c.data(),
             s.data(),
-            reached<T>("output", output, layout, p.states.data[0]),
+            reached<T>("output", output, layout, widths_.states[0]),
             n.data(),
-            optional<T>("kept", kept, times(layout.slots(), p.kept)),
+            kept.empty() ? nullptr : k.data(),
         };
         run([&](Interrupt interrupt) {
-            return table<T>(isa).program_forward(p, layout, f, checked_threads(threads), interrupt);
+            return run_forward(layout, f, checked_threads(threads), interrupt);
         });
     }
 
-    void backward(const Layout& layout, const std::vector<Memory>& weights,
-                  const std::vector<Place>& inputs, const std::vector<Memory>& constants,
-                  const std::vector<Memory>& before, const Place& output, const Memory& kept,
-                  const Place& d_output, const std::vector<Memory>& d_after,
-                  const std::vector<Memory>& d_before, const std::vector<Memory>& carried,
-                  const Memory& total, const Place& d_input, bool adds_to_input,
-                  const std::vector<Memory>& d_constants, WantedWeights wanted, const Memory& sums,
-                  const std::vector<Memory>& gradients, int threads) const {
-        const Program& p = linked.program();
+    void backward(const Layout& layout, const Memories& weights, const std::vector<Place>& inputs,
+                  const Memories& constants, const Memories& before, const Place& output,
+                  const Memories& kept, const Place& d_output, const Memories& d_after,
+                  const Memories& d_before, const Memories& carried, const Memory& total,
+                  const Place& d_input, bool adds_to_input, const Memories& d_constants,
+                  Wanted wanted, const Memory& sums, const Memories& gradients, int threads) const {
+        check(layout);
         const Index rows = layout.rows, slots = layout.slots();
-        check_buffers(p, rows);
-        times(slots, p.derivatives);
-        const auto of_rows = counts(p.states, rows), of_slots = counts(p.states, slots);
-        const auto of_constants = counts(p.constants, rows);
-        const auto w = pointers<const T>("a weight", weights, weight_counts(), given);
+        const auto of_rows = counts(widths_.states, rows), of_slots = counts(widths_.states, slots);
+        const auto of_constants = counts(widths_.constants, rows);
+        const auto w = pointers<const T>("a weight", weights, widths_.weights, true);
         const auto x = places(inputs, layout);
-        const auto c = pointers<const T>("a constant", constants, of_constants, if_any);
-        const auto s = pointers<const T>("a state", before, of_rows, optionally);
-        const auto d_n = pointers<const T>("d_after", d_after, of_rows, optionally);
-        const auto d_s = pointers<T>("d_before", d_before, of_rows, optionally);
-        const auto each = pointers<T>("carried", carried, of_slots, optionally);
-        const auto d_c = pointers<T>("d_constants", d_constants, of_constants, optionally);
-        const auto d_w = pointers<T>("a gradient", gradients, weight_counts(), optionally);
+        const auto c = pointers<const T>("a constant", constants, of_constants, true);
+        const auto s = pointers<const T>("a state", before, of_rows, false);
+        const auto k = pointers<const T>("what is kept", kept, counts(widths_.kept, slots), true);
+        const auto d_n = pointers<const T>("d_after", d_after, of_rows, false);
+        const auto d_s = pointers<T>("d_before", d_before, of_rows, false);
+        const auto each = pointers<T>("carried", carried, of_slots, false);
+        const auto d_c = pointers<T>("d_constants", d_constants, of_constants, false);
+        const auto d_w = pointers<T>("a gradient", gradients, widths_.weights, false);
         const bool ends = std::any_of(d_w.begin(), d_w.end(), [](T* d) { return d != nullptr; });
-        const ProgramBackward<T> g = {
+        const Backward<T> g = {
             w.data(),
             x.data(),
             c.data(),
             s.data(),
-            reached<const T>("output", output, layout, p.states.data[0]),
-            needed_if_any<const T>("kept", kept, times(slots, p.kept)),
-            reached_if_given<const T>("d_output", d_output, layout, p.states.data[0]),
+            reached<const T>("output", output, layout, widths_.states[0]),
+            k.data(),
+            reached_if_given<const T>("d_output", d_output, layout, widths_.states[0]),
             d_n.data(),
             d_s.data(),
             each.data(),
-            optional<T>("total", total, times(slots, p.states.data[0])),
-            reached_if_given<T>("d_input", d_input, layout, p.inputs.data[0]),
+            optional<T>("total", total, of_slots[0]),
+            reached_if_given<T>("d_input", d_input, layout, widths_.inputs[0]),
             adds_to_input,
             d_c.data(),
             wanted,
@@ -223,81 +139,158 @@ struct ProgramPass {
             ends ? d_w.data() : nullptr,
         };
         run([&](Interrupt interrupt) {
-            return table<T>(isa).program_backward(p, layout, g, checked_threads(threads),
-                                                  interrupt);
+            return run_backward(layout, g, checked_threads(threads), interrupt);
         });
     }
 
-    Index sums_size(const Layout& layout, WantedWeights wanted) const {
-        return table<T>(isa).program_sums_size(linked.program(), layout, wanted);
+    virtual Index sums_size(const Layout& layout, Wanted wanted) const = 0;
+    // How many numbers of a slot each tensor of what is kept has.
+    const std::vector<Index>& kept() const { return widths_.kept; }
+
+   protected:
+    Pass(int isa, Widths&& widths) : table_(table<T>(isa)), widths_(std::move(widths)) {}
+
+    virtual Outcome run_forward(const Layout&, const Forward<T>&, int threads, Interrupt) const = 0;
+    virtual Outcome run_backward(const Layout&, const Backward<T>&, int threads,
+                                 Interrupt) const = 0;
+    // What a call takes for itself: no size is beyond all memory.
+    virtual void check(const Layout&) const {}
+
+    static std::vector<Index> counts(const std::vector<Index>& widths, Index rows) {
+        std::vector<Index> all(widths);
+        for (Index& count : all) count = times(rows, count);
+        return all;
     }
 
-   private:
-    enum Presence { given, if_any, optionally };
+    const Table<T>& table_;
 
+   private:
+    // What is `needed` is there unless it has no numbers.
     template <class Pointer>
-    static std::vector<Pointer*> pointers(const char* name, const std::vector<Memory>& memory,
-                                          const std::vector<Index>& counts, Presence presence) {
+    static std::vector<Pointer*> pointers(const char* name, const Memories& memory,
+                                          const std::vector<Index>& counts, bool needed) {
         require(memory.size() == counts.size(),
                 std::string(name) + ": more or fewer than expected");
-        std::vector<Pointer*> found;
+        std::vector<Pointer*> found(memory.size());
         for (std::size_t i = 0; i < memory.size(); ++i)
-            found.push_back(presence == given ? needed<Pointer>(name, memory[i], counts[i])
-                            : presence == if_any
-                                ? needed_if_any<Pointer>(name, memory[i], counts[i])
-                                : optional<Pointer>(name, memory[i], counts[i]));
+            found[i] = needed ? needed_if_any<Pointer>(name, memory[i], counts[i])
+                              : optional<Pointer>(name, memory[i], counts[i]);
         return found;
     }
 
     std::vector<Matrix<const T>> places(const std::vector<Place>& places,
                                         const Layout& layout) const {
-        const List<Index>& inputs = linked.program().inputs;
-        require(places.size() == static_cast<std::size_t>(inputs.count), "other inputs");
+        require(places.size() == widths_.inputs.size(), "other inputs");
         std::vector<Matrix<const T>> found;
-        for (int i = 0; i < inputs.count; ++i)
-            found.push_back(reached<const T>("input", places[static_cast<std::size_t>(i)], layout,
-                                             inputs.data[i]));
+        for (std::size_t i = 0; i < places.size(); ++i)
+            found.push_back(reached<const T>("input", places[i], layout, widths_.inputs[i]));
         return found;
     }
 
-    // What the stages hand to each other, of all rows.
-    static void check_buffers(const Program& p, Index rows) {
-        for (const Equations* e : {&p.infer, &p.train, &p.back}) counts(e->buffers, rows);
+    const Widths widths_;
+};
+
+// Of a cell that has kernels.
+template <class T>
+class KernelPass final : public Pass<T> {
+   public:
+    KernelPass(int isa, const std::string& cell, Index inputs, Index hidden, Index projection,
+               bool biased)
+        : KernelPass(isa, checked(Shape{cell_named(cell), inputs, hidden, projection, biased})) {}
+
+    Index sums_size(const Layout& layout, Wanted wanted) const override {
+        return this->table_.sums_size(shape_, layout, wanted);
     }
 
-    static std::vector<Index> counts(const List<Index>& units, Index rows) {
-        std::vector<Index> all;
-        for (int i = 0; i < units.count; ++i) all.push_back(times(rows, units.data[i]));
-        return all;
+   private:
+    KernelPass(int isa, const Shape& shape) : Pass<T>(isa, widths(shape)), shape_(shape) {}
+
+    Outcome run_forward(const Layout& layout, const Forward<T>& f, int threads,
+                        Interrupt interrupt) const override {
+        return this->table_.forward(shape_, layout, f, threads, interrupt);
+    }
+    Outcome run_backward(const Layout& layout, const Backward<T>& g, int threads,
+                         Interrupt interrupt) const override {
+        return this->table_.backward(shape_, layout, g, threads, interrupt);
     }
 
-    std::vector<Index> weight_counts() const {
-        const Program& p = linked.program();
-        std::vector<Index> all;
-        for (int i = 0; i < p.weight_rows.count; ++i) {
-            const Index columns = p.weight_columns.data[i];
-            all.push_back(times(p.weight_rows.data[i], columns < 1 ? 1 : columns));
+    static Widths widths(const Shape& s) {
+        const CellKind& kind = kind_of(s.cell);
+        const Index rows = kind.gates * s.hidden;
+        Widths all;
+        all.weights = {rows * s.inputs, rows * s.state()};
+        if (s.biased) all.weights.insert(all.weights.end(), {rows, rows});
+        all.inputs = {s.inputs};
+        all.states = {s.state()};
+        if (kind.has_cell) all.states.push_back(s.hidden);
+        if (kind.kept) all.kept.push_back(kind.kept * s.hidden);
+        if (kind.has_cell) all.kept.push_back(s.hidden);
+        if (s.projection) {
+            all.weights.push_back(s.projection * s.hidden);
+            all.kept.push_back(s.hidden);
         }
         return all;
     }
+
+    const Shape shape_;
+};
+
+// Of a cell that is given as a program.
+template <class T>
+class ProgramPass final : public Pass<T> {
+   public:
+    ProgramPass(int isa, const LinkedProgram& linked)
+        : Pass<T>(isa, widths(linked.program())), program_(linked.program()) {}
+
+    Index sums_size(const Layout& layout, Wanted wanted) const override {
+        return this->table_.program_sums_size(program_, layout, wanted);
+    }
+
+   private:
+    Outcome run_forward(const Layout& layout, const Forward<T>& f, int threads,
+                        Interrupt interrupt) const override {
+        return this->table_.program_forward(program_, layout, f, threads, interrupt);
+    }
+    Outcome run_backward(const Layout& layout, const Backward<T>& g, int threads,
+                         Interrupt interrupt) const override {
+        return this->table_.program_backward(program_, layout, g, threads, interrupt);
+    }
+
+    // What the stages hand to each other, of all rows.
+    void check(const Layout& layout) const override {
+        for (const Equations* e : {&program_.infer, &program_.train, &program_.back})
+            this->counts(all_of(e->buffers), layout.rows);
+        times(layout.slots(), program_.derivatives);
+    }
+
+    static std::vector<Index> all_of(const List<Index>& list) {
+        return {list.data, list.data + list.count};
+    }
+
+    static Widths widths(const Program& p) {
+        Widths all = {{}, all_of(p.inputs), all_of(p.constants), all_of(p.states), {p.kept}};
+        for (int i = 0; i < p.weight_rows.count; ++i) {
+            const Index columns = p.weight_columns.data[i];
+            all.weights.push_back(times(p.weight_rows.data[i], columns < 1 ? 1 : columns));
+        }
+        return all;
+    }
+
+    const Program& program_;
 };
 
 template <class T>
-void bind_pass(nb::module_& m, const char* name) {
-    nb::class_<Pass<T>>(m, name)
-        .def(nb::init<int, const std::string&, Index, Index, Index>())
+void bind_passes(nb::module_& m, const char* type) {
+    const std::string name(type);
+    nb::class_<Pass<T>>(m, ("Pass" + name).c_str())
         .def("forward", &Pass<T>::forward)
         .def("backward", &Pass<T>::backward)
-        .def("sums_size", &Pass<T>::sums_size);
-}
-
-template <class T>
-void bind_program(nb::module_& m, const char* name) {
-    nb::class_<ProgramPass<T>>(m, name)
-        .def(nb::init<int, const LinkedProgram&>(), nb::keep_alive<1, 3>())
-        .def("forward", &ProgramPass<T>::forward)
-        .def("backward", &ProgramPass<T>::backward)
-        .def("sums_size", &ProgramPass<T>::sums_size);
+        .def("sums_size", &Pass<T>::sums_size)
+        .def_prop_ro("kept", &Pass<T>::kept);
+    nb::class_<KernelPass<T>, Pass<T>>(m, ("Kernel" + name).c_str())
+        .def(nb::init<int, const std::string&, Index, Index, Index, bool>());
+    nb::class_<ProgramPass<T>, Pass<T>>(m, ("Program" + name).c_str())
+        .def(nb::init<int, const LinkedProgram&>(), nb::keep_alive<1, 3>());
 }
 
 // One instruction by itself.
@@ -329,8 +322,8 @@ NB_MODULE(_core, m) {
     nb::set_leak_warnings(false);
     m.def("isas", [] { return builds().names(); });
     m.def("cells", [] {
-        std::vector<std::tuple<std::string, Index, Index>> all;
-        for (const CellKind& kind : cell_kinds) all.emplace_back(kind.name, kind.gates, kind.kept);
+        std::vector<std::tuple<std::string, Index>> all;
+        for (const CellKind& kind : cell_kinds) all.emplace_back(kind.name, kind.gates);
         return all;
     });
     nb::class_<Sizes>(m, "Sizes")
@@ -347,16 +340,14 @@ NB_MODULE(_core, m) {
                 new (self) Layout(checked(sizes.layout(reverse, begin, end)));
             },
             nb::keep_alive<1, 2>());
-    bind_pass<float>(m, "PassF32");
-    bind_pass<double>(m, "PassF64");
     nb::class_<LinkedProgram>(m, "Program")
         .def(nb::init<std::vector<Index>, std::vector<Index>, std::vector<Index>,
                       const std::vector<std::tuple<Index, Index>>&, std::vector<double>,
                       const HandedEquations&, const HandedEquations&, const HandedEquations&, Index,
                       Index, std::vector<Index>, const std::vector<HandedBackTotal>&,
                       const std::vector<HandedGradient>&>());
-    bind_program<float>(m, "ProgramF32");
-    bind_program<double>(m, "ProgramF64");
+    bind_passes<float>(m, "F32");
+    bind_passes<double>(m, "F64");
     m.def("instruct_f32", &instruct<float>);
     m.def("instruct_f64", &instruct<double>);
     m.def("instructions", [] {

@@ -22,7 +22,7 @@ struct Packed {
     }
     static Index gate(Index c) { return C::unit_vectors > 1 ? 0 : c; }
 
-    static void write(const Shape& s, const Weights<T>& w, T* packed, int threads) {
+    static void write(const Shape& s, const Weights<const T>& w, T* packed, int threads) {
         for_all(blocks(s), threads, [&](Index block) {
             T* to = packed + block * block_size(s);
             write_biases(s, w, block, to);
@@ -33,7 +33,7 @@ struct Packed {
     }
 
    private:
-    static void write_biases(const Shape& s, const Weights<T>& w, Index block, T* to) {
+    static void write_biases(const Shape& s, const Weights<const T>& w, Index block, T* to) {
         for (Index i = 0; i < C::sums * lanes<T>; ++i) to[i] = T(0);
         if (!w.bias_ih) return;
         for (Index c = 0; c < columns; ++c) {

@@ -151,7 +151,7 @@ struct Equations {
     List<Index> buffers;  // units of each
 };
 
-// A layer in one direction.
+// A layer in one direction. Of what is kept it has one list: of each slot `kept` numbers.
 struct Program {
     List<Index> inputs, constants, states;    // units
     List<Index> weight_rows, weight_columns;  // 0 columns: for each unit, or a bias
@@ -166,40 +166,7 @@ struct Program {
     List<WeightGradient> weight_gradients;
 };
 
-// Which weights' gradients are wanted, a bit each.
+// The weights of a program: a bit of Wanted each.
 constexpr int most_weights = 64;
-
-template <class T>
-struct ProgramForward {
-    const T* const* weights;  // each dense [rows, columns]
-    const Matrix<const T>* inputs;
-    const T* const* constants;  // [B, ·]
-    const T* const* before;     // the states before the first step, [B, ·]; null for zero
-    Matrix<T> output;           // the first state after each step
-    T* const* after;            // the states after the last one, [B, ·]
-    T* kept;                    // [K, kept], null where nothing is kept
-};
-
-// As Backward.
-template <class T>
-struct ProgramBackward {
-    const T* const* weights;
-    const Matrix<const T>* inputs;
-    const T* const* constants;
-    const T* const* before;
-    Matrix<const T> output;
-    const T* kept;
-    Matrix<const T> d_output;
-    const T* const* d_after;
-    T* const* d_before;
-    T* const* carried;  // [K, ·] of each state, null if not wanted
-    T* total;           // [K, ·] of the first state, with d_output
-    Matrix<T> d_input;
-    bool adds_to_input;
-    T* const* d_constants;  // [B, ·], which are added to, null if not wanted
-    WantedWeights wanted;
-    T* sums;
-    T* const* gradients;  // of each weight, or all null
-};
 
 }  // namespace unrolled

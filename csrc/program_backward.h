@@ -11,7 +11,7 @@ class ProgramSums {
    public:
     Sums<T> sums;
 
-    ProgramSums(const Program& p, WantedWeights wanted) : sums(p.derivatives), p_(p) {
+    ProgramSums(const Program& p, Wanted wanted) : sums(p.derivatives), p_(p) {
         for (int i = 0; i < p.weight_gradients.count; ++i) {
             const WeightGradient& g = p.weight_gradients.data[i];
             bool any = false;
@@ -53,7 +53,7 @@ struct ProgramBackwardScan {
     const Program& p;
     const Equations& e;
     const Layout& layout;
-    const ProgramBackward<T>& g;
+    const Backward<T>& g;
     const ProgramSums<T> weights;
     const Sums<T>& sums = weights.sums;
     Blocks<T> blocks;
@@ -66,13 +66,13 @@ struct ProgramBackwardScan {
     T* d_input;  // [B, I], where it is not wanted
     Stop stop;
 
-    ProgramBackwardScan(const Program& p, const Layout& layout, const ProgramBackward<T>& g,
+    ProgramBackwardScan(const Program& p, const Layout& layout, const Backward<T>& g,
                         Interrupt interrupt)
         : p(p), e(p.back), layout(layout), g(g), weights(p, g.wanted), blocks(layout, sums),
           memory(p, e), summed(g.sums), stop(interrupt) {}
 
-    static Outcome run(const Program& p, const Layout& layout, const ProgramBackward<T>& g,
-                       int threads, Interrupt interrupt) {
+    static Outcome run(const Program& p, const Layout& layout, const Backward<T>& g, int threads,
+                       Interrupt interrupt) {
         ProgramBackwardScan scan(p, layout, g, interrupt);
         return scan.with_memory(threads);
     }
@@ -318,7 +318,9 @@ struct ProgramBackwardScan {
             store(to + i, load(to + i, count - i) + load(from + i, count - i), count - i);
     }
 
-    const T* kept(Index t, Index place) const { return g.kept + layout.slot(t) * p.kept + place; }
+    const T* kept(Index t, Index place) const {
+        return g.kept[0] + layout.slot(t) * p.kept + place;
+    }
 
     // Whether an operand lies elsewhere at every step.
     bool moves(const Operand& operand) const {

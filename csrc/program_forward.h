@@ -9,13 +9,13 @@ struct ProgramForwardScan {
     const Program& p;
     const Equations& e;
     const Layout& layout;
-    const ProgramForward<T>& f;
+    const Forward<T>& f;
     ProgramMemory<T> memory;
     const T** before;  // f's, or zeros
     Stop stop;
 
-    static Outcome run(const Program& p, const Layout& layout, const ProgramForward<T>& f,
-                       int threads, Interrupt interrupt) {
+    static Outcome run(const Program& p, const Layout& layout, const Forward<T>& f, int threads,
+                       Interrupt interrupt) {
         const Equations& e = f.kept ? p.train : p.infer;
         threads = affordable(layout.slots() * work(e), threads);
         if (threads > layout.rows) threads = layout.rows < 1 ? 1 : static_cast<int>(layout.rows);
@@ -102,7 +102,7 @@ struct ProgramForwardScan {
         }
     }
 
-    T* kept(Index t, Index place) const { return f.kept + layout.slot(t) * p.kept + place; }
+    T* kept(Index t, Index place) const { return f.kept[0] + layout.slot(t) * p.kept + place; }
 
     // Whether an operand lies elsewhere at every step.
     bool moves(const Operand& operand) const {

@@ -27,7 +27,7 @@ Index packed_size(const Shape& s) {
 }
 
 template <class T>
-void pack(const Shape& s, const Weights<T>& w, T* packed) {
+void pack(const Shape& s, const Weights<const T>& w, T* packed) {
     with_cell<T>(s, [&]<class C>() { Packed<T, C>::write(s, w, packed, 1); });
     if (s.projection)
         pack_product<T>({w.hr, s.hidden, s.projection, true, 0}, packed + layer_size<T>(s), 1);

@@ -64,7 +64,7 @@ struct StepTable {
     // How many units the blocks of a layer hold: its own, rounded up.
     Index (*units)(const Shape&);
     Index (*packed_size)(const Shape&);
-    void (*pack)(const Shape&, const Weights<T>&, T* packed);
+    void (*pack)(const Shape&, const Weights<const T>&, T* packed);
     // Rows first ... last - 1. Each gives the same bits whatever rows are run with it, and the bits
     // of contract.h's forward.
     void (*step)(const LayerStep<T>&, Index first, Index last);

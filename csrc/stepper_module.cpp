@@ -74,9 +74,10 @@ class Stepper {
                         Index(hr->shape(1)) == hidden
                   : state == hidden,
                "W_hh [G*H, H] was expected, or an LSTM's W_hh [G*H, P] and W_hr [P, H]");
-        const Shape shape = {cell, chain_.outputs(), hidden, hr ? state : 0};
-        const Weights<T> weights = {ih.data(), hh.data(), bias_ih ? bias_ih->data() : nullptr,
-                                    bias_hh ? bias_hh->data() : nullptr, hr ? hr->data() : nullptr};
+        const Shape shape = {cell, chain_.outputs(), hidden, hr ? state : 0, bias_ih.has_value()};
+        const Weights<const T> weights = {ih.data(), hh.data(), bias_ih ? bias_ih->data() : nullptr,
+                                          bias_hh ? bias_hh->data() : nullptr,
+                                          hr ? hr->data() : nullptr};
         chain_.add(std::make_unique<RecurrentLayer<T>>(layer_table<T>(isa_, hidden), shape, weights,
                                                        chain_.batch));
     }

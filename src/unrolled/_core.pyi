@@ -1,14 +1,13 @@
 """The compiled core: memory by its address and size, in the order of csrc/contract.h.
 
 It keeps within the memory that it is told of, and raises ValueError where a call would reach
-further. scan/native.py and scan/linked.py are the only callers.
+further. scan/native.py, scan/plan.py and scan/layer.py are the only callers.
 """
 
 from typing import Any, overload
 
 Memory = tuple[int, int]
 Place = tuple[int, int, int, int, int]
-Memories = tuple[Memory, ...]
 
 def isas() -> list[str]: ...
 def busy_f32(isa: int, rounds: int, /) -> int: ...
@@ -25,55 +24,62 @@ class Layout:
     def __init__(self, sizes: Sizes, reverse: bool, begin: int, end: int, /) -> None: ...
 
 class PassF32:
-    def __init__(
-        self, isa: int, cell: str, inputs: int, hidden: int, projection: int, /
-    ) -> None: ...
+    """One kind of layer in one direction."""
+
+    kept: list[int]
     def sums_size(self, layout: Layout, wanted: int, /) -> int: ...
     def forward(
         self,
         layout: Layout,
-        weights: Memories,
-        input: Place,
-        h0: Memory,
-        c0: Memory,
+        weights: list[Memory],
+        inputs: list[Place],
+        constants: list[Memory],
+        before: list[Memory],
         output: Place,
-        h_n: Memory,
-        c_n: Memory,
-        gates: Memory,
-        cells: Memory,
-        raw: Memory,
+        after: list[Memory],
+        kept: list[Memory],
         threads: int,
         /,
     ) -> None: ...
     def backward(
         self,
         layout: Layout,
-        weights: Memories,
-        input: Place,
-        h0: Memory,
-        c0: Memory,
+        weights: list[Memory],
+        inputs: list[Place],
+        constants: list[Memory],
+        before: list[Memory],
         output: Place,
-        gates: Memory,
-        cells: Memory,
-        raw: Memory,
+        kept: list[Memory],
         d_output: Place,
-        d_h_n: Memory,
-        d_c_n: Memory,
-        d_h0: Memory,
-        d_c0: Memory,
-        carried: Memories,
+        d_after: list[Memory],
+        d_before: list[Memory],
+        carried: list[Memory],
+        total: Memory,
         d_input: Place,
         adds_to_input: bool,
+        d_constants: list[Memory],
         wanted: int,
         sums: Memory,
-        gradients: Memories,
+        gradients: list[Memory],
         threads: int,
         /,
     ) -> None: ...
 
 class PassF64(PassF32): ...
 
-def cells() -> list[tuple[str, int, int]]: ...
+class KernelF32(PassF32):
+    def __init__(
+        self, isa: int, cell: str, inputs: int, hidden: int, projection: int, biased: bool, /
+    ) -> None: ...
+
+class KernelF64(KernelF32): ...
+
+class ProgramF32(PassF32):
+    def __init__(self, isa: int, program: Program, /) -> None: ...
+
+class ProgramF64(ProgramF32): ...
+
+def cells() -> list[tuple[str, int]]: ...
 def instructions() -> list[tuple[str, int]]: ...
 def instruct_f32(isa: int, name: str, x: list[Memory], y: Memory, /) -> None: ...
 def instruct_f64(isa: int, name: str, x: list[Memory], y: Memory, /) -> None: ...
@@ -96,45 +102,3 @@ class Program:
         weight_gradients: list[Any],
         /,
     ) -> None: ...
-
-class ProgramF32:
-    def __init__(self, isa: int, program: Program, /) -> None: ...
-    def sums_size(self, layout: Layout, wanted: int, /) -> int: ...
-    def forward(
-        self,
-        layout: Layout,
-        weights: list[Memory],
-        inputs: list[Place],
-        constants: list[Memory],
-        before: list[Memory],
-        output: Place,
-        after: list[Memory],
-        kept: Memory,
-        threads: int,
-        /,
-    ) -> None: ...
-    def backward(
-        self,
-        layout: Layout,
-        weights: list[Memory],
-        inputs: list[Place],
-        constants: list[Memory],
-        before: list[Memory],
-        output: Place,
-        kept: Memory,
-        d_output: Place,
-        d_after: list[Memory],
-        d_before: list[Memory],
-        carried: list[Memory],
-        total: Memory,
-        d_input: Place,
-        adds_to_input: bool,
-        d_constants: list[Memory],
-        wanted: int,
-        sums: Memory,
-        gradients: list[Memory],
-        threads: int,
-        /,
-    ) -> None: ...
-
-class ProgramF64(ProgramF32): ...

@@ -14,7 +14,7 @@ from unrolled.scan import equations
 def derivatives(description, known, given):
     """By each thing that is known: by our equations, and by torch."""
     parts = equations.parts(description, known, UNITS)
-    values = equations.step(description, known, parts)
+    values = equations.Step.of(description, known, UNITS).run(known)
     backward = differentiate(description)
     starts = dict(zip(backward.given, given, strict=True))
     loss = sum((values[n] * d).sum() for n, d in zip(description.next, given, strict=True))

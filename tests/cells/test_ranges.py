@@ -31,7 +31,7 @@ def test_no_line_is_ever_outside_of_its_range(cell, size):
     for draw in description.draws:
         if draw.law == "bernoulli":
             known[draw.name] = (known[draw.name] > 0).double()
-    values = equations.step(description, known, equations.parts(description, known, UNITS))
+    values = equations.Step.of(description, known, UNITS).run(known)
     within = ranges(description)
     for line in description.lines:
         low, high = within.get(line.name, (-torch.inf, torch.inf))

@@ -38,7 +38,7 @@ def test_it_is_the_derivative_with_sums_and_functions_held_fast(cell, name):
     if (share := kept_share(description, name)) is None:
         return
     known = {key: value.detach() for key, value in known_for(description).items()}
-    plain = equations.step(description, known, equations.parts(description, known, UNITS))
+    plain = equations.Step.of(description, known, UNITS).run(known)
     state = known[name].clone().requires_grad_()
     values = {**known, name: state}
     for line in description.lines:

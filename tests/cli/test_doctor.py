@@ -10,7 +10,7 @@ import typer
 
 from unrolled.cli import doctor
 from unrolled.deploy import stepping
-from unrolled.scan import native
+from unrolled.scan import layer, native
 
 needs_core = pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
 
@@ -26,13 +26,13 @@ def test_it_says_what_runs_and_that_it_is_right(capsys):
 
 @needs_core
 def test_a_core_that_is_wrong_is_found(monkeypatch, capsys):
-    forward = native.Scan.forward
+    forward = layer.Scan.forward
 
     def wrong(self, layout, data, initial, output, last, kept):
         forward(self, layout, data, initial, output, last, kept)
         last[0].mul_(1.001)
 
-    monkeypatch.setattr(native.Scan, "forward", wrong)
+    monkeypatch.setattr(layer.Scan, "forward", wrong)
     with pytest.raises(typer.Exit) as ended:
         doctor.run_doctor(seconds=10.0)
     assert ended.value.exit_code == 1

@@ -16,7 +16,7 @@ from fuzz.random_cells import random_cell, sizes_of
 from unrolled.cells import Description
 from unrolled.cells.stored import from_json
 from unrolled.errors import InputError
-from unrolled.scan import linked, native
+from unrolled.scan import native, plan
 from unrolled.scan.equations import TORCHS
 
 
@@ -36,7 +36,7 @@ def test_a_random_cell_is_read(seed: int) -> None:
 def test_a_random_cell_runs_on_the_core(seed: int) -> None:
     cell = from_json(random_cell(Random(seed)))
     units = _module(cell).units
-    assert isinstance(linked.linked(cell, tuple(units.items()), False), linked.Linked)
+    assert isinstance(plan.linked(cell, tuple(units.items()), draws=False), plan.Linked)
 
 
 def test_some_mutations_are_read_and_some_refused() -> None:

@@ -10,11 +10,10 @@ import torch
 from torch import nn
 
 import unrolled
-from support_nn import BACKENDS, Kind, every_kind, total, use_backend
+from support_nn import BACKENDS, Kind, every_kind, tensors, total, use_backend
 from unrolled.errors import InputError
 from unrolled.inspect.jacobian import lyapunov_spectrum, state_jacobians
 from unrolled.inspect.steps import layers_of
-from unrolled.scan import Weights, reference
 
 T, B, HIDDEN = 24, 3, 5
 F64 = torch.float64
@@ -192,21 +191,20 @@ def test_a_random_tanh_network_has_the_published_exponent(gain):
 
 @every_kind
 def test_jacobians_are_autograds(kind: Kind):
-    module, _ = kind.pair(dtype=F64)
+    """Of torch's own module, a step at a time."""
+    module, theirs = kind.pair(dtype=F64)
     x = torch.randn(6, 1, 2, dtype=F64)
     trace = unrolled.record(module, x)
     (layer,) = layers_of(module, trace, "")
     found = state_jacobians(layer, 0, 6)
-    w = Weights(*[parameter.detach() for parameter in module.parameters()])
     states = ["hidden", "cell"] if module.mode == "LSTM" else ["hidden"]
     widths = [trace.get(name).shape[-1] for name in states]
     for t in range(5):
-        x_t = nn.functional.linear(x[t + 1], w.ih, w.bias_ih)
 
-        def step(state, x_t=x_t):
-            before = tuple(part.unsqueeze(0) for part in state.split(widths))
-            after, _ = reference.STEPS[module.mode](x_t, before, w)
-            return torch.cat(after, -1)[0]
+        def step(state, x_t=x[t + 1 : t + 2]):
+            before = [part.view(1, 1, -1) for part in state.split(widths)]
+            _, after = theirs(x_t, tuple(before) if len(before) > 1 else before[0])
+            return torch.cat(tensors(after), -1).flatten()
 
         expected = torch.autograd.functional.jacobian(
             step, torch.cat([trace.get(name)[t, 0] for name in states])

@@ -122,7 +122,7 @@ class Oracle:
         for draw in cell.draws:
             known[draw.name] = x.new_full((1, kind.units[draw.size]), draw.resting)
         known |= {w.name: weights[w.name] for w in cell.weights if w.kind in ("vector", "scalar")}
-        values = equations.step(cell, known, equations.parts(cell, weights, kind.units))
+        values = equations.Step.of(cell, weights, kind.units).run(known)
         sizes = {line.name: kind.units[line.size] for line in cell.lines}
         for name in cell.named:
             self.values[(*place, name)] = values[name].expand(1, sizes[name])[0]

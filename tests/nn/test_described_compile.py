@@ -16,8 +16,7 @@ import unrolled
 from support_compile import Recorder, our_calls
 from support_described import double, every_cell, given, results
 from unrolled import cells
-from unrolled.scan import layer_operator, native
-from unrolled.scan.described import Kind
+from unrolled.scan import native
 
 if not native.is_built():
     pytest.skip("built without a compiler", allow_module_level=True)
@@ -87,7 +86,7 @@ def test_by_inductor():
     torch.testing.assert_close(found, results(module, "native", *what), rtol=0, atol=1e-12)
 
 
-def test_an_operator_for_each_layer_whatever_the_steps():
+def test_one_operator_whatever_the_layers_and_steps():
     module = double(cells.MGU, num_layers=2)
     sizes = set()
     for steps in (2, 9):
@@ -96,7 +95,7 @@ def test_an_operator_for_each_layer_whatever_the_steps():
         compiled = torch.compile(module, fullgraph=True, backend=recorder.backend, dynamic=False)
         compiled(x)[0].sum().backward()
         names = [[str(node.target) for node in our_calls(g)] for g in recorder.graphs]
-        assert names == [["unrolled.layer.default"] * 2, ["unrolled.layer_backward.default"] * 2]
+        assert names == [["unrolled.scan.default"], ["unrolled.scan_backward.default"]]
         sizes.add(tuple(len(graph.nodes) for graph in recorder.graphs))
         torch._dynamo.reset()
     assert len(sizes) == 1
@@ -206,7 +205,7 @@ def test_exported_to_a_file_it_runs_for_any_steps_and_rows(make):
 
     shapes = ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, {0: Dim.DYNAMIC})[: len(given(1, 1))]
     exported = torch.export.export(module, given(4, 3), dynamic_shapes=shapes)
-    assert [str(node.target) for node in our_calls(exported.graph)] == ["unrolled.layer.default"]
+    assert [str(node.target) for node in our_calls(exported.graph)] == ["unrolled.scan.default"]
     file = io.BytesIO()
     torch.export.save(exported, file)
     file.seek(0)
@@ -230,7 +229,7 @@ def test_an_exported_program_can_be_trained():
 def test_traced_it_is_an_operator():
     module, x = double(cells.MinLSTM), torch.randn(4, 2, 3, dtype=torch.float64)
     traced = torch.jit.trace(module, (x,))
-    assert "unrolled::layer" in str(traced.inlined_graph)
+    assert "unrolled::scan" in str(traced.inlined_graph)
     longer = torch.randn(9, 2, 3, dtype=torch.float64)
     torch.testing.assert_close(traced(longer), module(longer))
 
@@ -246,11 +245,8 @@ def test_under_the_reference_it_is_traced_as_plain_torch():
 def test_the_operator_checks_itself():
     """torch's own checks: schema, fake kernel, autograd registration, with dynamic shapes too."""
     module = double(cells.PeepholeLSTM)
-    kind = Kind(module.cell, module.units, reverse=False)
-    names = layer_operator.names(kind.text, False)
-    assert names is not None
     x, hx, _ = given(module, 2, 3)
-    tensors = [x, *[state[0].detach().requires_grad_() for state in hx]]
-    tensors += [getattr(module, f"{name}_l0") for name in names.weights]
+    tensors = [x, *[state.detach().requires_grad_() for state in hx], *module.parameters()]
     for keep in (True, False):
-        torch.library.opcheck(torch.ops.unrolled.layer.default, (tensors, kind.text, False, keep))
+        known = (tensors, [], module.spec().text, keep)
+        torch.library.opcheck(torch.ops.unrolled.scan.default, known)

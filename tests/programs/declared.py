@@ -19,7 +19,7 @@ from programs.compare import Difference, difference
 from programs.interpret import run
 from programs.program import Program, Step
 from programs.vocabulary import nested
-from unrolled.scan import fitting
+from unrolled.scan import eligibility
 
 WEIGHTS_OF_A_CELL = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
 IN_PLACE = re.compile("modified by an inplace operation|has been modified inplace")
@@ -86,7 +86,7 @@ def _reading(name: str) -> type[torch.nn.Module]:
     cls: type[torch.nn.Module] = getattr(torch.nn, name)
 
     def forward(self: torch.nn.Module, *given: Any) -> Any:
-        if fitting.is_transformed() or forward_ad._current_level >= 0:
+        if eligibility.is_transformed() or forward_ad._current_level >= 0:
             return cls.forward(self, *given)
         names = getattr(self, "_flat_weights_names", WEIGHTS_OF_A_CELL)
         read = [*nested(given), *nested([getattr(self, name) for name in names])]

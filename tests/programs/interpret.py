@@ -15,7 +15,7 @@ from torch import Tensor
 
 from programs import vocabulary
 from programs.program import Program
-from unrolled.scan import fitting
+from unrolled.scan import eligibility
 
 WORDS = {name: getattr(vocabulary, name) for name in vocabulary.__all__}
 
@@ -103,7 +103,7 @@ def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _tensor(path: str, tensor: Tensor) -> Iterator[tuple[str, Any]]:
-    if not fitting.has_memory(tensor):
+    if not eligibility.has_memory(tensor):
         yield path, "of a transform that has ended"  # as what a hook kept under is_grads_batched
         return
     try:

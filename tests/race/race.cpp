@@ -36,7 +36,7 @@ std::vector<Numbers> run(const Case& of, int threads) {
         return there ? numbers.data() : nullptr;
     };
 
-    const Shape s{of.cell, inputs, hidden, of.projection};
+    const Shape s{of.cell, inputs, hidden, of.projection, true};
     const Index state = s.state(), gates = C::gates * hidden, rows = of.rows;
     const bool projects = of.projection > 0;
     std::vector<Index> offsets(of.steps), sizes(of.steps);
@@ -57,51 +57,47 @@ std::vector<Numbers> run(const Case& of, int threads) {
             bias_hh = random(gates), hr = random(of.projection * hidden),
             input = random(pairs * inputs), d_output = random(pairs * state);
     Numbers output(pairs * state), h_n(rows * state), c_n(rows * hidden),
-        kept(pairs * C::kept * hidden), cells(pairs * hidden), raw(pairs * hidden);
-    const Weights<float> weights{ih.data(), hh.data(), bias_ih.data(), bias_hh.data(),
-                                 null_without(projects, hr)};
-    float* kept_gates = null_without(C::kept > 0, kept);
-    float* kept_cells = null_without(C::has_cell, cells);
-    float* kept_raw = null_without(projects, raw);
-    ForwardScan<float, C>::run(s, layout,
-                               {weights,
-                                {input.data(), rows * inputs, inputs},
-                                nullptr,
-                                nullptr,
-                                {output.data(), rows * state, state},
-                                h_n.data(),
-                                null_without(C::has_cell, c_n),
-                                kept_gates,
-                                kept_cells,
-                                kept_raw},
-                               threads, Interrupt{});
+        gates_kept(pairs * C::kept * hidden), cells(pairs * hidden), raw(pairs * hidden);
+    const float* const weights[] = {ih.data(), hh.data(), bias_ih.data(), bias_hh.data(),
+                                    hr.data()};
+    const Matrix<const float> inputs_of_steps{input.data(), rows * inputs, inputs};
+    const float* const no_states[] = {nullptr, nullptr};
+    float* const after[] = {h_n.data(), c_n.data()};
+    std::vector<float*> kept;
+    if (C::kept > 0) kept.push_back(gates_kept.data());
+    if (C::has_cell) kept.push_back(cells.data());
+    if (of.projection > 0) kept.push_back(raw.data());
+    const Forward<float> forward = {
+        weights, &inputs_of_steps, nullptr, no_states, {output.data(), rows * state, state},
+        after,   kept.data(),
+    };
+    ForwardScan<float, C>::run(s, layout, forward, threads, Interrupt{});
 
     Numbers d_input(pairs * inputs), d_h0(rows * state), d_c0(rows * hidden), d_ih(gates * inputs),
         d_hh(gates * state), d_bias_ih(gates), d_bias_hh(gates), d_hr(of.projection * hidden);
-    BackwardScan<float, C>::run(s, layout,
-                                {weights,
-                                 {input.data(), rows * inputs, inputs},
-                                 nullptr,
-                                 nullptr,
-                                 {output.data(), rows * state, state},
-                                 kept_gates,
-                                 kept_cells,
-                                 kept_raw,
-                                 {d_output.data(), rows * state, state},
-                                 nullptr,
-                                 nullptr,
-                                 d_h0.data(),
-                                 null_without(C::has_cell, d_c0),
-                                 nullptr,
-                                 nullptr,
-                                 nullptr,
-                                 {d_input.data(), rows * inputs, inputs},
-                                 false,
-                                 0b11111,
-                                 nullptr,
-                                 {d_ih.data(), d_hh.data(), d_bias_ih.data(), d_bias_hh.data(),
-                                  null_without(projects, d_hr)}},
-                                threads, Interrupt{});
+    float *const d_before[] = {d_h0.data(), d_c0.data()}, *const not_wanted[] = {nullptr, nullptr};
+    float* const gradients[] = {d_ih.data(), d_hh.data(), d_bias_ih.data(), d_bias_hh.data(),
+                                d_hr.data()};
+    const Backward<float> backward = {
+        weights,
+        &inputs_of_steps,
+        nullptr,
+        no_states,
+        {output.data(), rows * state, state},
+        kept.data(),
+        {d_output.data(), rows * state, state},
+        no_states,
+        d_before,
+        not_wanted,
+        nullptr,
+        {d_input.data(), rows * inputs, inputs},
+        false,
+        nullptr,
+        0b11111,
+        nullptr,
+        gradients,
+    };
+    BackwardScan<float, C>::run(s, layout, backward, threads, Interrupt{});
     return {output, h_n, c_n, d_input, d_h0, d_c0, d_ih, d_hh, d_bias_ih, d_bias_hh, d_hr};
 }
 

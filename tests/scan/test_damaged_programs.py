@@ -16,7 +16,7 @@ from support_mutated import mutated
 from unrolled import _core, cells
 from unrolled.cells.options import described
 from unrolled.cells.program import link
-from unrolled.scan import linked, native
+from unrolled.scan import native
 
 chance = random.Random({seed})
 
@@ -38,7 +38,7 @@ for number in range({count}):
     steps = native.Steps(T, B)
     x = [new(T, B, i) for i in inputs]
     layout = steps.stretch(0, T, reverse=False)[0]
-    m = linked.memory
+    m = native.memory
     h = [new(B, s) for s in states]
     output, kept = new(T, B, states[0]), new(T * B, handed[8])
     last = [new(B, s) for s in states]
@@ -46,9 +46,9 @@ for number in range({count}):
     try:
         core.forward(layout, list(map(m, weights)), list(map(steps.place, x)),
                      list(map(m, of_rows)), list(map(m, h)), steps.place(output),
-                     list(map(m, last)), m(kept), 1)
+                     list(map(m, last)), [m(kept)], 1)
         core.backward(layout, list(map(m, weights)), list(map(steps.place, x)),
-                      list(map(m, of_rows)), list(map(m, h)), steps.place(output), m(kept),
+                      list(map(m, of_rows)), list(map(m, h)), steps.place(output), [m(kept)],
                       steps.place(output), list(map(m, last)), list(map(m, h)),
                       [(0, 0)] * len(states), (0, 0), steps.place(x[0]), True,
                       list(map(m, of_rows)), 2**len(weights) - 1, (0, 0),

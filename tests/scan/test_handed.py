@@ -19,7 +19,7 @@ class Call:
 
     def __init__(self, cell: str = LSTM) -> None:
         gates = 4 if cell == LSTM else 3
-        self.kind = core.PassF32(0, cell, INPUTS, HIDDEN, 0)
+        self.kind = core.KernelF32(0, cell, INPUTS, HIDDEN, 0, False)
         self.tensors = {
             "ih": torch.randn(gates * HIDDEN, INPUTS),
             "hh": torch.randn(gates * HIDDEN, HIDDEN),
@@ -33,23 +33,29 @@ class Call:
         self.layout = core.Layout(STEPS, ROWS, False, 0, STEPS)
         memory = {name: (t.data_ptr(), t.numel()) for name, t in self.tensors.items()}
         none = native.NO_MEMORY
-        has_cell = cell == LSTM
+        states, kept = ["h_n", "c_n"], ["gates", "cells"]
+        if cell != LSTM:
+            states, kept = states[:1], kept[:1]
         self.arguments: dict[str, Any] = {
-            "weights": (memory["ih"], memory["hh"], none, none, none),
-            "input": (*memory["input"], 0, ROWS * INPUTS, INPUTS),
-            "h0": none,
-            "c0": none,
+            "weights": [memory["ih"], memory["hh"]],
+            "input": [(*memory["input"], 0, ROWS * INPUTS, INPUTS)],
+            "constants": [],
+            "before": [none] * len(states),
             "output": (*memory["output"], 0, ROWS * HIDDEN, HIDDEN),
-            "h_n": memory["h_n"],
-            "c_n": memory["c_n"] if has_cell else none,
-            "gates": memory["gates"],
-            "cells": memory["cells"] if has_cell else none,
-            "raw": none,
+            "after": [memory[name] for name in states],
+            "kept": [memory[name] for name in kept],
         }
 
     def run(self, threads: int = 1, **changes: Any) -> None:
         arguments = {**self.arguments, **changes}
         self.kind.forward(self.layout, *arguments.values(), threads)
+
+    def change(self, name: str, number: int | None, change: Any) -> None:
+        """Changes an argument, or one of its list."""
+        if number is None:
+            self.arguments[name] = change(self.arguments[name])
+        else:
+            self.arguments[name][number] = change(self.arguments[name][number])
 
 
 def shortened(memory: tuple[int, ...]) -> tuple[int, ...]:
@@ -63,52 +69,64 @@ def test_a_call_that_is_in_order_runs(cell: str) -> None:
     assert call.tensors["output"].abs().min() > 0
 
 
-@pytest.mark.parametrize("name", ["input", "output", "h_n", "c_n", "gates", "cells"])
-def test_memory_that_is_one_number_short(name: str) -> None:
+PLACES = [
+    ("weights", 0, "a weight"),
+    ("weights", 1, "a weight"),
+    ("input", 0, "input"),
+    ("output", None, "output"),
+    ("after", 0, "a last state"),
+    ("after", 1, "a last state"),
+    ("kept", 0, "what is kept"),
+    ("kept", 1, "what is kept"),
+]
+every_place = pytest.mark.parametrize(("name", "number", "called"), PLACES)
+
+
+@every_place
+def test_memory_that_is_one_number_short(name: str, number: int | None, called: str) -> None:
     call = Call()
-    call.arguments[name] = shortened(call.arguments[name])
-    with pytest.raises(ValueError, match=f"^{name}: memory for"):
+    call.change(name, number, shortened)
+    with pytest.raises(ValueError, match=f"^{called}: memory for"):
         call.run()
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_weight_that_is_one_number_short(number: int) -> None:
-    call = Call()
-    weights = list(call.arguments["weights"])
-    weights[number] = shortened(weights[number])
-    with pytest.raises(ValueError, match=r"^weight_.h: memory for"):
-        call.run(weights=tuple(weights))
-
-
-@pytest.mark.parametrize("name", ["input", "output", "h_n", "c_n"])
-def test_no_memory_where_some_is_needed(name: str) -> None:
+@every_place
+def test_no_memory_where_some_is_needed(name: str, number: int | None, called: str) -> None:
     """``Scan.forward(last=None)`` ended the process."""
     call = Call()
-    call.arguments[name] = tuple(0 for _ in call.arguments[name])
-    with pytest.raises(ValueError, match=f"^{name}: no address"):
+    call.change(name, number, lambda memory: tuple(0 for _ in memory))
+    with pytest.raises(ValueError, match=f"^{called}: no address"):
+        call.run()
+
+
+@pytest.mark.parametrize("name", ["weights", "input", "constants", "before", "after", "kept"])
+def test_a_list_that_is_one_longer(name: str) -> None:
+    call = Call()
+    call.arguments[name] += call.arguments["input"] if name == "input" else [native.NO_MEMORY]
+    with pytest.raises(ValueError, match=r"more or fewer than expected|other inputs"):
         call.run()
 
 
 @pytest.mark.parametrize("origin", [-1, 1, -(2**62), 2**62])
 def test_a_matrix_that_begins_elsewhere(origin: int) -> None:
     call = Call()
-    address, count, _, step, row = call.arguments["input"]
+    address, count, _, step, row = call.arguments["input"][0]
     with pytest.raises(ValueError, match=r"^input: "):
-        call.run(input=(address, count, origin, step, row))
+        call.run(input=[(address, count, origin, step, row)])
 
 
 @pytest.mark.parametrize("apart", [(-1, INPUTS), (ROWS * INPUTS + 1, INPUTS), (2**62, 2**62)])
 def test_rows_that_lie_too_far_apart(apart: tuple[int, int]) -> None:
     call = Call()
-    address, count, origin, *_ = call.arguments["input"]
+    address, count, origin, *_ = call.arguments["input"][0]
     with pytest.raises(ValueError, match=r"size|input"):
-        call.run(input=(address, count, origin, *apart))
+        call.run(input=[(address, count, origin, *apart)])
 
 
 def test_arguments_in_another_order() -> None:
     call = Call()
     with pytest.raises(ValueError, match="memory for"):
-        call.run(gates=call.arguments["cells"], cells=call.arguments["gates"])
+        call.run(kept=call.arguments["kept"][::-1])
 
 
 def test_no_thread() -> None:
@@ -137,15 +155,15 @@ def test_sizes_that_do_not_fall(sizes: list[int]) -> None:
 )
 def test_shapes_that_are_none(cell: str, sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="size"):
-        core.PassF64(0, cell, *sizes)
+        core.KernelF64(0, cell, *sizes, False)
 
 
 def test_a_cell_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="there is no cell lstm"):
-        core.PassF64(0, "lstm", 1, 1, 0)
+        core.KernelF64(0, "lstm", 1, 1, 0, False)
 
 
 def test_a_core_with_other_cells_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core, "cells", lambda: [("LSTM", 3, 4)])
+    monkeypatch.setattr(core, "cells", lambda: [("LSTM", 3)])
     with pytest.raises(ImportError, match="one of them is older"):
-        native._kept()
+        native.check_cells()

@@ -67,7 +67,7 @@ def test_a_thousand_training_steps(options, lengths):
 
 @needs_proc
 def test_weights_that_are_new_at_every_step():
-    """As a parametrization makes them. What is remembered of their addresses has a bound."""
+    """As a parametrization makes them: nothing is remembered of them."""
     module, x = unrolled.LSTM(8, 32, num_layers=2), torch.randn(3, 2, 8)
     alive = []  # so that no address comes again
 
@@ -76,10 +76,7 @@ def test_weights_that_are_new_at_every_step():
         alive.append([w.untyped_storage().data_ptr() for w in weights.values()])
         functional_call(module, weights, (x,))
 
-    bound = native._scans.cache_info().maxsize
-    assert bound is not None
-    assert growth(step, bound + 100, 1000) < 4 * 1024
-    assert native._scans.cache_info().currsize <= bound
+    assert growth(step, 100, 1000) < 4 * 1024
 
 
 @needs_proc

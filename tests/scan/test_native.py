@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 import unrolled
 from support_native import assert_like_the_reference, run_apart
 from support_nn import Kind, every_kind, random_hx, use_backend
-from unrolled.scan import engine, native
+from unrolled.scan import engine, layer, native
 
 if not native.is_built():
     pytest.skip("built without a compiler", allow_module_level=True)
@@ -73,13 +73,13 @@ def test_a_row_with_batch_first_is_read_where_it_lies(kind: Kind, monkeypatch):
     module, _ = kind.pair(batch_first=True)
     x = torch.randn(3, 5, 2)
     seen = []
-    original = native.Scan.forward
+    original = layer.Scan.forward
 
     def forward(self, layout, data, *args):
         seen.append(data)
         return original(self, layout, data, *args)
 
-    monkeypatch.setattr(native.Scan, "forward", forward)
+    monkeypatch.setattr(layer.Scan, "forward", forward)
     with torch.inference_mode():
         output, _ = module(x)
     assert seen == [(x.data_ptr(), x.numel(), 0, x.stride(1), x.stride(0))]

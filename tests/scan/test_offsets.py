@@ -13,7 +13,7 @@ import torch
 import unrolled
 from support_native import gradients
 from support_nn import Kind, every_kind, random_hx
-from unrolled.scan import native, passes
+from unrolled.scan import layer, native, passes
 
 if not native.is_built():
     pytest.skip("built without a compiler", allow_module_level=True)
@@ -112,9 +112,9 @@ def test_what_is_kept_of_more_than_two_billion_gates(monkeypatch):
     for many in (False, True):
         if many:
             monkeypatch.setattr(
-                native.Scan,
+                layer.Scan,
                 "empty_kept",
-                lambda scan, _, count: native.Kept(repeating(count, scan.plan.kept[0])),
+                lambda scan, _, count: [repeating(count, width) for width in scan.plan.kept],
             )
             monkeypatch.setattr(
                 passes,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from support_nn import BATCH, HIDDEN, INPUTS, PROJECTED, STEPS, random_hx, random_input, tensors
-from unrolled.scan import native, operator, reference
+from unrolled.scan import draws, native, of_kernel, operator
+from unrolled.scan.spec import read
 
 if not native.is_built():
     pytest.skip("built without a compiler", allow_module_level=True)
@@ -37,18 +38,21 @@ def arguments(name: str, *, requires_grad: bool) -> tuple[Any, ...]:
     width = (module.proj_size or HIDDEN) * (2 if module.bidirectional else 1)
     like = torch.empty(STEPS, BATCH, width)
     between = range(module.num_layers - 1 if module.dropout else 0)
-    return (
-        x.requires_grad_(requires_grad),
-        states,
-        [weight.detach().requires_grad_(requires_grad) for weight in module.parameters()],
-        [reference.draw_noise(like, module.dropout) for _ in between],
+    weights = [weight.detach().requires_grad_(requires_grad) for weight in module.parameters()]
+    spec = of_kernel(
         module.mode,
-        module.num_layers,
+        module.input_size,
+        module.hidden_size,
+        module.proj_size,
         module.bias,
+        module.num_layers,
         module.bidirectional,
-        module.proj_size > 0,
-        module.dropout,
-        options.get("every", 0),
+        recompute_every=options.get("every"),
+    )
+    return (
+        [x.requires_grad_(requires_grad), *states, *weights],
+        [draws.draw_noise(like, module.dropout) for _ in between],
+        spec.text,
         options.get("keep", True),
     )
 
@@ -60,12 +64,10 @@ def test_forward(name: str) -> None:
 
 @every_pass
 def test_backward(name: str) -> None:
-    given = arguments(name, requires_grad=False)
-    *tensors_given, keep = given
-    output, *rest = operator._scan(*given)
-    states = 2 if given[4] == "LSTM" else 1
+    inputs, drawn, spec, keep = arguments(name, requires_grad=False)
+    output, *rest = operator._scan(inputs, drawn, spec, keep)
+    states = len(read(spec).cell.states)
     gradients: list[Tensor] = [torch.randn_like(t) for t in (output, *rest[:states])]
-    inputs, options = tensors_given[:4], tensors_given[4:]
     left = [*rest[states:], output] if keep else []
-    wanted = [True] * (1 + len(inputs[1]) + len(inputs[2]))
-    torch.library.opcheck(operator._scan_backward, (gradients, *inputs, left, *options, wanted))
+    wanted = [True] * len(inputs)
+    torch.library.opcheck(operator._scan_backward, (gradients, inputs, drawn, left, spec, wanted))

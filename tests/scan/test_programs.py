@@ -22,7 +22,7 @@ from unrolled.cells.options import described
 from unrolled.cells.program import link
 from unrolled.cells.staging import REDUCTIONS
 from unrolled.nn import Recurrent
-from unrolled.scan import linked, native
+from unrolled.scan import native
 from unrolled.scan.equations import TORCHS
 
 _core = pytest.importorskip("unrolled._core", reason="built without a compiler")
@@ -219,10 +219,10 @@ def test_rows_times_a_size_beyond_all_memory_are_refused():
     program = _core.Program([1], [], [1], [], [], whole, whole, back, 0, 0, [-1], [], [])
     rows = 2**16
     core, room = _core.ProgramF64(0, program), torch.zeros(rows, dtype=torch.float64)
-    layout, memory = native.Steps(1, rows).stretch(0, 1, reverse=False)[0], linked.memory(room)
+    layout, memory = native.Steps(1, rows).stretch(0, 1, reverse=False)[0], native.memory(room)
     place = (*memory, 0, rows, 1)
     with pytest.raises(ValueError, match="memory"):
-        core.forward(layout, [], [place], [], [(0, 0)], place, [memory], (0, 0), 1)
+        core.forward(layout, [], [place], [], [(0, 0)], place, [memory], [], 1)
 
 
 def test_an_input_of_no_numbers():
@@ -311,7 +311,7 @@ MEANING: dict[str, Any] = {
 def instruct(core, name, *operands):
     kind = _core.instruct_f32 if operands[0].dtype == torch.float32 else _core.instruct_f64
     y = torch.full_like(operands[0], 7.0)
-    kind(core, name, [linked.memory(o) for o in operands], linked.memory(y))
+    kind(core, name, [native.memory(o) for o in operands], native.memory(y))
     return y
 
 

@@ -1,4 +1,4 @@
-"""The recurrent pass: the textbook's equations by hand, derivatives, and every engine the same."""
+"""The recurrent pass: the textbook's equations by hand, derivatives, and torch's own numbers."""
 
 from __future__ import annotations
 
@@ -6,38 +6,53 @@ import itertools
 from collections.abc import Callable
 from math import exp, tanh
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
 from unrolled import scan
-from unrolled.scan import CELLS, Cell, Sequences, Spec, State, Weights, kernels, reference
+from unrolled.cells.built_in import BUILT_IN
+from unrolled.scan import Given, Sequences, Spec, State, draws, kernels, of_kernel, reference
+from unrolled.scan.spec import Drawn, of_layers
 
 STEPS, BATCH, INPUTS, HIDDEN = 4, 3, 2, 4
-GIVEN: dict[str, Any] = {"dtype": torch.float64, "requires_grad": True}
+OPTIONS: dict[str, Any] = {"dtype": torch.float64, "requires_grad": True}
 
-every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=list(CELLS))
+every_mode = pytest.mark.parametrize("mode", BUILT_IN)
 
 
-def random_weights(cell: Cell, inputs: int, hidden: int, projected: int = 0) -> Weights:
-    rows, width = len(cell.gates) * hidden, projected or hidden
+class Weights(NamedTuple):
+    """Those of a layer, by torch's names; what it lacks is None."""
+
+    ih: Tensor
+    hh: Tensor
+    bias_ih: Tensor | None = None
+    bias_hh: Tensor | None = None
+    hr: Tensor | None = None
+
+    def listed(self) -> list[Tensor]:
+        return [weight for weight in self if weight is not None]
+
+
+def random_weights(mode: str, inputs: int, hidden: int, projected: int = 0) -> Weights:
+    rows, width = len(BUILT_IN[mode].gates) * hidden, projected or hidden
     return Weights(
-        ih=torch.randn(rows, inputs, **GIVEN),
-        hh=torch.randn(rows, width, **GIVEN),
-        bias_ih=torch.randn(rows, **GIVEN),
-        bias_hh=torch.randn(rows, **GIVEN),
-        hr=torch.randn(projected, hidden, **GIVEN) if projected else None,
+        ih=torch.randn(rows, inputs, **OPTIONS),
+        hh=torch.randn(rows, width, **OPTIONS),
+        bias_ih=torch.randn(rows, **OPTIONS),
+        bias_hh=torch.randn(rows, **OPTIONS),
+        hr=torch.randn(projected, hidden, **OPTIONS) if projected else None,
     )
 
 
-def random_state(cell: Cell, *shape: int) -> State:
-    return tuple(torch.randn(shape, **GIVEN) for _ in cell.states)
+def random_state(mode: str, *shape: int) -> State:
+    return tuple(torch.randn(shape, **OPTIONS) for _ in BUILT_IN[mode].states)
 
 
 # --- One step in plain Python: loops over numbers, written from the equations of the papers in
-# torch's notation, and sharing nothing with the reference but the order of the gates' rows.
+# torch's notation, and sharing nothing with the descriptions but the order of the gates' rows.
 
 
 def sigmoid(z: float) -> float:
@@ -94,27 +109,26 @@ BY_HAND: dict[str, Callable[..., list[list[float]]]] = {
 }
 
 
-@every_cell
-def test_one_step_is_the_textbooks(cell: Cell) -> None:
-    w, x, state = random_weights(cell, 2, 3), torch.randn(1, 2, **GIVEN), random_state(cell, 1, 3)
-    found = reference.run_cell(cell, x, state, w)
-    by_hand = BY_HAND[cell.name](w, x[0].tolist(), *(s[0].tolist() for s in state))
+@every_mode
+def test_one_step_is_the_textbooks(mode: str) -> None:
+    w, x, state = random_weights(mode, 2, 3), torch.randn(1, 2, **OPTIONS), random_state(mode, 1, 3)
+    found = reference.run_cell(of_kernel(mode, 2, 3), x, state, w.listed())
+    by_hand = BY_HAND[mode](w, x[0].tolist(), *(s[0].tolist() for s in state))
     for tensor, numbers in zip(found, by_hand, strict=True):
         assert tensor[0].tolist() == pytest.approx(numbers, rel=1e-13, abs=1e-13)
 
 
 def test_one_projected_step_is_the_textbooks() -> None:
-    cell = CELLS["LSTM"]
-    w, x = random_weights(cell, 2, 3, projected=2), torch.randn(1, 2, **GIVEN)
-    h, c = torch.randn(1, 2, **GIVEN), torch.randn(1, 3, **GIVEN)
-    found = reference.run_cell(cell, x, (h, c), w)
+    w, x = random_weights("LSTM", 2, 3, projected=2), torch.randn(1, 2, **OPTIONS)
+    h, c = torch.randn(1, 2, **OPTIONS), torch.randn(1, 3, **OPTIONS)
+    found = reference.run_cell(of_kernel("LSTM", 2, 3, proj_size=2), x, (h, c), w.listed())
     by_hand = hand_lstm(w, x[0].tolist(), h[0].tolist(), c[0].tolist())
     for tensor, numbers in zip(found, by_hand, strict=True):
         assert tensor[0].tolist() == pytest.approx(numbers, rel=1e-13, abs=1e-13)
 
 
 def test_every_cell_has_an_equation_by_hand() -> None:
-    assert CELLS.keys() == BY_HAND.keys() == reference.STEPS.keys()
+    assert BUILT_IN.keys() == BY_HAND.keys()
 
 
 # --- Derivatives.
@@ -123,19 +137,21 @@ def test_every_cell_has_an_equation_by_hand() -> None:
 @pytest.mark.parametrize(
     "check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck], ids=["first", "second"]
 )
-@every_cell
-def test_derivatives_of_one_step(cell: Cell, check) -> None:
-    size, w = len(cell.states), random_weights(cell, INPUTS, HIDDEN)
+@every_mode
+def test_derivatives_of_one_step(mode: str, check) -> None:
+    size, w = len(BUILT_IN[mode].states), random_weights(mode, INPUTS, HIDDEN)
+    spec = of_kernel(mode, INPUTS, HIDDEN)
 
     def step(x: Tensor, *rest: Tensor) -> State:
-        return reference.run_cell(cell, x, rest[:size], Weights(*rest[size:]))
+        return reference.run_cell(spec, x, rest[:size], rest[size:])
 
-    assert check(step, (torch.randn(2, INPUTS, **GIVEN), *random_state(cell, 2, HIDDEN), *w[:4]))
+    given = torch.randn(2, INPUTS, **OPTIONS), *random_state(mode, 2, HIDDEN), *w.listed()
+    assert check(step, given)
 
 
-# --- Every engine gives what the reference gives. A new one is a new row here.
+# --- Every engine gives what torch's own kernels give. A new one is a new row here.
 
-ENGINES = {"kernels": kernels, "chosen": scan}
+ENGINES = {"reference": reference, "chosen": scan}
 
 # How many of the 3 rows are active at each step.
 LAYOUTS = {
@@ -145,85 +161,103 @@ LAYOUTS = {
     "all_rows_of_length_0": [0],
 }
 SPECS = [
-    Spec(cell, num_layers=layers, bias=bias, bidirectional=bidirectional, projected=projected)
-    for cell, layers, bias, bidirectional in itertools.product(
-        CELLS.values(), (1, 2), (True, False), (False, True)
+    of_kernel(mode, INPUTS, HIDDEN, proj_size, bias, layers, bidirectional)
+    for mode, layers, bias, bidirectional in itertools.product(
+        BUILT_IN, (1, 2), (True, False), (False, True)
     )
-    for projected in ([False, True] if cell.name == "LSTM" else [False])
+    for proj_size in ([0, HIDDEN - 1] if mode == "LSTM" else [0])
 ]
 
 
 def spec_name(spec: Spec) -> str:
-    options = ("bias", "bidirectional", "projected")
+    options = ("is_biased", "bidirectional", "is_projected")
     chosen = [name for name in options if getattr(spec, name)]
-    return "-".join([spec.cell.name, str(spec.num_layers), *chosen])
+    return "-".join([str(spec.kernel), str(spec.num_layers), *chosen])
 
 
-def random_pass(spec: Spec, batch_sizes: list[int] | None) -> tuple[Sequences, State, list[Tensor]]:
-    """Everything that ``run`` takes but the spec."""
+def random_pass(spec: Spec, batch_sizes: list[int] | None) -> Given:
+    """Something that a pass may be given."""
     if batch_sizes is None:
-        sequences = Sequences(torch.randn(STEPS, BATCH, INPUTS, **GIVEN))
+        sequences = Sequences(torch.randn(STEPS, BATCH, INPUTS, **OPTIONS))
     else:
         sizes = torch.tensor(batch_sizes, dtype=torch.int64)
-        sequences = Sequences(torch.randn(sum(batch_sizes), INPUTS, **GIVEN), sizes)
-    projected = HIDDEN - 1 if spec.projected else 0
-    depth = spec.num_layers * spec.directions
+        sequences = Sequences(torch.randn(sum(batch_sizes), INPUTS, **OPTIONS), sizes)
+    assert spec.kernel is not None
+    projected = HIDDEN - 1 if spec.is_projected else 0
     flat: list[Tensor] = []
-    for index in range(depth):
-        below = spec.directions * (projected or HIDDEN)
-        inputs = INPUTS if index < spec.directions else below
-        w = random_weights(spec.cell, inputs, HIDDEN, projected)
-        biases = [w.bias_ih, w.bias_hh] if spec.bias else []
-        flat += [weight for weight in (w.ih, w.hh, *biases, w.hr) if weight is not None]
-    widths = {"hidden": projected or HIDDEN, "cell": HIDDEN}
-    initial = tuple(torch.randn(depth, BATCH, widths[name], **GIVEN) for name in spec.cell.states)
-    return sequences, initial, flat
+    for kind in spec.kinds:
+        w = random_weights(spec.kernel, kind.units["input"], HIDDEN, projected)
+        w = w if spec.is_biased else w._replace(bias_ih=None, bias_hh=None)
+        flat += w.listed()
+    widths, depth = spec.kinds[0].widths, len(spec.kinds)
+    initial = tuple(torch.randn(depth, BATCH, width, **OPTIONS) for width in widths)
+    return Given(sequences, BATCH, initial, (), flat)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("spec", SPECS, ids=spec_name)
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=list(ENGINES))
-def test_every_engine_gives_the_references_numbers(
-    engine: ModuleType, spec: Spec, layout: str
-) -> None:
-    sequences, initial, flat = random_pass(spec, LAYOUTS[layout])
-    leaves, results = [sequences.data, *initial, *flat], []
+def test_every_engine_gives_torchs_numbers(engine: ModuleType, spec: Spec, layout: str) -> None:
+    given = random_pass(spec, LAYOUTS[layout])
+    leaves, results = given.tensors(), []
     noise: list[Tensor] = []
-    for run in (reference.run, engine.run):
-        output, last = run(spec, sequences, initial, flat)
+    for run in (kernels.run, engine.run):
+        output, last = run(spec, given)
         noise = noise or [torch.randn_like(tensor) for tensor in (output, *last)]
         loss = sum((t * n).sum() for t, n in zip((output, *last), noise, strict=True))
         gradients = torch.autograd.grad(loss, leaves)
         results.append((output, *last, *gradients))
     for found, expected in zip(results[1], results[0], strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=list(ENGINES))
-@every_cell
-def test_every_engine_gives_the_references_step(engine: ModuleType, cell: Cell) -> None:
-    w = random_weights(cell, INPUTS, HIDDEN)
-    x, state = torch.randn(BATCH, INPUTS, **GIVEN), random_state(cell, BATCH, HIDDEN)
-    found, expected = engine.run_cell(cell, x, state, w), reference.run_cell(cell, x, state, w)
+@pytest.mark.parametrize("spec", SPECS, ids=spec_name)
+def test_rows_without_a_step_keep_their_states(engine: ModuleType, spec: Spec) -> None:
+    given = random_pass(spec, [0])
+    output, last = engine.run(spec, given)
+    assert output.shape[0] == 0
+    for state, began in zip(last, given.initial or (), strict=True):
+        assert torch.equal(state, began)
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@every_mode
+def test_a_step_has_torchs_numbers(mode: str, bias: bool) -> None:
+    weights = random_weights(mode, INPUTS, HIDDEN).listed()[: 4 if bias else 2]
+    given = torch.randn(BATCH, INPUTS, **OPTIONS), random_state(mode, BATCH, HIDDEN), weights
+    spec = of_kernel(mode, INPUTS, HIDDEN, bias=bias)
+    found, expected = reference.run_cell(spec, *given), kernels.run_cell(spec, *given)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-# --- Spec.weights.
+@every_mode
+def test_a_pass_is_repeated_with_the_noise_of_the_first(mode: str) -> None:
+    spec = of_kernel(mode, INPUTS, HIDDEN, num_layers=3, bidirectional=True)
+    given = random_pass(spec, None)
+    like = torch.empty(STEPS, BATCH, 2 * HIDDEN).double()
+    noises = [draws.draw_noise(like, 0.5) for _ in range(2)]
+    found, _ = reference.run(spec, given, Drawn(noises=noises))
+    below = given.sequences
+    for layer in range(3):
+        one = of_kernel(mode, below.data.shape[-1], HIDDEN, bidirectional=True)
+        size, some = len(given.flat) // 3, slice(2 * layer, 2 * layer + 2)
+        weights = given.flat[layer * size : (layer + 1) * size]
+        initial = tuple(s[some] for s in given.initial or ())
+        output, _ = kernels.run(one, Given(below, BATCH, initial, (), weights))
+        below = below.with_data(output * noises[layer] if layer < 2 else output)
+    torch.testing.assert_close(found, below.data, rtol=1e-12, atol=1e-12)
+
+
+# --- of_layers.
 
 
 def test_weights_are_cut_by_layer_and_direction() -> None:
-    spec = Spec(CELLS["LSTM"], num_layers=2, bidirectional=True, projected=True)
-    flat = [torch.tensor(float(number)) for number in range(20)]
-    cut = [list(weights) for weights in spec.weights(flat)]
-    assert cut == [flat[0:5], flat[5:10], flat[10:15], flat[15:20]]
-
-
-def test_weights_that_a_layer_lacks_are_none() -> None:
-    flat = [torch.tensor(0.0), torch.tensor(1.0), torch.tensor(2.0)]
-    (weights,) = Spec(CELLS["LSTM"], bias=False, projected=True).weights(flat)
-    assert weights == Weights(flat[0], flat[1], None, None, flat[2])
+    spec = of_kernel("LSTM", 2, 3, proj_size=1, num_layers=2, bidirectional=True)
+    cut = of_layers(spec, list(range(20)))
+    assert cut == [[*range(5)], [*range(5, 10)], [*range(10, 15)], [*range(15, 20)]]
 
 
 def test_a_wrong_number_of_weights_is_an_error() -> None:
     with pytest.raises(ValueError, match="4 weights were expected, got 5"):
-        Spec(CELLS["GRU"]).weights([torch.zeros(1)] * 5)
+        of_layers(of_kernel("GRU", 2, 3), [torch.zeros(1)] * 5)

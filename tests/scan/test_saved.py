@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 import unrolled
 from support_native import assert_like_the_reference, gradients
 from support_nn import Kind, every_kind, random_hx
-from unrolled.scan import native
+from unrolled.scan import layer, native
 
 if not native.is_built():
     pytest.skip("built without a compiler", allow_module_level=True)
@@ -43,14 +43,14 @@ def kind_and_options(kind: Kind, options):
 def kept(monkeypatch):
     """Weak references to all that a layer has kept for its backward pass."""
     found: list[weakref.ref[torch.Tensor]] = []
-    original = native.Scan.empty_kept
+    original = layer.Scan.empty_kept
 
     def empty_kept(*args):
         kept = original(*args)
         found.extend(weakref.ref(tensor) for tensor in kept if tensor is not None)
         return kept
 
-    monkeypatch.setattr(native.Scan, "empty_kept", empty_kept)
+    monkeypatch.setattr(layer.Scan, "empty_kept", empty_kept)
     return found
 
 

@@ -17,7 +17,9 @@ from unrolled.deploy.onnx_rows import Ran
 from unrolled.deploy.onnx_scan import Layer, add_scan
 from unrolled.deploy.onnx_standard import Standard, Weights, add_standard
 from unrolled.nn import Recurrent
-from unrolled.scan import described, equations, forms
+from unrolled.scan import equations, forms
+from unrolled.scan.reference import PLAIN
+from unrolled.scan.spec import Kind, Spec
 
 
 def add_described(
@@ -67,18 +69,18 @@ def count_weights(part: Recurrent) -> int:
     )
 
 
-def _kinds(part: Recurrent) -> tuple[described.Kind, ...]:
+def _kinds(part: Recurrent) -> tuple[Kind, ...]:
     """The layers and directions, in the order of the states."""
     units = tuple(part.units.items())
-    return described.Pass(part.cell, units, part.num_layers, part.bidirectional).kinds
+    return Spec(part.cell, units, part.num_layers, part.bidirectional).kinds
 
 
-def _layer(part: Recurrent, cell: Description, kind: described.Kind, index: int) -> Layer:
+def _layer(part: Recurrent, cell: Description, kind: Kind, index: int) -> Layer:
     """One layer in one direction, with the weights as they multiply."""
     suffix = f"_l{index // (1 + part.bidirectional)}{'_reverse' * kind.reverse}"
     learned = {name: getattr(part, name + suffix).detach().cpu() for name in names(part.cell)}
     weights = forms.multiplies(part.cell, learned, kind.units)
-    plain = {w.name: weights[w.name] for w in part.cell.weights if w.kind in described.PLAIN}
+    plain = {w.name: weights[w.name] for w in part.cell.weights if w.kind in PLAIN}
     parts = equations.parts(part.cell, weights, kind.units)
     return Layer(cell, kind.units, parts, plain, kind.reverse)
 

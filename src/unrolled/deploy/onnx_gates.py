@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unrolled.scan import CELLS
+from unrolled.cells.built_in import BUILT_IN
 
 ORDER = {
     "LSTM": ("input", "output", "forget", "candidate"),
@@ -20,12 +20,12 @@ MODES = {"LSTM": "LSTM", "GRU": "GRU", "RNN_TANH": "RNN", "RNN_RELU": "RNN"}
 
 def to_onnx(weight: Tensor, mode: str) -> Tensor:
     """A weight or bias [G·H, …] of the cell ``mode``, its gates in ONNX's order."""
-    return _reordered(weight, CELLS[mode].gates, ORDER[MODES[mode]])
+    return _reordered(weight, BUILT_IN[mode].gates, ORDER[MODES[mode]])
 
 
 def from_onnx(weight: Tensor, mode: str) -> Tensor:
     """The same back."""
-    return _reordered(weight, ORDER[MODES[mode]], CELLS[mode].gates)
+    return _reordered(weight, ORDER[MODES[mode]], BUILT_IN[mode].gates)
 
 
 def _reordered(weight: Tensor, have: tuple[str, ...], want: tuple[str, ...]) -> Tensor:

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from unrolled.cells.built_in import BUILT_IN
 from unrolled.deploy.onnx_described import add_described
 from unrolled.deploy.onnx_graph import Graph
 from unrolled.deploy.onnx_rows import Ran
 from unrolled.deploy.onnx_standard import add_standard, of_module
 from unrolled.deploy.parts import Module
 from unrolled.nn import Recurrent
-from unrolled.scan import CELLS
 
 STATES = {"hidden": "h", "cell": "c"}
 OPERATORS: dict[type[nn.Module], str] = {
@@ -43,7 +43,7 @@ def states_of(part: Module) -> list[StateOf]:
         ]
     return [
         StateOf(STATES[name], part.hidden_size, f"the {name} state")
-        for name in CELLS[part.mode].states
+        for name in BUILT_IN[part.mode].states
     ]
 
 

@@ -17,7 +17,7 @@ from unrolled.cells.layers import names
 from unrolled.cells.shares import Share
 from unrolled.inspect.trace import Trace
 from unrolled.scan import equations, forms
-from unrolled.scan.described import Pass
+from unrolled.scan.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ class Layer:
             if weight.kind in ("vector", "scalar"):
                 width = self.units[weight.parts[0].size]
                 known[weight.name] = self.weights[weight.name].expand(count, width)
-        return equations.step(self.cell, known, self.parts)
+        return equations.Step.of(self.cell, self.weights, self.units).run(known)
 
 
 def layers_of(module: Any, trace: Trace, name: str) -> list[Layer]:
     """The layers of a module whose steps are in the trace under this name."""
     given = trace.given[name]
-    spec = Pass(
+    spec = Spec(
         given.cell, tuple(given.units.items()), module.num_layers, bool(module.bidirectional)
     )
     found = []

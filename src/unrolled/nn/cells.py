@@ -8,21 +8,29 @@ import torch
 from torch import Tensor
 
 from unrolled import scan
-from unrolled.nn.checks import NOT_A_TENSOR, is_traced, is_well_formed_cell, meets, no_tensor
+from unrolled.nn.checks import (
+    NOT_A_TENSOR,
+    STATES,
+    is_traced,
+    is_well_formed_cell,
+    meets,
+    no_tensor,
+)
 from unrolled.nn.tools import ForTools
-from unrolled.scan import CELLS, State, Weights
+from unrolled.scan import State, of_kernel
 
 
 class _RecurrentCell(ForTools, torch.nn.RNNCellBase):
     """What the three cells share; construction, weights and ``repr`` are torch's own."""
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
-        cell = None if is_traced() else CELLS.get(self._mode())
-        weights = None
-        if cell is not None and is_well_formed_cell(self, input, hx, len(cell.states)):
+        states = 0 if is_traced() else STATES.get(self._mode(), 0)
+        weights: list[Tensor] = []
+        if states and is_well_formed_cell(self, input, hx, states):
             # Each once: a parametrization computes one whenever it is read.
-            weights = Weights(self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        if cell is None or weights is None or not meets(input, weights.ih):
+            names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ()))
+            weights = [getattr(self, name) for name in names]
+        if not weights or not meets(input, weights[0]):
             try:
                 return super().forward(input, hx)  # raises torch's own error
             except NOT_A_TENSOR as error:
@@ -31,15 +39,16 @@ class _RecurrentCell(ForTools, torch.nn.RNNCellBase):
                 raise
         if hx is None:
             zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
-            state: State = (zeros,) * len(cell.states)
+            state: State = (zeros,) * states
         else:
             state = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        spec = of_kernel(self._mode(), self.input_size, self.hidden_size, bias=self.bias)
         if input.dim() == 1:
             rows = tuple(s.unsqueeze(0) for s in state)
-            last = scan.run_cell(cell, input.unsqueeze(0), rows, weights)
+            last = scan.run_cell(spec, input.unsqueeze(0), rows, weights)
             last = tuple(s.squeeze(0) for s in last)
         else:
-            last = scan.run_cell(cell, input, state, weights)
+            last = scan.run_cell(spec, input, state, weights)
         return last if len(last) > 1 else last[0]
 
     def _mode(self) -> str:

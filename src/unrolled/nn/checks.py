@@ -15,10 +15,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled import scan
+from unrolled.cells.built_in import BUILT_IN
 from unrolled.masked import count_masked
-from unrolled.scan import CELLS
 
 Lengths = Tensor | Sequence[int]
+
+STATES = {mode: len(cell.states) for mode, cell in BUILT_IN.items()}
+"""How many states a cell has, by torch's mode. Torch hands one by itself, and several as a tuple.
+
+Counted at once: Dynamo can't trace what is made when it is asked for.
+"""
 
 
 def is_traced() -> bool:
@@ -50,7 +56,7 @@ def is_well_formed(module: torch.nn.RNNBase, input: Any, hx: Any) -> bool:
     if hx is None:
         return True
     hidden = module.proj_size or module.hidden_size
-    widths = [hidden, module.hidden_size][: len(CELLS[module.mode].states)]
+    widths = [hidden, module.hidden_size][: STATES[module.mode]]
     depth = module.num_layers * (2 if module.bidirectional else 1)
     return _states_fit(hx, [(depth, *batch, width) for width in widths], data)
 
@@ -78,7 +84,7 @@ def refuse_what_crashes_torch(module: torch.nn.RNNBase, input: Any, hx: Any) -> 
     PackedSequence; its kernel then reads past the end of states with a dimension too many, and of
     a cell state for fewer layers than the hidden state.
     """
-    has_cell = len(CELLS[module.mode].states) > 1
+    has_cell = STATES[module.mode] > 1
     if not has_cell or not isinstance(input, PackedSequence):
         return
     match hx:

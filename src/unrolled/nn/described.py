@@ -17,7 +17,7 @@ from unrolled.cells import Cell, Description, layers, options
 from unrolled.cells.description import HIDDEN, INPUT, ONE
 from unrolled.nn.checks import Lengths, checked_lengths, checked_recompute_every
 from unrolled.nn.tools import ForTools
-from unrolled.scan import Sequences, State, compiling, described, forms
+from unrolled.scan import Given, Sequences, Spec, State, compiling, forms
 
 
 class Recurrent(ForTools):
@@ -221,27 +221,30 @@ class Recurrent(ForTools):
             if state is not None:
                 state = tuple(s.index_select(1, before) for s in state)
             given = [constant.index_select(0, before) for constant in given]
-        plain: dict[str, Any] = self._parameters
-        weights = [  # by name: some may be computed
-            {k: plain[n] if n in plain else getattr(self, n) for k, n in names.items()}
-            for names in self._names
-        ]
-        output, last = scan.run_described(
-            self.spec(),
-            sequences,
-            batch,
-            state,
-            given,
-            weights,
-            self.dropout if self.training else 0.0,
-        )
+        spec = self.spec()
+        dropout = self.dropout if self.training else 0.0
+        weights = self._weights(spec)
+        output, last = scan.run(spec, Given(sequences, batch, state, given, weights, dropout))
         if after is not None:
             last = tuple(s.index_select(1, after) for s in last)
         return output, last
 
-    def spec(self) -> described.Pass:
+    def _weights(self, spec: Spec) -> list[Tensor]:
+        """What multiplies in each layer and direction, in the order of the cell's weights."""
+        plain: dict[str, Any] = self._parameters
+        found = []
+        for kind, names in zip(spec.kinds, self._names, strict=True):
+            values = {  # by name: some may be computed
+                k: plain[n] if n in plain else getattr(self, n) for k, n in names.items()
+            }
+            if kind.has_forms:
+                values = forms.multiplies(self.cell, values, kind.units)
+            found += [values[name] for name in kind.weights]
+        return found
+
+    def spec(self) -> Spec:
         """What a call runs, as it would now."""
-        return _pass(
+        return _spec(
             self.cell,
             tuple(self.units.items()),
             self.num_layers,
@@ -304,13 +307,13 @@ class Recurrent(ForTools):
             raise RuntimeError(f"{name} should have shape [{shown}], got {list(tensor.shape)}")
 
 
-_made_pass = lru_cache(maxsize=256)(described.Pass)
-"""Passes are values: made once for all calls that are alike."""
+_made_spec = lru_cache(maxsize=256)(Spec)
+"""Specs are values: made once for all calls that are alike."""
 
 
 @compiling.constant
-def _pass(*values: Any) -> described.Pass:
-    return _made_pass(*values)
+def _spec(*values: Any) -> Spec:
+    return _made_spec(*values)
 
 
 def _listed(hx: Any) -> list[Any]:

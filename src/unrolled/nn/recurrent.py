@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from unrolled import scan
 from unrolled.nn.checks import (
     NOT_A_TENSOR,
+    STATES,
     Lengths,
     checked_lengths,
     checked_recompute_every,
@@ -23,7 +23,7 @@ from unrolled.nn.checks import (
     refuse_what_crashes_torch,
 )
 from unrolled.nn.tools import ForTools
-from unrolled.scan import CELLS, Sequences, Spec, State, fitting
+from unrolled.scan import Given, Sequences, Spec, State, eligibility, of_kernel
 
 STEPS_OF_TORCHS_FORWARD = (
     "check_input",
@@ -121,13 +121,13 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
         """``input`` [T, B, I] (or [B, T, I]); the output likewise, and the last states."""
         batch, steps = input.shape[:2] if self.batch_first else reversed(input.shape[:2])
         if lengths is None:
-            output, last = self._run(scan.dense(input, batch_first=self.batch_first), state, flat)
+            dense = scan.dense(input, batch_first=self.batch_first)
+            output, last = self._run(dense, batch, state, flat)
             return _batch_first(output) if self.batch_first else output, last
-        if state is None:
-            state = self._zeros(input, batch)
         lengths = checked_lengths(lengths, batch=batch, steps=steps)
         rows = scan.ragged(input, lengths, batch_first=self.batch_first)
-        output, last = self._run(rows.sequences, _reordered(state, rows.order), flat)
+        state = state and _reordered(state, rows.order)
+        output, last = self._run(rows.sequences, batch, state, flat)
         return rows.pad(output), _reordered(last, rows.inverse)
 
     def _forward_packed(
@@ -135,9 +135,8 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
     ) -> Any:
         if state is not None and input.sorted_indices is not None:
             state = _reordered(state, input.sorted_indices)
-        data, last = self._run(
-            Sequences(input.data, input.batch_sizes, input.sorted_indices), state, flat
-        )
+        rows = Sequences(input.data, input.batch_sizes, input.sorted_indices)
+        data, last = self._run(rows, int(input.batch_sizes[0]), state, flat)
         if input.unsorted_indices is not None:
             last = _reordered(last, input.unsorted_indices)
         return input._replace(data=data), self._as_hx(last)
@@ -157,29 +156,28 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
             return self._flat_weights  # type: ignore[return-value]  # None stands for what is deleted
 
     def _run(
-        self, sequences: Sequences, state: State | None, flat: list[Tensor]
+        self, sequences: Sequences, rows: int, state: State | None, flat: list[Tensor]
     ) -> tuple[Tensor, State]:
-        # Dynamo would warn of the cache, and trace into it all the same.
-        make = _make_spec if torch.compiler.is_compiling() else _spec
-        spec = make(
-            self.mode,
-            self.num_layers,
-            self.bias,
-            self.bidirectional,
-            self.proj_size > 0,
-            self.dropout if self.training else 0.0,
-            self.training,
-            self.recompute_every,
-        )
+        spec = self._spec()
+        given = Given(sequences, rows, state, (), flat, self.dropout if self.training else 0.0)
         if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
             with torch.profiler.record_function(f"unrolled::{self.mode.lower()}"):
-                return scan.run(spec, sequences, state, flat)
-        return scan.run(spec, sequences, state, flat)
+                return scan.run(spec, given)
+        return scan.run(spec, given)
 
-    def _zeros(self, like: Tensor, batch: int) -> State:
-        depth = self.num_layers * (2 if self.bidirectional else 1)
-        widths = {"hidden": self.proj_size or self.hidden_size, "cell": self.hidden_size}
-        return tuple(like.new_zeros(depth, batch, widths[name]) for name in CELLS[self.mode].states)
+    def _spec(self) -> Spec:
+        """What a call runs, as it would now."""
+        return of_kernel(
+            self.mode,
+            self.input_size,
+            self.hidden_size,
+            self.proj_size,
+            self.bias,
+            self.num_layers,
+            self.bidirectional,
+            self.training,
+            checked_recompute_every(self.recompute_every),
+        )
 
     def _as_hx(self, state: State) -> Tensor | State:
         return state if self._has_several_states else state[0]
@@ -187,7 +185,7 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
     @property
     def _has_several_states(self) -> bool:
         """Torch hands one by itself, and several as a tuple."""
-        return len(CELLS[self.mode].states) > 1
+        return STATES[self.mode] > 1
 
 
 class RNN(_Recurrent, torch.nn.RNN):
@@ -295,31 +293,13 @@ class GRU(_Recurrent, torch.nn.GRU):
     """
 
 
-def _make_spec(
-    mode: str,
-    num_layers: int,
-    bias: bool,
-    bidirectional: bool,
-    projected: bool,
-    dropout: float,
-    training: bool,
-    recompute_every: int | None,
-) -> Spec:
-    every = checked_recompute_every(recompute_every)
-    return Spec(CELLS[mode], num_layers, bias, bidirectional, projected, dropout, training, every)
-
-
-_spec = lru_cache(maxsize=1024, typed=True)(_make_spec)
-"""Specs are values: made once for all calls that are alike (True, which is refused, is not 1)."""
-
-
 KEEP_NO_RESULT = {"CloneBackward0", "StackBackward0", "CatBackward0"}
 """Autograd's nodes whose result may be changed in place: the core's, and the reference's."""
 
 
 def _batch_first(output: Tensor) -> Tensor:
     """The output [T, B, F] as [B, T, F]: as torch has it no view, which could not be detached."""
-    if torch.compiler.is_compiling() or fitting.is_transformed() or output._is_view():
+    if torch.compiler.is_compiling() or eligibility.is_transformed() or output._is_view():
         return output.transpose(0, 1)
     made_by = output.grad_fn
     if made_by is not None and made_by.name() not in KEEP_NO_RESULT:

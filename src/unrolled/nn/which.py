@@ -28,12 +28,11 @@ def which_backend(module: torch.nn.Module, input: Any) -> str:
         RuntimeError: the native backend is forced and can't run this.
     """
     data = input.data if isinstance(input, PackedSequence) else input
-    if isinstance(module, Recurrent):
-        name, why = engine.choose_described(module.spec(), data, list(module.parameters()))
-    elif isinstance(module, RNNCell | LSTMCell | GRUCell):
+    if isinstance(module, RNNCell | LSTMCell | GRUCell):
         name, why = engine.choose_cell(data)
-    elif isinstance(module, RNN | LSTM | GRU):
-        name, why = engine.choose(data, list(module.parameters()))
+    elif isinstance(module, Recurrent | RNN | LSTM | GRU):
+        spec = module.spec() if isinstance(module, Recurrent) else module._spec()
+        name, why = engine.choose(spec, data, list(module.parameters()))
     else:
         raise TypeError(
             "module should be one of unrolled's RNN, LSTM, GRU, their cells, or Recurrent, "

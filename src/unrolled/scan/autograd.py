@@ -1,55 +1,61 @@
 """The whole pass on the compiled core, and its place in autograd.
 
-The first derivative is the core's. To be differentiated again, the backward pass is repeated by
-the reference.
+The first derivative is the core's. To be differentiated again, the backward pass is repeated by the
+equations.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unrolled.scan import passes, reference
-from unrolled.scan.fitting import are_plain
-from unrolled.scan.native import Carried, dense
-from unrolled.scan.passes import Stage
-from unrolled.scan.saving import Given, Layout, by_stand_ins, handed, reads_back
-from unrolled.scan.sequences import Sequences
-from unrolled.scan.spec import Spec, State
+from unrolled.scan import passes, reference, saving
+from unrolled.scan.eligibility import are_plain, check_kind
+from unrolled.scan.native import dense
+from unrolled.scan.passes import Pass, Stage
+from unrolled.scan.plan import Plan
+from unrolled.scan.saving import Layout, by_stand_ins, handed
+from unrolled.scan.spec import Drawn, Given, Spec, State
 
 
-def run(
-    spec: Spec, sequences: Sequences, initial: State | None, flat: list[Tensor]
-) -> tuple[Tensor, State]:
-    """The whole pass; see :func:`unrolled.scan.engine.run`."""
-    if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
-        tensors = [sequences.data, *(initial or ()), *flat]
-        if any(tensor.requires_grad for tensor in tensors):
-            states = len(initial or ())
-            return differentiable(spec, sequences.batch_sizes, states, tensors, [])
-    return passes.forward(spec, sequences, initial, flat)
+@dataclass
+class Call:
+    """A pass that may be differentiated, without its tensors, which autograd is to hold.
 
-
-def differentiable(
-    spec: Spec,
-    batch_sizes: Tensor | None,
-    states: int,
-    tensors: list[Tensor],
-    stages: list[Stage],
-    carried: dict[int, Carried] | None = None,
-) -> tuple[Tensor, State]:
-    """The whole pass over the input, so many states, and the weights, which are ``tensors``.
-
-    Fills ``stages``, and when the backward pass runs ``carried``, if given.
+    Attributes:
+        spec: the pass.
+        plans: how the core runs its layers and directions.
+        batch_sizes: those of ragged sequences.
+        rows: B.
+        stages: filled by the forward pass with what it leaves.
+        carried: filled by the backward pass, if given; see :meth:`Pass.backward`.
     """
-    if batch_sizes is not None:
+
+    spec: Spec
+    plans: Sequence[Plan]
+    batch_sizes: Tensor | None
+    rows: int
+    stages: list[Stage] = field(default_factory=list)
+    carried: dict[int, list[Tensor]] | None = None
+
+    def given(self, tensors: Sequence[Tensor]) -> Given:
+        """What is given, of its tensors."""
+        return self.spec.given(self.batch_sizes, self.rows, tensors)
+
+
+def differentiable(call: Call, tensors: list[Tensor], drawn: Drawn) -> tuple[Tensor, State]:
+    """The whole pass over the tensors of :meth:`Given.tensors`; ``drawn`` are random numbers."""
+    if call.batch_sizes is not None:
         # They are the caller's, who may change them before the backward pass.
-        batch_sizes = batch_sizes.to("cpu", torch.int64, copy=True)
+        call.batch_sizes = call.batch_sizes.to("cpu", torch.int64, copy=True)
+    # torch has no types for it.
     results: tuple[Tensor, ...] = _Pass.apply(  # type: ignore[no-untyped-call]
-        spec, batch_sizes, states, stages, carried, *handed(tensors)
+        call, drawn, *handed(tensors)
     )
     # The backward pass reads the output, and the caller may change it in place, even where no
     # version is counted. A copy of each also has a node of its own: a hook on one is not called for
@@ -60,31 +66,27 @@ def differentiable(
 
 class _Pass(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        spec: Spec,
-        batch_sizes: Tensor | None,
-        states: int,
-        stages: list[Stage],
-        carried: dict[int, Carried] | None,
-        *tensors: Tensor,
-    ) -> tuple[Tensor, ...]:
-        sequences, initial = Sequences(tensors[0], batch_sizes), tensors[1 : 1 + states] or None
-        flat = list(tensors[1 + states :])
-        output, last = passes.forward(spec, sequences, initial, flat, stages)
-        wanted = ctx.needs_input_grad[5:]
-        is_long = (tensors[0].shape[0] if batch_sizes is None else batch_sizes.shape[0]) > 1
-        read = reads_back(spec, states, wanted, is_long=is_long)
-        ctx.given = Given(tensors, read, states, repeats=spec.recompute_every is not None)
+    def forward(ctx: Any, call: Call, drawn: Drawn, *tensors: Tensor) -> tuple[Tensor, ...]:
+        spec, given = call.spec, call.given(tensors)
+        forward = Pass(spec, call.plans, given, drawn)
+        stages: list[Stage] = []
+        output, last = forward.forward(stages)
+        call.stages.extend(stages)
+        states = len(given.initial or ())
+        read = saving.reads_back(
+            spec, states, ctx.needs_input_grad[2:], is_long=forward.steps.time > 1
+        )
+        ctx.given = saving.Given(tensors, read, states, repeats=spec.recompute_every is not None)
         # All tensors by autograd's hands: it frees them when the graph is done with, and what works
         # on saved tensors, as checkpoints do, works on these. The input is not saved once more.
         left = [tensor for stage in stages for tensor in stage.tensors()]
         left[0] = None
-        ctx.save_for_backward(*ctx.given.release(), *left)
-        ctx.left = [Layout.of(tensor) for tensor in left]
-        ctx.stages = [stage.with_tensors(repeat(None)) for stage in stages]
-        ctx.carried = carried
-        ctx.spec, ctx.batch_sizes, ctx.states = spec, batch_sizes, states
+        of_cells = drawn._replace(noises=()).tensors()  # dropout's are in the stages
+        ctx.drawn = len(of_cells)
+        ctx.save_for_backward(*ctx.given.release(), *of_cells, *left)
+        ctx.left = [Layout.of(tensor) for tensor in (*of_cells, *left)]
+        ctx.call = Call(spec, call.plans, call.batch_sizes, call.rows, carried=call.carried)
+        ctx.call.stages = [stage.with_tensors(repeat(None)) for stage in stages]
         ctx.set_materialize_grads(False)
         return output, *last
 
@@ -93,48 +95,37 @@ class _Pass(torch.autograd.Function):
         saved = ctx.saved_tensors  # refuses what was changed in place and torch reads, too
         if all(gradient is None for gradient in gradients):
             return (None,) * len(ctx.needs_input_grad)
-        given, states = len(ctx.given.shapes), ctx.states
+        count, wanted, call = len(ctx.given.shapes), ctx.needs_input_grad[2:], ctx.call
         again = torch.is_grad_enabled() or not are_plain(gradients)
-        tensors = ctx.given.restored(saved[:given])
-        sequences, initial = Sequences(tensors[0], ctx.batch_sizes), tuple(tensors[1 : 1 + states])
-        flat, wanted = tensors[1 + states :], ctx.needs_input_grad[5:]
-        left = iter(
-            [
-                None if layout is None else layout.restored(tensor)
-                for layout, tensor in zip(ctx.left, saved[given:], strict=True)
-            ]
-        )
-        stages = [stage.with_tensors(left) for stage in ctx.stages]
+        tensors = ctx.given.restored(saved[:count])
+        left = [
+            None if layout is None else layout.restored(tensor)
+            for layout, tensor in zip(ctx.left, saved[count:], strict=True)
+        ]
+        rest = iter(left[ctx.drawn :])
+        stages = [stage.with_tensors(rest) for stage in call.stages]
         stages[0].data = dense(tensors[0])
+        noises = passes.noises(call.spec, stages)
+        drawn = call.spec.drawn([*left[: ctx.drawn], *noises])
         if again:
-            stand_ins = ctx.given.stand_ins(saved[:given], tensors, wanted)
-            noises = passes.noises(ctx.spec, stages)
+            stand_ins = ctx.given.stand_ins(saved[:count], tensors, wanted)
             if not ctx.given.is_hooked:  # then what comes back may be less exact
-                _check_unwritten(ctx.spec, sequences, initial or None, flat, stages, noises)
-            found = _backward_by_reference(
-                ctx.spec, sequences, states, stand_ins, noises, gradients, wanted
-            )
+                _check_unwritten(call, tensors, drawn, stages)
+            found = _backward_by_reference(call, stand_ins, drawn, gradients, wanted)
         else:
-            found = passes.backward(
-                ctx.spec,
-                sequences,
-                initial or None,
-                flat,
+            check_kind(tensors[0], tensors[1:])
+            backward = Pass(call.spec, call.plans, call.given(tensors), drawn).backward(
                 stages,
                 [None if g is None else g.resolve_neg() for g in gradients],
                 wanted,
-                ctx.carried,
+                call.carried,
             )
-        return None, None, None, None, None, *found
+            found = backward.all()
+        return None, None, *found
 
 
 def _check_unwritten(
-    spec: Spec,
-    sequences: Sequences,
-    initial: State | None,
-    flat: list[Tensor],
-    stages: list[Stage],
-    noises: list[Tensor],
+    call: Call, tensors: Sequence[Tensor], drawn: Drawn, stages: list[Stage]
 ) -> None:
     """Whether the pass would still give the same bits: only then may it be repeated.
 
@@ -144,7 +135,7 @@ def _check_unwritten(
     if (before := stages[-1].output) is None:
         return
     with torch.no_grad():
-        output, _ = passes.forward(spec, sequences, initial, flat, noises=noises)
+        output, _ = Pass(call.spec, call.plans, call.given(tensors), drawn).forward()
     if not torch.equal(output.nan_to_num(), before.nan_to_num()):
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace "
@@ -156,11 +147,9 @@ def _check_unwritten(
 
 
 def _backward_by_reference(
-    spec: Spec,
-    sequences: Sequences,
-    states: int,
+    call: Call,
     stand_ins: list[Tensor],
-    noises: list[Tensor],
+    drawn: Drawn,
     gradients: tuple[Tensor | None, ...],
     wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:
@@ -170,13 +159,6 @@ def _backward_by_reference(
     would also follow what leads from one to another outside of the pass, which autograd follows
     itself once it has the gradient: a state that was computed from the input, say.
     """
-    shape = sequences.data.shape[:-1]
     with torch.enable_grad():
-        output, last = reference.run(
-            spec,
-            sequences.with_data(stand_ins[0]),
-            tuple(stand_ins[1 : 1 + states]) or None,
-            stand_ins[1 + states :],
-            [n.view(*shape, n.shape[-1]) for n in noises],
-        )
+        output, last = reference.run(call.spec, call.given(stand_ins), drawn)
     return by_stand_ins((output, *last), gradients, stand_ins, wanted)

@@ -3,153 +3,86 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from types import ModuleType
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 
 from unrolled.scan import (
-    autograd,
     checkpoints,
     compiled,
-    described,
-    fitting,
+    eligibility,
     kernels,
-    layer_operator,
-    linked,
-    operator,
     recording,
     reference,
 )
 from unrolled.scan.compiling import constant
-from unrolled.scan.sequences import Sequences
-from unrolled.scan.spec import Cell, Spec, State, Weights
-from unrolled.scan.watching import Watch
+from unrolled.scan.spec import Given, Spec, State
 
 Backend = Literal["auto", "native", "reference", "torch"]
-ENGINES: dict[str, ModuleType] = {"native": autograd, "reference": reference, "torch": kernels}
+
+
+class Engine(Protocol):
+    """Who computes passes."""
+
+    def supports(self, spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str | None:
+        """Why it can't run a pass over ``data`` with these states, constants and weights.
+
+        None where it can.
+        """
+
+    def run(self, spec: Spec, given: Given) -> tuple[Tensor, State]:
+        """The whole pass; see :func:`run`."""
+
+    def run_cell(self, spec: Spec, input: Tensor, state: State, weights: Sequence[Tensor]) -> State:
+        """One step; see :func:`run_cell`."""
+
+
+ENGINES: dict[str, Engine] = {"native": compiled, "reference": reference, "torch": kernels}
 
 NAMES = get_args(Backend)
 
 _forced: ContextVar[str | None] = ContextVar("unrolled_backend", default=None)
 
 
-def run(
-    spec: Spec, sequences: Sequences, initial: State | None, flat: list[Tensor]
-) -> tuple[Tensor, State]:
+def run(spec: Spec, given: Given) -> tuple[Tensor, State]:
     """One recurrent pass.
 
+    Returns:
+        The outputs of the last layer, [T, B, D·P] or ragged [N, D·P] (P numbers in the first
+        state), and each state after every row's own last step, [L·D, B, ·].
+    """
+    data, *others = given.tensors()
+    name, _ = choose(spec, data, others)
+    if not torch.compiler.is_compiling():
+        name = _repeated(name, spec, data, others)
+        if (recorder := recording.active()) is not None:
+            return recorder.run(name, spec, given)
+    return ENGINES[name].run(spec, given)
+
+
+def run_cell(spec: Spec, input: Tensor, state: State, weights: Sequence[Tensor]) -> State:
+    """One step of a cell with kernels.
+
     Args:
-        spec: the cell and the options.
-        sequences: the input, [T, B, I] or ragged [N, I].
-        initial: each state [L·D, B, P] (P = H but for a projected hidden state); the rows stand
-            in the order of ``sequences``. None for zeros; then each row has a step.
-        flat: all weights in torch's order.
+        spec: one layer of it.
+        input: [B, I].
+        state: each [B, ·].
+        weights: in the order of the cell's.
 
     Returns:
-        The outputs of the last layer, [T, B, D·P] or ragged [N, D·P], and each state after every
-        row's own last step, [L·D, B, P].
+        The next states, each [B, ·].
     """
-    others = flat if initial is None else [*initial, *flat]
-    name, _ = choose(sequences.data, others)
-    if not torch.compiler.is_compiling():
-        name = _repeated(name, sequences.data, others)
-        if (recorder := recording.active()) is not None:
-            return recorder.run(name, spec, sequences, initial, flat)
-    engine = ENGINES[name]
-    if name == "native" and (torch.compiler.is_compiling() or operator.is_traced()):
-        engine = operator if sequences.batch_sizes is None else reference
-    output, last = engine.run(spec, sequences, initial, flat)
-    return output, last
-
-
-def run_described(
-    spec: described.Pass,
-    sequences: Sequences,
-    rows: int,
-    initial: State | None,
-    constants: Sequence[Tensor],
-    weights: Sequence[Mapping[str, Tensor]],
-    dropout: float = 0.0,
-) -> tuple[Tensor, State]:
-    """The pass of a described cell; see :func:`unrolled.scan.described.run`."""
-    others = [*(initial or ()), *constants, *[w for of_layer in weights for w in of_layer.values()]]
-    name, _ = choose(sequences.data, others)
-    if not torch.compiler.is_compiling():
-        name = _repeated(name, sequences.data, others)
-    what = sequences, rows, initial, constants, weights
-    on_core, run_layer = _run_layer, _run_by_equations
-    if torch.compiler.is_compiling() or operator.is_traced():
-        on_core = _run_traced
-    elif (recorder := recording.active()) is not None:
-        run = on_core if name == "native" else run_layer
-        return recorder.run_described(run, spec, *what, dropout)
-    output, last = described.run(spec, *what, on_core if name == "native" else run_layer, dropout)
-    if name != "native":
-        return output, last
-    # The backward pass reads what the layers gave out, and the caller may change the output.
-    # torch.jit.trace expects one trace with gradients and without.
-    return output.clone() if output.requires_grad or operator.is_traced() else output, last
-
-
-def _run_by_equations(
-    layer: described.Layer,
-    sequences: Sequences,
-    initial: State | None,
-    rows: int,
-    watch: Watch | None = None,
-) -> tuple[Tensor, State]:
-    see = None if watch is None else watch.see_step
-    return described.by_equations(layer, sequences, initial, rows, see)
-
-
-def _run_layer(
-    layer: described.Layer,
-    sequences: Sequences,
-    initial: State | None,
-    rows: int,
-    watch: Watch | None = None,
-) -> tuple[Tensor, State]:
-    """Runs a layer on the compiled core, if it can."""
-    program = compiled.program(layer, watched=watch is not None)
-    if isinstance(program, str):
-        if is_native_forced():
-            raise RuntimeError(f"the native backend is forced, and can't run this: {program}")
-        return _run_by_equations(layer, sequences, initial, rows, watch)
-    return compiled.run(layer, program, sequences, initial, rows, watch)
-
-
-def _run_traced(
-    layer: described.Layer,
-    sequences: Sequences,
-    initial: State | None,
-    rows: int,
-    watch: Watch | None = None,  # noqa: ARG001 (nobody watches what is compiled)
-) -> tuple[Tensor, State]:
-    """Runs a layer as one operator, if it can."""
-    names = None
-    if sequences.batch_sizes is None:
-        names = layer_operator.names(layer.kind.text, bool(layer.draws))
-    if names is None:
-        return described.by_equations(layer, sequences, initial, rows)
-    return layer_operator.run(layer, names, sequences, initial, rows)
-
-
-def run_cell(cell: Cell, input: Tensor, state: State, weights: Weights) -> State:
-    """One step: ``input`` [B, I], each state [B, H]; returns the next states [B, H]."""
     if not torch.compiler.is_compiling() and (recorder := recording.active()) is not None:
-        return recorder.run_cell(cell, input, state, weights)
+        return recorder.run_cell(spec, input, state, weights)
     name, _ = choose_cell(input)
     if not torch.compiler.is_compiling():
         name = checkpoints.repeated(name)
-    if name == "torch":
-        return kernels.run_cell(cell, input, state, weights)
-    return reference.run_cell(cell, input, state, weights)
+    return ENGINES[name].run_cell(spec, input, state, weights)
 
 
 @contextmanager
@@ -170,8 +103,8 @@ def backend(name: Backend) -> Iterator[None]:
         _forced.reset(token)
 
 
-def choose(data: Tensor, others: Sequence[Tensor]) -> tuple[str, str]:
-    """Who computes a pass over ``data`` with these states and weights, and why.
+def choose(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> tuple[str, str]:
+    """Who computes a pass over ``data`` with these states, constants and weights, and why.
 
     Raises:
         RuntimeError: ``native`` is forced, and can't do it.
@@ -179,27 +112,17 @@ def choose(data: Tensor, others: Sequence[Tensor]) -> tuple[str, str]:
     """
     forced = _wanted()
     if forced in ("reference", "torch"):
-        return forced, "it is forced"
-    choice, obstacle = _by_itself(data, others)
-    if forced == "native" and obstacle:
-        raise RuntimeError(f"the native backend is forced, and can't run this: {obstacle}")
-    return choice, obstacle or "nothing speaks against it"
-
-
-def choose_described(
-    spec: described.Pass, data: Tensor, others: Sequence[Tensor]
-) -> tuple[str, str]:
-    """The same for a described cell: by its equations where the core has no program for a layer."""
-    name, why = choose(data, others)
-    if name == "native":
-        for kind in spec.kinds:
-            program = linked.linked(kind.cell, kind.key, spec.training and bool(kind.cell.draws))
-            if isinstance(program, str):
-                return "reference", program
-        return name, why
-    if name == "torch":
-        why = "torch has no kernel of a cell that is written down, which runs by its equations"
-    return "reference", why
+        obstacle = ENGINES[forced].supports(spec, data, others)
+        return ("reference", obstacle) if obstacle else (forced, "it is forced")
+    other = _not_ours(data)
+    if forced == "native":
+        if obstacle := other or ENGINES[forced].supports(spec, data, others):
+            raise RuntimeError(f"the native backend is forced, and can't run this: {obstacle}")
+        return forced, "nothing speaks against it"
+    name = "torch" if other else "native"
+    if obstacle := ENGINES[name].supports(spec, data, others):
+        return "reference", obstacle
+    return name, other or "nothing speaks against it"
 
 
 def choose_cell(data: Tensor) -> tuple[str, str]:
@@ -207,30 +130,22 @@ def choose_cell(data: Tensor) -> tuple[str, str]:
     forced = _wanted()
     if forced in ("reference", "torch"):
         return forced, "it is forced"
-    if fitting.is_transformed():
+    if eligibility.is_transformed():
         return "reference", "a transform of torch.func is active"
     return "torch", _not_ours(data) or "torch does a single step well"
 
 
-def _repeated(name: str, data: Tensor, others: Sequence[Tensor]) -> str:
+def _repeated(name: str, spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str:
     """``name``, or in a checkpoint's rerun what the first run ran on, if it still can."""
     first = checkpoints.repeated(name)
-    if first == name or (first == "native" and fitting.obstacle(data, others)):
+    if first == name or ENGINES[first].supports(spec, data, others):
         return name
     return first
 
 
-def _by_itself(data: Tensor, others: Sequence[Tensor]) -> tuple[str, str | None]:
-    """The choice where none is forced, and why it is not the compiled core."""
-    if other := _not_ours(data):
-        return "torch", other
-    obstacle = fitting.obstacle(data, others)
-    return ("reference", obstacle) if obstacle else ("native", None)
-
-
 def _not_ours(data: Tensor) -> str | None:
     """Why the pass is better left to torch's kernels, or None where it is not."""
-    if not data.is_cpu and not fitting.is_transformed():  # for whose transforms they have no rule
+    if not data.is_cpu and not eligibility.is_transformed():  # they have no rule for transforms
         return f"on {data.device.type} torch has kernels of its own"
     if torch.is_autocast_enabled("cpu"):
         # Rounding every step to bfloat16 would lose the state that torch's kernels keep.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, softplus
+from torch.nn.functional import softplus
 
 from unrolled.cells.derive import BackSum, Backward
-from unrolled.cells.description import Description, Line, Product, Sum
+from unrolled.cells.description import Description, Line, reads
+from unrolled.scan import sums
 
 Values = dict[str, Any]
 """What is known of a step by its names: vectors [B, ·], weights, and one number a row [B, 1]."""
@@ -37,28 +41,107 @@ def parts(
     return found
 
 
-def step(
-    description: Description,
-    known: Mapping[str, Any],
-    parts: Parts,
-    products: Mapping[Product, Tensor] | None = None,
-) -> Values:
-    """One step forward: what was known, and all lines, by their names.
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How to compute a step of a cell.
+
+    Attributes:
+        sums: how to compute its sums.
+        lines: what is computed in turn: of sums that are computed together the first, and of lines
+            the operands where these are one or two names.
+        is_whole: whether each state's next value has all units of every row. One may also be made
+            of weights alone, or be one number for all units.
+        reads_input: whether anything but products reads the input.
+    """
+
+    sums: sums.Plan
+    lines: tuple[tuple[str, Line | None, str, tuple[str, ...]], ...]
+    is_whole: bool
+    reads_input: bool
+
+
+@cache
+def plan(cell: Description) -> Plan:
+    """How to compute a step of this cell."""
+    of_sums = sums.plan(cell)
+    firsts = {block.names[0] for block in of_sums.blocks}
+    lines: list[tuple[str, Line | None, str, tuple[str, ...]]] = []
+    for line in cell.lines:
+        if isinstance(line, Line):
+            lines.append((line.name, line, line.operation, _names(line)))
+        elif line.name in firsts:
+            lines.append((line.name, None, "", ()))
+    read = {name for line in cell.lines if isinstance(line, Line) for name in reads(line)}
+    reads_input = cell.input.name in read.union(cell.next)
+    return Plan(of_sums, tuple(lines), _is_whole(cell), reads_input)
+
+
+def _names(line: Line) -> tuple[str, ...]:
+    """The operands, if they are one or two names: then there is little to do at every step."""
+    names = tuple([operand for operand in line.operands if isinstance(operand, str)])
+    return names if names == line.operands and len(names) <= 2 else ()
+
+
+def _is_whole(cell: Description) -> bool:
+    """See :class:`Plan`."""
+    sizes = {q.name: q.size for q in (cell.input, *cell.states, *cell.constants)}
+    sizes |= {draw.name: draw.size for draw in cell.draws}
+    of_rows = set(sizes)
+    for line in cell.lines:
+        sizes[line.name] = line.size
+        if of_rows.intersection(reads(line)):
+            of_rows.add(line.name)
+    return all(
+        name in of_rows and sizes[name] == state.size
+        for name, state in zip(cell.next, cell.states, strict=True)
+    )
+
+
+class Step:
+    """A step forward of one layer.
 
     Args:
-        description: the cell.
-        known: the input, the constants, the states before the step and the draws [B, ·], vectors of
-            weights [·] and scalars [].
-        parts: of the matrices and biases.
-        products: what was computed beforehand.
+        plan: of the cell.
+        weights: what multiplies, and biases, by name.
+        units: how many numbers each size has.
     """
-    values: Values = dict(known)
-    for line in description.lines:
-        if isinstance(line, Sum):
-            values[line.name] = _sum(line, values, parts, products or {})
-        else:
-            values[line.name] = computed(line, values)
-    return values
+
+    def __init__(self, plan: Plan, weights: Mapping[str, Tensor], units: Mapping[str, int]) -> None:
+        self._lines = plan.lines
+        self._sums = sums.Sums(plan.sums, weights, units)
+
+    @classmethod
+    def of(cls, cell: Description, weights: Mapping[str, Tensor], units: Mapping[str, int]) -> Step:
+        """That of a cell."""
+        return cls(plan(cell), weights, units)
+
+    def products(self, values: Mapping[str, Any]) -> sums.Products:
+        """All products with these values, which may be those of many steps: for :meth:`add`."""
+        return self._sums.products(values)
+
+    def run(self, known: Mapping[str, Any]) -> Values:
+        """What was known, and all lines, by their names.
+
+        Args:
+            known: the input, the constants, the states before the step and the draws [B, ·],
+                vectors of weights [·] and scalars [].
+        """
+        values: Values = dict(known)
+        self.add(values, {})
+        return values
+
+    def add(self, values: Values, products: sums.Products) -> None:
+        """Adds all lines to what is known, given what was multiplied beforehand."""
+        for name, line, operation, names in self._lines:
+            if line is None:
+                self._sums.add(name, values, products)
+            elif len(names) == 2:
+                x, y = names
+                values[name] = TORCHS[operation](values[x], values[y])
+            elif names:
+                values[name] = TORCHS[operation](values[names[0]])
+            else:
+                values[name] = computed(line, values)
 
 
 def step_back(
@@ -83,19 +166,6 @@ def step_back(
         else:
             found[line.name] = computed(line, found)
     return found
-
-
-def _sum(
-    line: Sum, values: Mapping[str, Any], parts: Parts, products: Mapping[Product, Tensor]
-) -> Tensor:
-    biases = [parts[bias.weight, bias.part] for bias in line.biases]
-    terms = [
-        products[p] if p in products else linear(values[p.of], parts[p.weight, p.part])
-        for p in line.products
-    ]
-    first, *rest = [*terms, *biases]
-    total: Tensor = sum(rest, start=first)
-    return total
 
 
 def computed(line: Line, values: Mapping[str, Any]) -> Any:
@@ -130,11 +200,11 @@ def _where(condition: Any, x: Any, y: Any) -> Tensor:
 
 TORCHS: dict[str, Callable[..., Any]] = {
     "negative": torch.neg,
-    "add": lambda x, y: x + y,
-    "subtract": lambda x, y: x - y,
-    "multiply": lambda x, y: x * y,
-    "divide": lambda x, y: x / y,
-    "power": lambda x, y: x**y,
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "power": operator.pow,
     "absolute": torch.abs,
     "sign": torch.sign,
     "exp": torch.exp,

@@ -21,7 +21,7 @@ def multiplies(
         values: the weights, their signs [columns] and masks [rows, columns].
         units: how many numbers each size has.
     """
-    if not description.has_forms:
+    if all(_is_plain(weight.form) for weight in description.weights):
         return dict(values)
     found = {}
     for weight in description.weights:

@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import _VF, Tensor
 
 from unrolled.scan import reference
-from unrolled.scan.sequences import Sequences
-from unrolled.scan.spec import Cell, Spec, State, Weights
-
-CELL_KERNELS: dict[str, Callable[..., Any]] = {
-    "RNN_TANH": _VF.rnn_tanh_cell,
-    "RNN_RELU": _VF.rnn_relu_cell,
-    "LSTM": _VF.lstm_cell,
-    "GRU": _VF.gru_cell,
-}
-
-KERNELS: dict[str, Callable[..., Any]] = {
-    "RNN_TANH": _VF.rnn_tanh,
-    "RNN_RELU": _VF.rnn_relu,
-    "LSTM": _VF.lstm,
-    "GRU": _VF.gru,
-}
+from unrolled.scan.spec import Given, Spec, State, zeros
 
 
-def run(
-    spec: Spec, sequences: Sequences, initial: State | None, flat: list[Tensor]
-) -> tuple[Tensor, State]:
+def supports(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str | None:  # noqa: ARG001
+    """Why torch can't run a pass, or None where it can."""
+    if spec.kernel is None:
+        return "torch has no kernel of a cell that is written down, which runs by its equations"
+    return None
+
+
+def run(spec: Spec, given: Given) -> tuple[Tensor, State]:
     """The whole pass; see :func:`unrolled.scan.engine.run`."""
-    kernel = KERNELS[spec.cell.name]
-    initial = spec.zeros(sequences, flat) if initial is None else initial
-    options = (flat, spec.bias, spec.num_layers, spec.dropout, spec.training, spec.bidirectional)
-    if sequences.batch_sizes is None:
-        output, *last = kernel(sequences.data, _hx(initial), *options, False)
+    assert spec.kernel is not None
+    kernel: Callable[..., Any] = getattr(_VF, spec.kernel.lower())
+    initial = zeros(spec, given) if given.initial is None else given.initial
+    options = (
+        list(given.flat),
+        spec.is_biased,
+        spec.num_layers,
+        given.dropout,
+        spec.training,
+        spec.bidirectional,
+    )
+    data, sizes, _ = given.sequences
+    if sizes is None:
+        output, *last = kernel(data, _hx(initial), *options, False)
         return output, tuple(last)
     # torch's ragged kernels know no row of length 0: such rows stand last and keep their state.
-    begin = int(sequences.batch_sizes[0])
+    begin = int(sizes[0])
     if begin == 0:
-        return reference.run(spec, sequences, initial, flat)
+        return reference.run(spec, given)
     active = tuple(s[:, :begin].contiguous() for s in initial)
     waiting = tuple(s[:, begin:] for s in initial)
-    output, *last = kernel(sequences.data, sequences.batch_sizes, _hx(active), *options)
+    output, *last = kernel(data, sizes, _hx(active), *options)
     return output, tuple(torch.cat(pair, dim=1) for pair in zip(last, waiting, strict=True))
 
 
-def run_cell(cell: Cell, input: Tensor, state: State, w: Weights) -> State:
+def run_cell(spec: Spec, input: Tensor, state: State, weights: Sequence[Tensor]) -> State:
     """One step; see :func:`unrolled.scan.engine.run_cell`."""
-    kernel = CELL_KERNELS[cell.name]
-    result = kernel(input, _hx(state), w.ih, w.hh, w.bias_ih, w.bias_hh)
+    assert spec.kernel is not None
+    kernel: Callable[..., Any] = getattr(_VF, f"{spec.kernel.lower()}_cell")
+    biases = weights[2:] if spec.is_biased else (None, None)
+    result = kernel(input, _hx(state), *weights[:2], *biases)
     return result if isinstance(result, tuple) else (result,)
 
 

@@ -1,42 +1,44 @@
 """The whole pass as one operator of torch's, for torch.compile and torch.export.
 
 They see ``unrolled::scan`` and ``unrolled::scan_backward`` with the shapes of their results and
-nothing inside. Called directly an operator is slower than :mod:`autograd`, by some tens of
-microseconds. Dense batches only: how many steps a ragged one has is in its numbers, which a
-compiler does not see.
+nothing inside; an exported program carries the cell's description as text. Called directly an
+operator is slower than :mod:`autograd`, by some tens of microseconds. Dense batches only: how many
+steps a ragged one has is in its numbers, which a compiler does not see.
 
 An operator is a function of its arguments, and a compiler makes one call of two that are alike. So
-dropout's noise is drawn outside, by operators that are known to be random.
+random numbers are drawn outside, by operators that are known to be random.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unrolled.scan import fitting, passes, reference
-from unrolled.scan.native import KEPT, Kept, dense
-from unrolled.scan.passes import Stage
-from unrolled.scan.sequences import Sequences
-from unrolled.scan.spec import CELLS, Spec, State
+from unrolled.scan import draws, eligibility
+from unrolled.scan.compiling import constant
+from unrolled.scan.native import dense
+from unrolled.scan.passes import Pass, Stage, empty_output
+from unrolled.scan.plan import Plan, plans
+from unrolled.scan.spec import Given, Spec, State, read
 from unrolled.scan.strand import Left, Run
 
 
-def run(
-    spec: Spec, sequences: Sequences, initial: State | None, flat: list[Tensor]
-) -> tuple[Tensor, State]:
+@constant
+def has_plans(text: str) -> bool:
+    """Whether the core can run the pass that a text says."""
+    return not isinstance(plans(read(text), torch.float32), str)
+
+
+def run(spec: Spec, given: Given) -> tuple[Tensor, State]:
     """The whole pass; see :func:`unrolled.scan.engine.run`."""
-    states = [] if initial is None else list(initial)
-    tensors = [sequences.data, *states, *flat]
+    tensors = given.tensors()
     wanted = is_differentiated(tensors)
     keep = keeps(tensors) and spec.recompute_every is None
-    noises = _noises(spec, sequences.data, flat)
-    results = _scan(sequences.data, states, flat, noises, *_options(spec), keep)
+    drawn = draws.draw(spec, given).tensors()
+    results = _scan(tensors, drawn, spec.text, keep)
     output, *last = results[: 1 + len(spec.cell.states)]
     if not (wanted or is_traced()):
         return output, tuple(last)
@@ -67,157 +69,100 @@ def _is_exporting() -> bool:
     return hasattr(torch.compiler, "is_exporting") and torch.compiler.is_exporting()
 
 
-def _noises(spec: Spec, data: Tensor, flat: list[Tensor]) -> list[Tensor]:
-    """What dropout multiplies the outputs of each layer but the last by [T, B, D·P], if any."""
-    if spec.dropout == 0:
-        return []
-    steps, batch, _ = data.shape
-    like = data.new_empty(steps, batch, spec.directions * flat[1].shape[1])
-    return [reference.draw_noise(like, spec.dropout) for _ in range(spec.num_layers - 1)]
+class _Known:
+    """What an operator is handed, as a pass."""
+
+    def __init__(self, tensors: Sequence[Tensor], drawn: Sequence[Tensor], text: str) -> None:
+        """Raises RuntimeError if the core can't run it.
+
+        An exported program comes here with whatever it is called on, past the engine's choice.
+        """
+        if obstacle := eligibility.not_in_memory(tensors[0], [*tensors[1:], *drawn]):
+            raise RuntimeError(f"the compiled core can't run this: {obstacle}")
+        self.spec, self.plans = _planned(tensors, text)
+        self.given = _given(self.spec, tensors)
+        self.drawn = self.spec.drawn(list(drawn))
+
+    def forward(self, stages: list[Stage] | None) -> tuple[Tensor, State]:
+        """See :meth:`Pass.forward`."""
+        return self._pass().forward(stages)
+
+    def backward(
+        self, stages: list[Stage], gradients: Sequence[Tensor], wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
+        """See :meth:`Pass.backward`."""
+        return self._pass().backward(stages, gradients, wanted).all()
+
+    def _pass(self) -> Pass:
+        return Pass(self.spec, self.plans, self.given, self.drawn)
 
 
-def _options(spec: Spec) -> tuple[Any, ...]:
-    """A spec as the operators take it; :func:`_spec` is the way back."""
-    return (
-        spec.cell.name,
-        spec.num_layers,
-        spec.bias,
-        spec.bidirectional,
-        spec.projected,
-        spec.dropout,
-        spec.recompute_every or 0,
-    )
+def _planned(tensors: Sequence[Tensor], text: str) -> tuple[Spec, list[Plan]]:
+    spec = read(text)
+    found = plans(spec, tensors[0].dtype)
+    if isinstance(found, str):
+        raise RuntimeError(f"the compiled core can't run this: {found}")
+    return spec, found
 
 
-def _check(data: Tensor, others: Sequence[Tensor]) -> None:
-    """An exported program comes here with whatever it is called on, past the engine's choice.
-
-    Raises:
-        RuntimeError: the core can't run a pass over these.
-    """
-    if obstacle := fitting.not_in_memory(data, others):
-        raise RuntimeError(f"the compiled core can't run this: {obstacle}")
-
-
-def _spec(
-    cell: str,
-    num_layers: int,
-    bias: bool,
-    bidirectional: bool,
-    projected: bool,
-    dropout: float,
-    every: int,
-) -> Spec:
-    # Where modules of several settings were compiled, torch.compile has symbols for these numbers.
-    # There is no tensor's size in them: int() and float() make them the numbers they stand for.
-    numbers = int(num_layers), float(dropout), int(every)
-    return _made_spec(cell, numbers, bias, bidirectional, projected)
-
-
-@cache
-def _made_spec(
-    cell: str, numbers: tuple[int, float, int], bias: bool, bidirectional: bool, projected: bool
-) -> Spec:
-    num_layers, dropout, every = numbers
-    return Spec(
-        CELLS[cell],
-        num_layers,
-        bias,
-        bidirectional,
-        projected,
-        dropout,
-        recompute_every=every or None,
-    )
+def _given(spec: Spec, tensors: Sequence[Tensor]) -> Given:
+    return spec.given(None, tensors[0].shape[1], list(tensors))
 
 
 @torch.library.custom_op("unrolled::scan", mutates_args=(), device_types="cpu")
 def _scan(
-    data: Tensor,
-    initial: Sequence[Tensor],
-    flat: Sequence[Tensor],
-    noises: Sequence[Tensor],
-    cell: str,
-    num_layers: int,
-    bias: bool,
-    bidirectional: bool,
-    projected: bool,
-    dropout: float,
-    every: int,
-    keep: bool,
+    tensors: Sequence[Tensor], drawn: Sequence[Tensor], spec: str, keep: bool
 ) -> list[Tensor]:
     """The output [T, B, D·P], the last states, and with ``keep`` what :func:`_flatten` gives."""
-    _check(data, [*initial, *flat, *noises])
-    spec = _spec(cell, num_layers, bias, bidirectional, projected, dropout, every)
     stages: list[Stage] | None = [] if keep else None
-    states = tuple(initial) or None
-    output, last = passes.forward(spec, Sequences(data), states, list(flat), stages, noises)
-    return [output, *last, *([] if stages is None else _flatten(spec, stages))]
+    known = _Known(tensors, drawn, spec)
+    output, last = known.forward(stages)
+    return [output, *last, *([] if stages is None else _flatten(known.spec, stages))]
 
 
 # A fake kernel takes all that its operator takes, what it does not look at too.
 @_scan.register_fake
 def _(
-    data: Tensor,
-    initial: Sequence[Tensor],  # noqa: ARG001
-    flat: Sequence[Tensor],
-    noises: Sequence[Tensor],  # noqa: ARG001
-    cell: str,
-    num_layers: int,
-    bias: bool,
-    bidirectional: bool,
-    projected: bool,
-    dropout: float,
-    every: int,
+    tensors: Sequence[Tensor],
+    drawn: Sequence[Tensor],  # noqa: ARG001
+    spec: str,
     keep: bool,
 ) -> list[Tensor]:
-    spec = _spec(cell, num_layers, bias, bidirectional, projected, dropout, every)
-    data = dense(data)
-    pairs, batch = data.shape[0] * data.shape[1], data.shape[1]
-    width, hidden = flat[1].shape[1], flat[1].shape[0] // len(spec.cell.gates)
-    depth, between = num_layers * spec.directions, num_layers - 1
-    results = [passes.empty_output(data, spec.directions * width)]
-    states = {"hidden": width, "cell": hidden}
-    results += [data.new_empty(depth, batch, states[name]) for name in spec.cell.states]
+    known, planned = _planned(tensors, spec)
+    data = dense(tensors[0])
+    steps, batch, _ = data.shape
+    widths, depth = known.kinds[0].widths, len(known.kinds)
+    results = [empty_output(data, known.directions * widths[0])]
+    results += [data.new_empty(depth, batch, width) for width in widths]
     if keep:
-        kept = (
-            KEPT[cell] * hidden,
-            hidden * ("cell" in spec.cell.states),
-            hidden * projected,
-        )
-        results += [data.new_empty(pairs, columns) for _ in range(depth) for columns in kept]
-        if bidirectional:
-            results += [passes.empty_output(data, 2 * width) for _ in range(between)]
+        results += [data.new_empty(steps * batch, width) for plan in planned for width in plan.kept]
+        if known.bidirectional:
+            between = [empty_output(data, 2 * widths[0]) for _ in range(known.num_layers - 1)]
         else:
-            results += [data.new_empty(pairs, width) for _ in range(between)]
+            between = [
+                data.new_empty(steps * batch, widths[0]) for _ in range(known.num_layers - 1)
+            ]
+        results += between
     return results
 
 
 def _flatten(spec: Spec, stages: list[Stage]) -> list[Tensor]:
     """What the stages leave for the backward pass, as many tensors whatever the sizes.
 
-    What each layer and direction keeps (with no columns where there is no such thing), then the
-    outputs between the layers.
+    What each layer and direction keeps, then the outputs between the layers.
     """
-    like = stages[0].data
     runs = [left.run for stage in stages for left in stage.left if left.run is not None]
-    pairs = like.shape[0] * like.shape[1]
-    found: list[Tensor] = []
-    for kept in [kept for run in runs for kept in run.kept]:
-        found += [like.new_empty(pairs, 0) if k is None else k for k in kept]
+    kept = [tensor for run in runs for of_layer in run.kept for tensor in of_layer]
     outputs = [stage.output for stage in stages[:-1]] if spec.bidirectional else runs[0].outputs
-    return [*found, *[output for output in outputs if output is not None]]
+    return [*kept, *[output for output in outputs if output is not None]]
 
 
-def _unflatten(
-    spec: Spec, data: Tensor, flat: Sequence[Tensor], drawn: Sequence[Tensor]
-) -> list[Stage]:
-    """The way back, with the output of the pass as the last, and the noises that were ``drawn``."""
-    depth = spec.num_layers * spec.directions
-    kept = [
-        Kept(*[None if part.shape[-1] == 0 else part for part in flat[i : i + 3]])
-        for i in range(0, 3 * depth, 3)
-    ]
-    outputs = list(flat[3 * depth :])
+def _unflatten(known: _Known, left: Sequence[Tensor]) -> list[Stage]:
+    """The way back, with the output of the pass as the last."""
+    spec, tensors = known.spec, iter(left)
+    kept = [[next(tensors) for _ in plan.kept] for plan in known.plans]
+    outputs = list(tensors)
+    data, drawn = dense(known.given.sequences.data), known.drawn.noises
     noises: list[Tensor | None] = [*drawn, None] if drawn else [None] * spec.num_layers
     forward, backward = [0, data.shape[0]], [data.shape[0], 0]
     if not spec.bidirectional:
@@ -225,12 +170,12 @@ def _unflatten(
         return [Stage(data, noises, [Left(forward, Run(kept, [*outputs[:-1], None]))], outputs[-1])]
     stages: list[Stage] = []
     for layer in range(spec.num_layers):
-        left = [
+        of_layer = [
             Left(bounds, Run([kept[2 * layer + direction]], [None]))
             for direction, bounds in enumerate((forward, backward))
         ]
         output, noise = outputs[layer], noises[layer]
-        stages.append(Stage(data, [None], left, output, noise))
+        stages.append(Stage(data, [None] * spec.num_layers, of_layer, output, noise))
         data = output if noise is None else output * noise
     return stages
 
@@ -238,89 +183,79 @@ def _unflatten(
 @torch.library.custom_op("unrolled::scan_backward", mutates_args=(), device_types="cpu")
 def _scan_backward(
     gradients: Sequence[Tensor],
-    data: Tensor,
-    initial: Sequence[Tensor],
-    flat: Sequence[Tensor],
-    noises: Sequence[Tensor],
+    tensors: Sequence[Tensor],
+    drawn: Sequence[Tensor],
     left: Sequence[Tensor],
-    cell: str,
-    num_layers: int,
-    bias: bool,
-    bidirectional: bool,
-    projected: bool,
-    dropout: float,
-    every: int,
+    spec: str,
     wanted: Sequence[bool],
 ) -> list[Tensor]:
-    """The gradients of the input, the given states and the weights, of those that are wanted.
+    """The gradients of ``tensors``, of those that are wanted and read.
 
     If nothing is ``left``, which is not so for a pass that kept something, the pass is repeated.
     """
-    _check(data, [*gradients, *initial, *flat, *noises, *left])
-    spec = _spec(cell, num_layers, bias, bidirectional, projected, dropout, every)
-    sequences, states, weights = Sequences(data), tuple(initial) or None, list(flat)
+    known = _Known(tensors, drawn, spec)
     if left:
-        stages = _unflatten(spec, dense(data), left, noises)
+        stages = _unflatten(known, left)
     else:
         stages = []
-        passes.forward(spec, sequences, states, weights, stages, noises)
-    found = passes.backward(spec, sequences, states, weights, stages, gradients, wanted)
+        known.forward(stages)
+    found = known.backward(stages, gradients, wanted)
     return [gradient for gradient in found if gradient is not None]
 
 
 @_scan_backward.register_fake
 def _(
     gradients: Sequence[Tensor],  # noqa: ARG001
-    data: Tensor,
-    initial: Sequence[Tensor],
-    flat: Sequence[Tensor],
-    noises: Sequence[Tensor],  # noqa: ARG001
+    tensors: Sequence[Tensor],
+    drawn: Sequence[Tensor],  # noqa: ARG001
     left: Sequence[Tensor],  # noqa: ARG001
-    cell: str,  # noqa: ARG001
-    num_layers: int,  # noqa: ARG001
-    bias: bool,  # noqa: ARG001
-    bidirectional: bool,  # noqa: ARG001
-    projected: bool,  # noqa: ARG001
-    dropout: float,  # noqa: ARG001
-    every: int,  # noqa: ARG001
+    spec: str,
     wanted: Sequence[bool],
 ) -> list[Tensor]:
-    data = dense(data)
-    found = [passes.empty_output(data, data.shape[-1])] if wanted[0] else []
+    data, is_found = dense(tensors[0]), _are_found(tensors, spec, wanted)
+    found = [empty_output(data, data.shape[-1])] if is_found[0] else []
+    rest = zip(tensors[1:], is_found[1:], strict=True)
+    return found + [t.new_empty(t.shape) for t, is_wanted in rest if is_wanted]
+
+
+def _are_found(tensors: Sequence[Tensor], text: str, wanted: Sequence[bool]) -> list[bool]:
+    """Of which tensors the backward operator gives the gradients."""
+    spec, planned = _planned(tensors, text)
+    flat = len(tensors) - len(spec.kinds) * len(spec.cell.weights)
+    states = flat - len(spec.cell.constants)
     # The states are the core's together, since it hands them on.
-    any_state = any(wanted[1 : 1 + len(initial)])
-    given = [
-        *[(s, any_state) for s in initial],
-        *zip(flat, wanted[1 + len(initial) :], strict=True),
+    any_state = any(wanted[1:states])
+    are_read = [
+        number in plan.weights for plan in planned for number in range(len(spec.cell.weights))
     ]
-    return found + [t.new_empty(t.shape) for t, is_wanted in given if is_wanted]
+    return [
+        wanted[0],
+        *[any_state] * (states - 1),
+        *wanted[states:flat],
+        *[w and r for w, r in zip(wanted[flat:], are_read, strict=True)],
+    ]
 
 
 def _set_up(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    data, initial, flat, noises, *options, keep = inputs
-    ctx.counts = (len(initial), len(flat), len(noises))
-    ctx.options = options
-    ctx.results = 1 + len(CELLS[options[0]].states)
+    tensors, drawn, ctx.text, keep = inputs
+    ctx.results = 1 + len(read(ctx.text).cell.states)
     left = [*output[ctx.results :], output[0]] if keep else []
-    ctx.save_for_backward(data, *initial, *flat, *noises, *left)
+    ctx.counts = len(tensors), len(tensors) + len(drawn)
+    ctx.save_for_backward(*tensors, *drawn, *left)
 
 
 def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[Any, ...]:
-    saved = iter(ctx.saved_tensors)
-    data = next(saved)
-    initial, flat, noises = ([*islice(saved, count)] for count in ctx.counts)
-    left = [*saved]
-    wants_data, wants_initial, wants_flat = ctx.needs_input_grad[:3]
-    wanted = [wants_data, *wants_initial, *wants_flat]
+    given, drawn = ctx.counts
+    saved = ctx.saved_tensors
+    tensors, wanted = saved[:given], list(ctx.needs_input_grad[0])
     found = iter(
         _scan_backward(
-            gradients[: ctx.results], data, initial, flat, noises, left, *ctx.options, wanted
+            gradients[: ctx.results], tensors, saved[given:drawn], saved[drawn:], ctx.text, wanted
         )
     )
-    d_data = next(found) if wants_data else None
-    d_initial = [next(found) if any(wants_initial) else None for _ in initial]
-    d_flat = [next(found) if is_wanted else None for is_wanted in wants_flat]
-    return d_data, d_initial, d_flat, [None] * len(noises), *[None] * (len(ctx.options) + 1)
+    is_found = _are_found(tensors, ctx.text, wanted)
+    d_tensors = [next(found) if is_there else None for is_there in is_found]
+    return d_tensors, [None] * (drawn - given), None, None
 
 
 _scan.register_autograd(_backward, setup_context=_set_up)

@@ -5,16 +5,19 @@ Nothing here knows of autograd: :mod:`autograd` and :mod:`operator` put it there
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from unrolled.scan import fitting, native, reference
-from unrolled.scan.native import NOWHERE, Carried, Place, Scan, Steps, dense
-from unrolled.scan.sequences import Sequences
-from unrolled.scan.spec import Spec, State, Weights
+from unrolled.cells.description import INPUT
+from unrolled.scan import draws
+from unrolled.scan.layer import Scan, check_shape
+from unrolled.scan.native import NOWHERE, Place, Steps, dense
+from unrolled.scan.plan import Plan
+from unrolled.scan.spec import Drawn, Given, Spec, State, of_layers
 from unrolled.scan.strand import Back, Left, Strand
 
 
@@ -45,153 +48,260 @@ class Stage:
         return Stage(data, noises, left, output, noise)
 
 
-def forward(
-    spec: Spec,
-    sequences: Sequences,
-    initial: State | None,
-    flat: list[Tensor],
-    stages: list[Stage] | None = None,
-    noises: Sequence[Tensor] | None = None,
-) -> tuple[Tensor, State]:
-    """The output and the last states; fills ``stages``, if given, for a backward pass.
+@dataclass
+class Gradients:
+    """Those of what a pass is given; None for what is not wanted, or not read."""
 
-    The stages hold the output: it has to stay as it is until then.
+    data: Tensor | None
+    states: Sequence[Tensor | None]
+    constants: Sequence[Tensor | None]
+    flat: Sequence[Tensor | None]
 
-    ``noises`` are dropout's after each layer but the last, to repeat a pass; they are drawn if it
-    is None. See :func:`unrolled.scan.engine.run`.
+    def all(self) -> list[Tensor | None]:
+        """In the order of :meth:`Given.tensors`."""
+        return [self.data, *self.states, *self.constants, *self.flat]
+
+
+class Pass:
+    """A pass that is about to run, forward or backward: all that it is given fits, and is dense.
+
+    It has to stay alive as long as its scans, which have its tensors' addresses.
     """
-    scans, steps, initial, flat = _begin(spec, sequences, initial, flat)
-    last = _empty_states(scans, sequences.data, steps)
-    data = dense(sequences.data)
-    for number, layers in enumerate(_stages(spec, scans)):
-        output = empty_output(data, spec.directions * scans[0].plan.width)
-        stage = Stage(data, _inner_noises(spec, output, noises))
-        for direction in range(spec.directions):
-            strand = Strand(layers[direction :: spec.directions], stage.noises, steps, data)
-            here, there = steps.place(data), _columns(steps, output, direction, spec)
-            if stages is None:
-                strand.forward(here, initial, there, last)
-            else:
-                every = spec.recompute_every
-                stage.left.append(strand.forward_to_return(here, initial, there, last, every))
-        data = output
-        is_last = number == spec.num_layers - 1 or not spec.bidirectional
-        if not is_last or any(left.run is not None for left in stage.left):
-            stage.output = output
-        if not is_last and spec.dropout > 0:
-            stage.noise = _noise(spec, output, noises, number)
-            data = output * stage.noise
-        if stages is not None:
-            stages.append(stage)
-    return data, last
+
+    def __init__(self, spec: Spec, plans: Sequence[Plan], given: Given, drawn: Drawn) -> None:
+        """See :func:`unrolled.scan.engine.run`; ``drawn`` are its random numbers.
+
+        Raises:
+            RuntimeError: the weights' shapes don't fit each other, or the input or a state them.
+        """
+        self.spec, self.drawn = spec, drawn
+        self.data = dense(given.sequences.data)
+        self.steps = Steps.of(given.sequences, given.rows)
+        self.initial = given.initial and tuple([s.contiguous() for s in given.initial])
+        self.constants = {
+            constant.name: tensor.contiguous()
+            for constant, tensor in zip(spec.cell.constants, given.constants, strict=True)
+        }
+        self._check()
+        weights = of_layers(spec, [w.contiguous() for w in given.flat])
+        self.scans = [
+            Scan(plan, index, self.steps, of_layer, self._beside(index, plan))
+            for index, (plan, of_layer) in enumerate(zip(plans, weights, strict=True))
+        ]
+        """The layers and directions, in the order of the states."""
+
+    def _check(self) -> None:
+        units, rows = dict(self.spec.units), self.steps.batch
+        check_shape("the input", (rows, self.data.shape[-1]), (rows, units[INPUT]))
+        if self.initial is not None:
+            for state, width in zip(self.initial, self.spec.kinds[0].widths, strict=True):
+                check_shape("a state", state.shape, (len(self.spec.kinds), rows, width))
+        for constant in self.spec.cell.constants:
+            expected = rows, units[constant.size]
+            check_shape(constant.name, self.constants[constant.name].shape, expected)
+
+    def _beside(self, index: int, plan: Plan) -> Mapping[str, Tensor]:
+        """What a layer and direction reads beside its input and its weights."""
+        kind = plan.kind
+        if not kind.cell.draws:
+            return self.constants
+        if not self.drawn.of_cells:
+            return {**self.constants, **draws.resting(kind, self.steps.batch, self.data)}
+        drawn = dict(self.drawn.of_cells[index])
+        for draw in kind.cell.draws:
+            if draw.each == "step":
+                shape = *self.data.shape[:-1], kind.units[draw.size]
+                drawn[draw.name] = drawn[draw.name].view(shape)
+        return {**self.constants, **drawn}
+
+    # --- forward --------------------------------------------------------------------------------
+
+    def forward(self, stages: list[Stage] | None = None) -> tuple[Tensor, State]:
+        """The output and the last states; fills ``stages``, if given, for a backward pass.
+
+        The stages hold the output: it has to stay as it is until then.
+        """
+        spec, steps, data, last = self.spec, self.steps, self.data, self.empty_states()
+        for number, layers in enumerate(self.stages()):
+            output = empty_output(data, spec.directions * spec.kinds[0].widths[0])
+            stage = Stage(data, self._inner_noises())
+            for direction in range(spec.directions):
+                strand = Strand(layers[direction :: spec.directions], stage.noises, steps, data)
+                here, there = steps.place(data), self.columns(output, direction)
+                if stages is None:
+                    strand.forward(here, self.initial, there, last)
+                else:
+                    every = spec.recompute_every
+                    left = strand.forward_to_return(here, self.initial, there, last, every)
+                    stage.left.append(left)
+            data = output
+            is_last = number == spec.num_layers - 1 or not spec.bidirectional
+            if not is_last or any(left.run is not None for left in stage.left):
+                stage.output = output
+            if not is_last and self.drawn.noises:
+                stage.noise = self.drawn.noises[number]
+                data = output * stage.noise
+            if stages is not None:
+                stages.append(stage)
+        return data, last
+
+    def stages(self) -> list[list[Scan]]:
+        """What runs one after the other: a whole stack in one direction, in two by layers."""
+        if not self.spec.bidirectional:
+            return [self.scans]
+        return [self.scans[i : i + 2] for i in range(0, len(self.scans), 2)]
+
+    def empty_states(self) -> State:
+        """Room for all states of all layers and directions."""
+        depth, rows = len(self.scans), self.steps.batch
+        widths = self.spec.kinds[0].widths
+        return tuple([self.data.new_empty(depth, rows, width) for width in widths])
+
+    def _inner_noises(self) -> list[Tensor | None]:
+        """Dropout's, of all layers but the last [N, ·] where they are one strand."""
+        if self.spec.bidirectional or not self.drawn.noises:
+            return [None] * self.spec.num_layers
+        return [noise.flatten(0, -2) for noise in self.drawn.noises]
+
+    def columns(self, matrix: Tensor, direction: int) -> Place:
+        """Where the columns of one direction lie in [T, B, D·P] or [N, D·P]."""
+        address, count, _, step, row = self.steps.place(matrix)
+        return address, count, direction * (matrix.shape[-1] // self.spec.directions), step, row
+
+    # --- backward -------------------------------------------------------------------------------
+
+    def backward(
+        self,
+        stages: list[Stage],
+        gradients: Sequence[Tensor | None],
+        wanted: Sequence[bool],
+        carried: dict[int, list[Tensor]] | None = None,
+    ) -> Gradients:
+        """The gradients of what the pass is given, of what is wanted.
+
+        Args:
+            stages: what the forward pass left.
+            gradients: those of the output and the last states, None for zero.
+            wanted: for each of :meth:`Given.tensors` whether its gradient is.
+            carried: filled, if given, by the place of the layer and direction in the states, with
+                what the loss says of each state as every step hands it on, and of the first one
+                with what is given out besides.
+        """
+        return _Back(self, gradients, wanted, carried).run(stages)
 
 
-def backward(
-    spec: Spec,
-    sequences: Sequences,
-    initial: State | None,
-    flat: list[Tensor],
-    stages: list[Stage],
-    gradients: Sequence[Tensor | None],
-    wanted: Sequence[bool],
-    carried: dict[int, Carried] | None = None,
-) -> list[Tensor | None]:
-    """The gradients of the input, the given states and the weights; None for those not wanted.
+class _Back:
+    """The way back through a pass."""
 
-    ``stages`` are what the forward pass left, ``gradients`` those of the output and the last
-    states, None for zero, and ``wanted`` says which of the results are. Fills ``carried``, if
-    given, by the place of the layer and direction in the states.
-    """
-    wants_states = initial is not None and any(wanted[1 : 1 + len(initial)])
-    flags = spec.weights(wanted[1 + len(initial or ()) :])
-    fitting.check_kind(sequences.data, [*(initial or ()), *flat])
-    scans, steps, initial, flat = _begin(spec, sequences, initial, flat)
-    d_last = [None if g is None else g.contiguous() for g in gradients[1:]]
-    d_initial = None
-    if wants_states or spec.recompute_every is not None:
-        d_initial = _empty_states(scans, sequences.data, steps)
-    goes_down = wanted[0] or wants_states or carried is not None
-    lowest = 0 if goes_down else _lowest_layer(spec, flags)
-    d_output = gradients[0]
-    d_flat: list[list[Tensor | None]] = []
-    for number, layers in reversed(list(enumerate(_stages(spec, scans)))):
-        stage = stages[number]
-        if d_output is not None:
-            d_output = dense(d_output if stage.noise is None else d_output * stage.noise)
-        if spec.bidirectional and number < lowest:
-            d_flat = [[None] * (len(flat) // spec.num_layers), *d_flat]
-            continue
-        goes_on = number > lowest if number else wanted[0]
-        d_data = empty_output(stage.data, stage.data.shape[-1]) if goes_on else None
-        d_strands = []
+    def __init__(
+        self,
+        forward: Pass,
+        gradients: Sequence[Tensor | None],
+        wanted: Sequence[bool],
+        carried: dict[int, list[Tensor]] | None,
+    ) -> None:
+        spec, constants = forward.spec, forward.constants
+        self.forward, self.spec, self.steps, self.carried = forward, spec, forward.steps, carried
+        states = 1 + len(forward.initial or ())
+        self.wants_data, self.wants_states = wanted[0], any(wanted[1:states])
+        self.wants_constants = wanted[states : states + len(constants)]
+        self.flags = of_layers(spec, wanted[states + len(constants) :])
+        self.gradients = gradients
+        self.d_last = [None if g is None else g.contiguous() for g in gradients[1:]]
+        self.d_initial = None
+        if self.wants_states or spec.recompute_every is not None:
+            self.d_initial = forward.empty_states()
+        self.d_constants = {
+            name: torch.zeros_like(constant)
+            for (name, constant), is_wanted in zip(
+                constants.items(), self.wants_constants, strict=True
+            )
+            if is_wanted
+        }
+        goes_down = self.wants_data or self.wants_states or self.d_constants or carried is not None
+        self.lowest = 0 if goes_down else self._lowest_layer()
+
+    def _lowest_layer(self) -> int:
+        """The first layer of which a weight's gradient is wanted."""
+        found = (i // self.spec.directions for i, flags in enumerate(self.flags) if any(flags))
+        return next(found, self.spec.num_layers)
+
+    def run(self, stages: list[Stage]) -> Gradients:
+        spec, d_output = self.spec, self.gradients[0]
+        d_flat: list[list[Tensor | None]] = []
+        for number, layers in reversed(list(enumerate(self.forward.stages()))):
+            stage = stages[number]
+            if d_output is not None:
+                d_output = dense(d_output if stage.noise is None else d_output * stage.noise)
+            if spec.bidirectional and number < self.lowest:
+                d_flat = [[None] * (len(spec.cell.weights) * spec.directions), *d_flat]
+                continue
+            goes_on = number > self.lowest if number else self.wants_data
+            d_data = None
+            if goes_on:
+                d_data = empty_output(stage.data, stage.data.shape[-1])
+                if layers[0].plan.adds_to_input:
+                    d_data.zero_()
+            d_flat = [self._stage(stage, layers, d_output, d_data), *d_flat]
+            d_output = d_data
+        states: Sequence[Tensor | None] = [None] * len(self.forward.initial or ())
+        if self.wants_states and self.d_initial is not None:
+            states = self.d_initial
+        found = [d for of_stage in d_flat for d in of_stage]
+        self._leave_out(found)
+        return Gradients(
+            d_output if self.wants_data else None,
+            states,
+            [self.d_constants.get(name) for name in self.forward.constants],
+            found,
+        )
+
+    def _stage(
+        self, stage: Stage, layers: list[Scan], d_output: Tensor | None, d_data: Tensor | None
+    ) -> list[Tensor | None]:
+        """The weights' gradients of the layers of a stage; writes ``d_data``."""
+        forward, spec, steps = self.forward, self.spec, self.steps
+        found = []
         for direction in range(spec.directions):
             strand = Strand(layers[direction :: spec.directions], stage.noises, steps, stage.data)
             room = None
-            if carried is not None:
+            if self.carried is not None:
                 count = steps.offset(steps.time)
                 room = [scan.empty_carried(stage.data, count) for scan in strand.scans]
-                carried |= {s.index: of_scan for s, of_scan in zip(strand.scans, room, strict=True)}
+                indices = [scan.index for scan in strand.scans]
+                self.carried |= dict(zip(indices, room, strict=True))
             output = stage.output
             back = Back(
-                NOWHERE if d_output is None else _columns(steps, d_output, direction, spec),
-                d_last,
-                d_initial,
+                NOWHERE if d_output is None else forward.columns(d_output, direction),
+                self.d_last,
+                self.d_initial,
                 NOWHERE if d_data is None else steps.place(d_data),
-                [flags[scan.index] for scan in strand.scans],
-                lowest=0 if spec.bidirectional else lowest,
+                [self.flags[scan.index] for scan in strand.scans],
+                self.d_constants,
+                lowest=0 if spec.bidirectional else self.lowest,
                 adds=direction > 0,
                 carried=room,
             )
-            d_strands += strand.backward(
+            found += strand.backward(
                 stage.left[direction],
                 steps.place(stage.data),
-                initial,
-                NOWHERE if output is None else _columns(steps, output, direction, spec),
+                forward.initial,
+                NOWHERE if output is None else forward.columns(output, direction),
                 back,
             )
-        d_flat = [d_strands, *d_flat]
-        d_output = d_data
-    states = d_initial if wants_states and d_initial is not None else (None,) * len(initial or ())
-    found = [d for part in d_flat for d in part]
-    if spec.projected and steps.time == 1 and gradients[0] is None and gradients[1] is None:
-        # Of the last layer's only step nobody reads the projected state: its weights have no part.
-        size = len(found) // (spec.num_layers * spec.directions)
-        for last in range(1, spec.directions + 1):
-            found[len(found) - (last - 1) * size - 1] = None
-    return [d_output if wanted[0] else None, *states, *found]
+        return found
 
+    def _leave_out(self, found: list[Tensor | None]) -> None:
+        """Of the last layer's only step nobody may read the projected state, but as the output.
 
-def _begin(
-    spec: Spec, sequences: Sequences, initial: State | None, flat: list[Tensor]
-) -> tuple[list[Scan], Steps, State | None, list[Tensor]]:
-    """What a pass begins with, forward and backward: all of it fits, states and weights are dense.
-
-    The weights have to stay alive as long as the scans, which have their addresses.
-    """
-    flat = [w.contiguous() for w in flat]
-    scans = native.scans(spec, flat)
-    steps = Steps.of(sequences, None if initial is None else initial[0].shape[1])
-    if initial is not None:
-        initial = tuple([s.contiguous() for s in initial])
-    native.check(scans, sequences.data.shape[-1], initial, steps.batch)
-    return scans, steps, initial, flat
-
-
-def _lowest_layer(spec: Spec, wanted: Sequence[Weights]) -> int:
-    """The first layer of which a weight's gradient is wanted."""
-    found = (i // spec.directions for i, of_layer in enumerate(wanted) if any(of_layer))
-    return next(found, spec.num_layers)
-
-
-def _stages(spec: Spec, scans: list[Scan]) -> list[list[Scan]]:
-    """What runs one after the other: a whole stack in one direction, in two layer by layer."""
-    return [scans[i : i + 2] for i in range(0, len(scans), 2)] if spec.bidirectional else [scans]
-
-
-def _empty_states(scans: list[Scan], like: Tensor, steps: Steps) -> State:
-    plan, depth, batch = scans[0].plan, len(scans), steps.batch
-    hidden = like.new_empty(depth, batch, plan.width)
-    return (hidden, like.new_empty(depth, batch, plan.hidden)) if plan.has_cell else (hidden,)
+        Its weights then have no part in the loss, and torch's no gradient.
+        """
+        if not self.spec.is_projected or self.steps.time > 1:
+            return
+        if self.gradients[0] is None and self.gradients[1] is None:
+            size = len(self.spec.cell.weights)
+            for layer in range(1, self.spec.directions + 1):
+                found[len(found) - (layer - 1) * size - 1] = None
 
 
 def empty_output(like: Tensor, width: int) -> Tensor:
@@ -206,27 +316,5 @@ def empty_output(like: Tensor, width: int) -> Tensor:
 def noises(spec: Spec, stages: list[Stage]) -> list[Tensor]:
     """What dropout multiplied the outputs of each layer but the last by, if there was any."""
     found = [stage.noise for stage in stages] if spec.bidirectional else stages[0].noises
-    return [noise for noise in found if noise is not None]
-
-
-def _noise(spec: Spec, output: Tensor, given: Sequence[Tensor] | None, layer: int) -> Tensor:
-    """Of this layer, in the order of [T, B, F], as torch draws it, whatever way the rows lie."""
-    if given is not None:
-        return given[layer].view(output.shape)
-    return reference.draw_noise(output.new_empty(output.shape), spec.dropout)
-
-
-def _inner_noises(
-    spec: Spec, output: Tensor, given: Sequence[Tensor] | None
-) -> list[Tensor | None]:
-    """Of all layers but the last [N, P] where they are one strand."""
-    if spec.bidirectional or spec.dropout == 0:
-        return [None] * spec.num_layers
-    layers = range(spec.num_layers - 1)
-    return [_noise(spec, output, given, layer).flatten(0, -2) for layer in layers]
-
-
-def _columns(steps: Steps, matrix: Tensor, direction: int, spec: Spec) -> Place:
-    """Where the columns of one direction lie in [T, B, D·P] or [N, D·P]."""
-    address, count, _, step, row = steps.place(matrix)
-    return address, count, direction * (matrix.shape[-1] // spec.directions), step, row
+    shape = stages[0].data.shape[:-1]
+    return [noise.view(*shape, noise.shape[-1]) for noise in found if noise is not None]

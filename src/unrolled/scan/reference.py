@@ -1,192 +1,173 @@
-"""The recurrent pass as a reader would write it, in plain torch.
+"""The pass of any cell by its equations, in plain torch.
 
 This is the oracle of the tests and the fallback for whatever no faster engine takes: any device,
-any dtype, differentiable any number of times. It is written to be read, not to be fast.
-
-In each step ``x`` is the input's share of every gate, W_ih·x_t + b_ih [B, G·H], computed for all
-steps in one product; ``h`` [B, P] and ``c`` [B, H] are the states after the step before. A step
-returns the states after it, and its gates [B, H] in the order of the weights, activated.
+any dtype, differentiable any number of times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
+from unrolled.scan import draws, equations
 from unrolled.scan.sequences import Sequences
-from unrolled.scan.spec import Cell, Spec, State, Weights
-
-Step = tuple[State, tuple[Tensor, ...]]
-Watch = Callable[[State, tuple[Tensor, ...]], tuple[State, Tensor]]
-"""Told of the states and gates of a step; returns the states to go on with, and the output."""
+from unrolled.scan.spec import Drawn, Given, Kind, Spec, State, of_layers
+from unrolled.scan.sums import Products
+from unrolled.scan.unroll import unroll
 
 
-def rnn_tanh_step(x: Tensor, state: State, w: Weights) -> Step:
-    """h_t = tanh(W_ih·x_t + b_ih + W_hh·h_{t−1} + b_hh): Elman 1990, Finding structure in time."""
-    (h,) = state
-    h = torch.tanh(x + linear(h, w.hh, w.bias_hh))
-    return (h,), (h,)
+class Layer(NamedTuple):
+    """A layer in one direction, with all that it is given.
 
-
-def rnn_relu_step(x: Tensor, state: State, w: Weights) -> Step:
-    """The same with max(0, ·) for tanh: Le, Jaitly & Hinton 2015, arXiv 1504.00941."""
-    (h,) = state
-    h = torch.relu(x + linear(h, w.hh, w.bias_hh))
-    return (h,), (h,)
-
-
-def lstm_step(x: Tensor, state: State, w: Weights) -> Step:
-    """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
-
-    The projection of the hidden state is Sak et al. 2014, arXiv 1402.1128.
+    Attributes:
+        kind: what it is.
+        sequences: its input.
+        initial: the states that it begins with, each [B, ·].
+        weights: what multiplies, by name.
+        constants: the cell's constants [B, ·].
+        draws: random numbers: [N, ·] if they are drawn at every step, else of a row [B, ·]. Outside
+            of training there are none.
     """
-    h, c = state
-    i, f, g, o = (x + linear(h, w.hh, w.bias_hh)).chunk(4, dim=-1)
-    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
-    c = f * c + i * g
-    h = o * torch.tanh(c)
-    if w.hr is not None:
-        h = linear(h, w.hr)
-    return (h, c), (i, f, g, o)
+
+    kind: Kind
+    sequences: Sequences
+    initial: State
+    weights: Mapping[str, Tensor]
+    constants: Mapping[str, Tensor]
+    draws: Mapping[str, Tensor]
 
 
-def gru_step(x: Tensor, state: State, w: Weights) -> Step:
-    """Cho et al. 2014, arXiv 1406.1078, with the reset gate after the product, as in cuDNN."""
-    (h,) = state
-    x_r, x_z, x_n = x.chunk(3, dim=-1)
-    h_r, h_z, h_n = linear(h, w.hh, w.bias_hh).chunk(3, dim=-1)
-    r = torch.sigmoid(x_r + h_r)
-    z = torch.sigmoid(x_z + h_z)
-    n = torch.tanh(x_n + r * h_n)
-    return ((1 - z) * n + z * h,), (r, z, n)
+See = Callable[[Mapping[str, Any], State], tuple[State, Tensor]]
+"""Given the values of a step and the states after it: the states to go on with, and the output."""
+Watch = Callable[[Layer], See]
+"""Given a layer that is about to run: who is shown its steps."""
 
 
-STEPS: dict[str, Callable[[Tensor, State, Weights], Step]] = {
-    "RNN_TANH": rnn_tanh_step,
-    "RNN_RELU": rnn_relu_step,
-    "LSTM": lstm_step,
-    "GRU": gru_step,
-}
-
-
-def run_cell(cell: Cell, input: Tensor, state: State, w: Weights) -> State:
-    """One step: ``input`` [B, I] and the states [B, H] to the next states [B, H]."""
-    return STEPS[cell.name](linear(input, w.ih, w.bias_ih), state, w)[0]
-
-
-def run_layer(
-    cell: Cell,
-    sequences: Sequences,
-    initial: State,
-    w: Weights,
-    watch: Watch | None = None,
-    *,
-    reverse: bool,
-) -> tuple[Tensor, State]:
-    """One layer in one direction: the outputs, laid out as the input is, and the last states.
-
-    Each state is [B, ·]; see :func:`walk`.
-    """
-    x = linear(sequences.data.flatten(0, -2), w.ih, w.bias_ih)
-    sizes = sequences.sizes()
-    steps = torch.split(x, sizes)
-
-    def step(t: int, state: State) -> tuple[State, Tensor]:
-        after, gates = STEPS[cell.name](steps[t], state, w)
-        return (after, after[0]) if watch is None else watch(after, gates)
-
-    outputs, last = walk(step, sizes, initial, reverse=reverse)
-    joined = torch.stack if sequences.batch_sizes is None else torch.cat
-    return joined(outputs), last
-
-
-def walk(
-    step: Callable[[int, State], tuple[State, Tensor]],
-    sizes: Sequence[int],
-    initial: State,
-    *,
-    reverse: bool,
-) -> tuple[list[Tensor], State]:
-    """Takes the rows through their steps: the output of each step, and each row's last states.
-
-    ``step(t, state)`` gives the states after step t, and the output, of the ``sizes[t]`` rows that
-    have it. A row's last state is that of its own last step (in reverse: its first), or its initial
-    one if it has no step. Rows are sorted by falling length, so the active ones are always the
-    first: a forward pass drops rows at the end of the batch as they finish, and a reverse pass
-    takes them up there as they begin.
-    """
-    outputs: list[Tensor] = []
-    finished: list[State] = []
-    order = range(len(sizes))
-    begin = sizes[-1 if reverse else 0]
-    state = tuple(s[:begin] for s in initial)
-    waiting = tuple(s[begin:] for s in initial)
-    for t in reversed(order) if reverse else order:
-        active, now = state[0].shape[0], sizes[t]
-        if now < active:
-            finished.append(tuple(s[now:] for s in state))
-            state = tuple(s[:now] for s in state)
-        elif now > active:
-            more = now - active
-            begun = tuple(s[:more] for s in waiting)
-            state = tuple(torch.cat(pair) for pair in zip(state, begun, strict=True))
-            waiting = tuple(s[more:] for s in waiting)
-        state, output = step(t, state)
-        outputs.append(output)
-    parts = [state, *reversed(finished), waiting]
-    last = tuple(torch.cat(column) for column in zip(*parts, strict=True))
-    if reverse:
-        outputs.reverse()
-    return outputs, last
-
-
-def draw_noise(like: Tensor, probability: float) -> Tensor:
-    """What dropout multiplies by: 0 with the probability, else what keeps the mean.
-
-    Drawn as torch's dropout draws it, so that the same seed gives the same mask; where nothing is
-    kept nothing is drawn.
-    """
-    if probability == 1:
-        return torch.zeros_like(like)
-    keep = 1.0 - probability
-    return torch.empty_like(like).bernoulli_(keep).div_(keep)
+def supports(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str | None:  # noqa: ARG001
+    """Why it can't run the pass: never."""
+    return None
 
 
 def run(
-    spec: Spec,
-    sequences: Sequences,
-    initial: State | None,
-    flat: list[Tensor],
-    noises: Sequence[Tensor] | None = None,
-    watches: Sequence[Watch] | None = None,
+    spec: Spec, given: Given, drawn: Drawn | None = None, watch: Watch | None = None
 ) -> tuple[Tensor, State]:
     """The whole pass; see :func:`unrolled.scan.engine.run`.
 
-    ``noises`` are dropout's after each layer but the last, to repeat a pass; they are drawn if it
-    is None. ``watches`` are those of each layer and direction.
+    ``drawn`` are the random numbers, to repeat a pass; they are drawn if it is None. ``watch`` is
+    shown every step of every layer.
     """
-    weights = spec.weights(flat)
-    initial = spec.zeros(sequences, flat) if initial is None else initial
+    sequences, names = given.sequences, [weight.name for weight in spec.cell.weights]
+    named = [constant.name for constant in spec.cell.constants]
+    constants = dict(zip(named, given.constants, strict=True))
     last: list[State] = []
-    for layer in range(spec.num_layers):
-        outputs = []
-        for direction in range(spec.directions):
-            index = layer * spec.directions + direction
-            output, state = run_layer(
-                spec.cell,
-                sequences,
-                tuple(s[index] for s in initial),
-                weights[index],
-                watches[index] if watches else None,
-                reverse=direction == 1,
+    outputs: list[Tensor] = []
+    for index, (kind, flat) in enumerate(zip(spec.kinds, of_layers(spec, given.flat), strict=True)):
+        of_cell: Mapping[str, Tensor] = {}
+        if spec.draws:
+            of_cell = (
+                draws.draw_of_cell(kind, sequences, given.rows)
+                if drawn is None
+                else drawn.of_cells[index]
             )
-            outputs.append(output)
-            last.append(state)
-        data = torch.cat(outputs, dim=-1) if spec.bidirectional else outputs[0]
-        if spec.dropout > 0 and layer < spec.num_layers - 1:
-            data = data * (noises[layer] if noises else draw_noise(data, spec.dropout))
-        sequences = sequences.with_data(data)
-    return sequences.data, tuple(torch.stack(column) for column in zip(*last, strict=True))
+        layer = Layer(
+            kind,
+            sequences,
+            initial_states(given, kind, index),
+            dict(zip(names, flat, strict=True)),
+            constants,
+            of_cell,
+        )
+        output, after = _Run(layer).run(None if watch is None else watch(layer))
+        outputs.append(output)
+        last.append(after)
+        if len(outputs) < spec.directions:
+            continue
+        data = torch.cat(outputs, dim=-1) if spec.bidirectional else output
+        number = index // spec.directions
+        if number < spec.num_layers - 1:
+            if drawn is not None and drawn.noises:
+                data = data * drawn.noises[number]
+            elif drawn is None and given.dropout > 0:
+                data = data * draws.draw_noise(data, given.dropout)
+        sequences, outputs = sequences.with_data(data), []
+    return sequences.data, tuple([torch.stack(of_all) for of_all in zip(*last, strict=True)])
+
+
+def run_cell(spec: Spec, input: Tensor, state: State, weights: Sequence[Tensor]) -> State:
+    """One step; see :func:`unrolled.scan.engine.run_cell`."""
+    cell, kind = spec.cell, spec.kinds[0]
+    named = dict(zip([weight.name for weight in cell.weights], weights, strict=True))
+    known = {cell.input.name: input}
+    known |= zip([of.name for of in cell.states], state, strict=True)
+    values = equations.Step(kind.step, named, kind.units).run(known)
+    return tuple([values[name] for name in cell.next])
+
+
+def initial_states(given: Given, kind: Kind, index: int) -> State:
+    """Those [B, ·] with which a layer and direction begins."""
+    if given.initial is not None:
+        return tuple([state[index] for state in given.initial])
+    new = given.sequences.data.new_zeros
+    return tuple([new(given.rows, width) for width in kind.widths])
+
+
+class _Run:
+    """A layer that is about to run."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer, self.cell, kind, sequences = layer, layer.kind.cell, layer.kind, layer.sequences
+        self.step = equations.Step(kind.step, layer.weights, kind.units)
+        self.sizes = sequences.sizes()
+        self.data = sequences.data.flatten(0, -2)
+        self.inputs = torch.split_with_sizes(self.data, self.sizes)
+        self.of_rows: dict[str, Tensor] = {**layer.constants}
+        self.of_steps: dict[str, Sequence[Tensor]] = {}
+        drawn = layer.draws
+        if self.cell.draws and not drawn:
+            drawn = draws.resting(kind, len(layer.initial[0]), sequences.data)
+        for draw in self.cell.draws:
+            value = drawn[draw.name]
+            if draw.each == "step" and layer.draws:
+                self.of_steps[draw.name] = torch.split_with_sizes(value, self.sizes)
+            else:
+                self.of_rows[draw.name] = value
+        self.plain = {w.name: layer.weights[w.name] for w in self.cell.weights if w.kind in PLAIN}
+
+    def run(self, see: See | None) -> tuple[Tensor, State]:
+        """The outputs, laid out as the input is, and the states after each row's own last step."""
+        sizes, cell, kind = self.sizes, self.cell, self.layer.kind
+        names = [cell.input.name, *[state.name for state in cell.states]]
+        # With the input all steps are multiplied at once, and with constants once for all steps.
+        of_steps = {
+            number: list(zip(*[torch.split_with_sizes(part, sizes) for part in parts], strict=True))
+            for number, parts in self.step.products({cell.input.name: self.data}).items()
+        }
+        of_rows = self.step.products(self.layer.constants)
+        has_more = bool(of_rows or self.plain or self.of_rows or self.of_steps)
+
+        def step(t: int, state: State) -> tuple[State, Tensor]:
+            rows = sizes[t]
+            products: Products = {number: parts[t] for number, parts in of_steps.items()}
+            values: dict[str, Any] = dict(zip(names, (self.inputs[t], *state), strict=True))
+            if has_more:
+                products |= {n: [part[:rows] for part in parts] for n, parts in of_rows.items()}
+                values |= self.plain
+                values |= {name: value[:rows] for name, value in self.of_rows.items()}
+                values |= {name: value[t] for name, value in self.of_steps.items()}
+            self.step.add(values, products)
+            after = tuple([values[name] for name in cell.next])
+            if not kind.step.is_whole:
+                widths = zip(after, kind.widths, strict=True)
+                after = tuple([made.expand(rows, width) for made, width in widths])
+            return (after, after[0]) if see is None else see(values, after)
+
+        outputs, last = unroll(step, sizes, self.layer.initial, reverse=kind.reverse)
+        joined = torch.stack if self.layer.sequences.batch_sizes is None else torch.cat
+        return joined(outputs), last
+
+
+PLAIN = ("vector", "scalar")
+"""Weights that stand in the equations as they are."""

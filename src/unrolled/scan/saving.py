@@ -13,43 +13,50 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unrolled.scan.spec import Spec
+from unrolled.scan.spec import Spec, of_layers
 
 
 @lru_cache(maxsize=1024)
 def reads_back(
     spec: Spec, states: int, wanted: tuple[bool, ...], *, is_long: bool
 ) -> tuple[bool, ...]:
-    """Which of the input, the states given and the weights a backward pass of torch's reads.
+    """Which of the tensors that a pass is given a backward pass of torch's reads.
 
-    A product of two reads each of them for the gradient of the other.
+    A product of two reads each of them for the gradient of the other. Of a cell that torch does not
+    have all are read.
 
     Args:
         spec: the pass.
         states: how many states were given.
-        wanted: for each of the input, the states and the weights whether it requires a gradient.
+        wanted: for each of :meth:`Given.tensors` whether it requires a gradient.
         is_long: whether there is more than one step.
     """
-    weights = spec.weights(wanted[1 + states :])
+    if spec.kernel is None:
+        return (True,) * len(wanted)
+    names = [weight.name for weight in spec.cell.weights]
+    layers = [
+        dict(zip(names, flags, strict=True)) for flags in of_layers(spec, wanted[1 + states :])
+    ]
     hidden, cell = (*wanted[1 : 1 + states], False, False)[:2]
     reads_cell = False
     of_weights: list[bool] = []
     below = wanted[0]  # whether what the layer reads requires a gradient
     for layer in range(spec.num_layers):
         above = False
-        for w in weights[layer * spec.directions : (layer + 1) * spec.directions]:
+        for w in layers[layer * spec.directions : (layer + 1) * spec.directions]:
+            projection = w.get("weight_hr", False)
             # The gates of the first step, its hidden state before the projection, and after it.
-            gates = bool(below or hidden or w.ih or w.hh or w.bias_ih or w.bias_hh)
+            gates = below or hidden or any(w[name] for name in names if name != "weight_hr")
             raw = gates or cell
-            after = raw or bool(w.hr)
+            after = raw or projection
             of_weights += [below, hidden or (is_long and after)]
-            of_weights += [False, False] if spec.bias else []
-            of_weights += [raw or (is_long and after)] if spec.projected else []
+            of_weights += [False, False] if spec.is_biased else []
+            of_weights += [raw or (is_long and after)] if spec.is_projected else []
             reads_cell = reads_cell or gates
             above = above or after
         below = above
-    reads_input = any(w.ih for w in weights[: spec.directions])
-    reads_hidden = any(w.hh for w in weights)
+    reads_input = any(w["weight_ih"] for w in layers[: spec.directions])
+    reads_hidden = any(w["weight_hh"] for w in layers)
     return (reads_input, *(reads_hidden, reads_cell)[:states], *of_weights)
 
 
@@ -61,7 +68,7 @@ def handed(tensors: Sequence[Tensor]) -> list[Tensor]:
     view leads to where the tensor was computed, and still does when that is detached in place.
 
     Args:
-        tensors: the input [T, B, I] or ragged [N, I], the states and the weights.
+        tensors: the input [T, B, I] or ragged [N, I], the states, the constants and the weights.
     """
     return [_handed(tensor, is_input=i == 0) for i, tensor in enumerate(tensors)]
 

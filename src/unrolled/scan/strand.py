@@ -10,7 +10,7 @@ before each stretch; the pass then repeats the stretches as it comes to them, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from typing import Any
@@ -18,15 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.scan.native import NOWHERE, Carried, Kept, Place, Scan, ScanBack, Steps
-from unrolled.scan.spec import State, Weights
+from unrolled.scan.layer import Kept, Scan, ScanBack
+from unrolled.scan.native import NOWHERE, Place, Steps
+from unrolled.scan.spec import State
 
 
 @dataclass
 class Run:
     """What each layer did over a stretch of K pairs of a step and a row, one step after the other.
 
-    ``outputs`` [K, P] is None for a layer that wrote into the output of the pass.
+    ``outputs`` [K, ·] is None for a layer that wrote into the output of the pass.
     """
 
     kept: list[Kept] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Left:
         if self.run is None:
             states = [None if s is None else tuple([next(tensors) for _ in s]) for s in self.states]
             return Left(self.bounds, None, states)
-        kept = [Kept(next(tensors), next(tensors), next(tensors)) for _ in self.run.kept]
+        kept = [[next(tensors) for _ in of_layer] for of_layer in self.run.kept]
         return Left(self.bounds, Run(kept, [next(tensors) for _ in self.run.outputs]))
 
 
@@ -69,21 +70,22 @@ class Back:
     ``adds`` added to) are None and :data:`NOWHERE` where nobody wants them; over steps that are run
     in stretches ``d_initial`` is needed to hand on. ``wanted`` says of each layer's weights whether
     their gradients are wanted, and below the layer ``lowest`` nothing is. ``carried``, of steps
-    that are not run in stretches, is filled for each layer.
+    that are not run in stretches, is filled for each layer; to ``d_constants`` is added.
     """
 
     d_output: Place
     d_last: Sequence[Tensor | None] | None
     d_initial: State | None
     d_input: Place
-    wanted: Sequence[Weights]
+    wanted: Sequence[Sequence[bool]]
+    d_constants: Mapping[str, Tensor]
     lowest: int = 0
     adds: bool = False
-    carried: list[Carried] | None = None
+    carried: list[list[Tensor]] | None = None
 
 
 class Strand:
-    """Layers from the lowest up, and what dropout multiplies between them, [N, P] or None."""
+    """Layers from the lowest up, and what dropout multiplies between them, [N, ·] or None."""
 
     def __init__(
         self, scans: list[Scan], noises: Sequence[Tensor | None], steps: Steps, like: Tensor
@@ -128,7 +130,7 @@ class Strand:
         """
         stretches = list(pairwise(left.bounds))
         backs = [
-            ScanBack(scan, self.steps, self.like, of_scan, stretches=len(stretches))
+            ScanBack(scan, self.like, of_scan, back.d_constants, stretches=len(stretches))
             for scan, of_scan in zip(self.scans, back.wanted, strict=True)
         ]
         scratch: State = ()
@@ -141,12 +143,7 @@ class Strand:
                 run = self._run(begin, end, data, before, None, scratch, keep=True)
             self._run_back(backs, (begin, end), run, data, before, output, back)
             back = replace(back, d_last=back.d_initial)
-        return [
-            gradient
-            for of_scan, scan in zip(backs, self.scans, strict=True)
-            for gradient, shape in zip(of_scan.gradients, scan.plan.shapes, strict=True)
-            if shape is not None
-        ]
+        return [gradient for of_scan in backs for gradient in of_scan.found()]
 
     def _run(
         self,
@@ -169,7 +166,7 @@ class Strand:
             if is_top and output is not None:
                 place = output
             else:
-                own = self.like.new_empty(count, scan.plan.width)
+                own = self.like.new_empty(count, scan.plan.kind.widths[0])
                 place = steps.place_from(own, begin, end)
             scan.forward(layout, data, initial, place, last, kept)
             if kept is not None:
@@ -201,7 +198,8 @@ class Strand:
                 below = self._dropped(below, layer - 1, begin, end)
                 read, d_place, d_read = steps.place_from(below, begin, end), NOWHERE, None
             if below is not None and layer > back.lowest:
-                d_read = torch.empty_like(below)
+                adds = backs[layer].scan.plan.adds_to_input
+                d_read = torch.zeros_like(below) if adds else torch.empty_like(below)
                 d_place = steps.place_from(d_read, begin, end)
             backs[layer].run(
                 layout,
@@ -223,7 +221,7 @@ class Strand:
             d_output = d_place
 
     def _dropped(self, output: Tensor, layer: int, begin: int, end: int) -> Tensor:
-        """This layer's output over a stretch [K, P], or the gradient of it, after dropout."""
+        """This layer's output over a stretch [K, ·], or the gradient of it, after dropout."""
         noise = self.noises[layer]
         if noise is None:
             return output

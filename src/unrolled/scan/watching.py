@@ -6,17 +6,17 @@ the equations each step is watched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unrolled.cells.given import Kept
 from unrolled.scan import equations
-from unrolled.scan.described import Layer, resting
-from unrolled.scan.linked import Left
-from unrolled.scan.sequences import Sequences
+from unrolled.scan.draws import resting
+from unrolled.scan.layer import Kept
+from unrolled.scan.plan import Plan
+from unrolled.scan.reference import Layer
 from unrolled.scan.spec import State
 
 
@@ -25,45 +25,36 @@ class Watch:
 
     Attributes:
         layer: what runs.
-        sequences: what it reads.
-        initial: the states that it begins with [B, ·].
         values: every line that has a name and every state after the step, by name.
-        carried: room for what the core says of the states, see :meth:`linked.Scan.backward`; empty
-            where no loss is asked of.
+        carried: what a loss says of each state as every step hands it on to the next, and of the
+            first one with what is given out besides.
     """
 
-    def __init__(
-        self, layer: Layer, sequences: Sequences, initial: State, *, gradients: bool
-    ) -> None:
-        self.layer, self.sequences, self.initial = layer, sequences, initial
-        self.gradients = gradients
+    def __init__(self, layer: Layer, *, gradients: bool) -> None:
+        """With ``gradients`` the steps it is shown are handed on as tensors of their own."""
+        self.layer, self.gradients = layer, gradients
         self.values: dict[str, Tensor] = {}
         self.carried: tuple[Tensor, ...] = ()
         self._steps: list[tuple[list[Tensor], State, Tensor]] = []
-        self._sizes = sequences.sizes()
+        self._sizes = layer.sequences.sizes()
 
     # --- what the engines tell --------------------------------------------------------------------
 
-    def see_kept(self, kept: Kept, left: Left) -> None:
-        """What a pass of the core left, of steps that were not run in stretches."""
-        output, numbers = left.output, left.kept
-        assert output is not None
-        assert numbers is not None
-        cell, units = self.layer.kind.cell, self.layer.kind.units
-        sizes = {line.name: line.size for line in cell.lines}
-        places = [(name, kept.places[name], units[sizes[name]]) for name in kept.places]
-        columns = {name: numbers[:, place : place + width] for name, place, width in places}
-        after = {cell.output.name: output.reshape(len(numbers), -1)}
-        for state, place in zip(cell.states[1:], kept.after[1:], strict=True):
+    def see_kept(self, plan: Plan, kept: Kept, output: Tensor) -> None:
+        """What a pass of the core left, of steps that were not run in stretches.
+
+        ``output`` [N, ·] is what it gave out.
+        """
+        cell = self.layer.kind.cell
+        after = {cell.output.name: output}
+        for state, place in zip(cell.states[1:], plan.after[1:], strict=True):
             assert place is not None
-            after[state.name] = numbers[:, place : place + units[state.size]]
+            after[state.name] = place.of(kept)
+        columns = {name: place.of(kept) for name, place in plan.places.items()}
         of_next = dict(zip(cell.next, after.values(), strict=True))
         named = {name: columns[name] if name in columns else of_next[name] for name in cell.named}
         # The output is the caller's, who may change it.
-        self.values = {name: value.clone() for name, value in {**named, **after}.items()}
-        if self.gradients:
-            room = [torch.zeros_like(self.values[state.name]) for state in cell.states]
-            self.carried = (*room, torch.zeros_like(room[0]))
+        self.values = {name: value.detach().clone() for name, value in {**named, **after}.items()}
 
     def see_step(self, values: Mapping[str, Any], after: State) -> tuple[State, Tensor]:
         """What a step by the equations computed; gives the states to go on with, and the output."""
@@ -82,8 +73,6 @@ class Watch:
 
     def finish(self) -> None:
         """All steps were seen."""
-        if not self._steps:
-            return
         cell = self.layer.kind.cell
         named = zip(*[named for named, _, _ in self._in_order()], strict=True)
         on = zip(*[on for _, on, _ in self._in_order()], strict=True)
@@ -105,15 +94,20 @@ class Watch:
 
     # --- what a loss says -------------------------------------------------------------------------
 
+    def see_carried(self, carried: Sequence[Tensor] | None) -> None:
+        """What the core says; None where the loss does not hang on the pass."""
+        if carried is None:
+            states = [self.values[state.name] for state in self.layer.kind.cell.states]
+            carried = [torch.zeros_like(state) for state in (*states, states[0])]
+        self.carried = tuple(carried)
+
     def see_gradients(self, found: list[Tensor | None]) -> None:
         """The gradients by :meth:`sources`."""
-        if not self._steps:
-            return
         known = [
             torch.zeros_like(source) if gradient is None else gradient
             for source, gradient in zip(self.sources(), found, strict=True)
         ]
-        each = len(self.initial) + 1
+        each = len(self.layer.initial) + 1
         *carried, out = [torch.cat(known[place::each]) for place in range(each)]
         self.carried = (*carried, carried[0] + out)
 
@@ -127,9 +121,8 @@ class Watch:
         cell = kind.cell
         by = [self.carried[-1], *self.carried[1:-1]]
         with torch.enable_grad():
-            values = equations.step(
-                cell, self._known(), equations.parts(cell, self._weights(), kind.units)
-            )
+            step = equations.Step(kind.step, self._weights(), kind.units)
+            values = step.run(self._known())
         made = [
             values[name] if name in cell.by_name and values[name].requires_grad else None
             for name in cell.next
@@ -150,10 +143,10 @@ class Watch:
     def _known(self) -> dict[str, Tensor]:
         """All that every step was given [N, ·], each a tensor to differentiate by."""
         kind, count = self.layer.kind, sum(self._sizes)
-        cell, data = kind.cell, self.sequences.data
+        cell, data = kind.cell, self.layer.sequences.data
         rows = torch.cat([torch.arange(size, device=data.device) for size in self._sizes])
         found = {cell.input.name: data.flatten(0, -2)}
-        draws = self.layer.draws or resting(kind, len(self.initial[0]), data)
+        draws = self.layer.draws or resting(kind, len(self.layer.initial[0]), data)
         of_steps = {d.name for d in cell.draws if d.each == "step" and self.layer.draws}
         for name, value in {**self.layer.constants, **draws}.items():
             found[name] = value if name in of_steps else value[rows]
@@ -171,10 +164,10 @@ class Watch:
         steps = list(torch.split(self.values[state.name], self._sizes))
         if self.layer.kind.reverse:
             steps.reverse()
-        found, last = [], self.initial[place][:0]
+        found, last = [], self.layer.initial[place][:0]
         for step in steps:
             # Rows that have no step yet begin with the initial state; others have ended.
-            begun = self.initial[place][len(last) : len(step)]
+            begun = self.layer.initial[place][len(last) : len(step)]
             found.append(torch.cat([last[: len(step)], begun]))
             last = step
         return torch.cat(found[::-1] if self.layer.kind.reverse else found)

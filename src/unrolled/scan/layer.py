@@ -1,0 +1,220 @@
+"""One layer in one direction on the compiled core, forward and backward.
+
+It owns every buffer that it hands over; csrc/contract.h says what each of them is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.scan.native import NO_MEMORY, Memory, Place, Steps, dense, memory
+from unrolled.scan.plan import Plan
+from unrolled.scan.spec import State
+
+Kept = list[Tensor]
+"""What a forward scan leaves for the backward one, a step after the other [N, ·]: the plan says
+what they are."""
+
+
+class Scan:
+    """A layer with what it is given besides the input and the states.
+
+    ``index`` is its place in the states.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        index: int,
+        steps: Steps,
+        weights: Sequence[Tensor],
+        beside: Mapping[str, Tensor],
+    ) -> None:
+        """``weights`` are dense; ``beside`` has the constants and random numbers by name.
+
+        Raises:
+            RuntimeError: the shapes don't fit the plan.
+        """
+        self.plan, self.index, self.steps = plan, index, steps
+        self.reverse = plan.kind.reverse
+        self.weights = [weights[number] for number in plan.weights]
+        for weight, expected in zip(self.weights, plan.shapes, strict=True):
+            if weight.shape != expected:
+                check_shape(f"a weight of {plan.kind.cell.name}", weight.shape, expected)
+        self._weights = [memory(weight) for weight in self.weights]
+        self._inputs: list[Place] = []
+        self._constants: list[Memory] = []
+        self._alive: list[Tensor] = []
+        if plan.inputs or plan.constants:
+            inputs = [dense(beside[name]) for name in plan.inputs]
+            constants = [beside[name].contiguous() for name in plan.constants]
+            self._inputs = [steps.place(data) for data in inputs]
+            self._constants = [memory(constant) for constant in constants]
+            self._alive = [*inputs, *constants]
+
+    def empty_kept(self, like: Tensor, count: int) -> Kept:
+        """Room for what ``count`` pairs of a step and a row leave for a backward scan."""
+        return [like.new_empty(count, width) for width in self.plan.kept]
+
+    def empty_carried(self, like: Tensor, count: int) -> list[Tensor]:
+        """Room for what a backward scan says of the states of ``count`` pairs.
+
+        Of each state as it is handed on to the next step, and of the first one with what is given
+        out besides.
+        """
+        widths = self.plan.kind.widths
+        return [like.new_empty(count, width) for width in (*widths, widths[0])]
+
+    def forward(
+        self,
+        layout: Any,
+        data: Place,
+        initial: State | None,
+        output: Place,
+        last: State,
+        kept: Kept | None,
+    ) -> None:
+        """Writes ``output``, its slice of the states ``last``, and ``kept``.
+
+        Args:
+            layout: the steps to run, see :meth:`Steps.stretch`.
+            data: the layer's input, I numbers for each step of each row.
+            initial: each state of all layers and directions [L·D, B, ·]; None for zeros.
+            output: the first state after each step, likewise.
+            last: as ``initial``.
+            kept: for a backward pass, None where none may follow.
+        """
+        self.plan.core.forward(
+            layout,
+            self._weights,
+            [data, *self._inputs],
+            self._constants,
+            self.slices(initial),
+            output,
+            self.slices(last),
+            [] if kept is None else [memory(each) for each in kept],
+            torch.get_num_threads(),
+        )
+
+    def slices(self, states: Sequence[Tensor | None] | None) -> list[Memory]:
+        """Where this layer's and direction's states lie."""
+        if states is None:
+            return [NO_MEMORY] * len(self.plan.after)
+        return [self._slice(state) for state in states]
+
+    def _slice(self, state: Tensor | None) -> Memory:
+        if state is None or state.numel() == 0:
+            return NO_MEMORY
+        before = self.index * state.stride(0)
+        return state.data_ptr() + before * state.element_size(), state.numel() - before
+
+    def handed(self, data: Place, initial: State | None) -> tuple[Any, ...]:
+        """What both passes are handed alike."""
+        return self._weights, [data, *self._inputs], self._constants, self.slices(initial)
+
+
+class ScanBack:
+    """The backward pass of a scan: all steps at once or in stretches, the last ones first.
+
+    The gradients of the weights are then the same to the last bit.
+    """
+
+    def __init__(
+        self,
+        scan: Scan,
+        like: Tensor,
+        wanted: Sequence[bool],
+        d_constants: Mapping[str, Tensor],
+        *,
+        stretches: int,
+    ) -> None:
+        """``wanted`` says of each of the cell's weights whether its gradient is.
+
+        To ``d_constants`` is added, by name, what the layer says of those.
+        """
+        self.scan = scan
+        plan = scan.plan
+        self.gradients = [
+            (torch.empty_like if is_learned else torch.zeros_like)(weight)
+            if wanted[number]
+            else None
+            for number, weight, is_learned in zip(
+                plan.weights, scan.weights, plan.is_learned, strict=True
+            )
+        ]
+        """Those of the plan's weights, once all steps have been run; None for those not wanted."""
+        self._wanted = sum(1 << i for i, g in enumerate(self.gradients) if g is not None)
+        self._d_constants = [memory(d_constants.get(name)) for name in plan.constants]
+        self._left = stretches
+        self._sums = None
+        if stretches > 1:
+            bounds = scan.steps.bounds(None, reverse=scan.reverse)
+            layout, _ = scan.steps.stretch(*bounds, reverse=scan.reverse)
+            self._sums = like.new_zeros(plan.core.sums_size(layout, self._wanted))
+
+    def run(
+        self,
+        layout: Any,
+        data: Place,
+        initial: State | None,
+        output: Place,
+        kept: Kept,
+        d_output: Place,
+        d_last: Sequence[Tensor | None] | None,
+        d_initial: State | None,
+        d_input: Place,
+        carried: Sequence[Tensor] | None = None,
+        *,
+        adds: bool,
+    ) -> None:
+        """Writes its slice of ``d_initial``, ``d_input`` (or adds to that) and ``carried``.
+
+        The first arguments are those of :meth:`Scan.forward`. :data:`NOWHERE` or None stands for
+        zero, or for what is not wanted.
+        """
+        self._left -= 1
+        scan = self.scan
+        none = [NO_MEMORY] * len(scan.plan.after)
+        each = none if carried is None else [memory(of_state) for of_state in carried[:-1]]
+        scan.plan.core.backward(
+            layout,
+            *scan.handed(data, initial),
+            output,
+            [memory(of_kept) for of_kept in kept],
+            d_output,
+            scan.slices(d_last),
+            scan.slices(d_initial),
+            each,
+            NO_MEMORY if carried is None else memory(carried[-1]),
+            d_input,
+            adds or scan.plan.adds_to_input,
+            self._d_constants,
+            self._wanted,
+            memory(self._sums),
+            [NO_MEMORY if self._left else memory(g) for g in self.gradients],
+            torch.get_num_threads(),
+        )
+
+    def found(self) -> list[Tensor | None]:
+        """The gradients of all of the cell's weights; None for those not wanted or not read."""
+        found: list[Tensor | None] = [None] * len(self.scan.plan.kind.cell.weights)
+        for number, gradient in zip(self.scan.plan.weights, self.gradients, strict=True):
+            found[number] = gradient
+        return found
+
+
+def check_shape(name: str, found: Sequence[int], expected: Sequence[int]) -> None:
+    """The core reads as far as the sizes say: what is smaller would be read past its end.
+
+    Raises:
+        RuntimeError: the shape is another.
+    """
+    if tuple(found) != tuple(expected):
+        raise RuntimeError(
+            f"{name} has shape {list(found)}, and {list(expected)} was expected to fit the "
+            "other weights. Was a weight replaced?"
+        )

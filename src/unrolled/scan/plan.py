@@ -1,0 +1,179 @@
+"""How the compiled core runs a layer in one direction: by kernels, or as a program.
+
+A plan is a value: made, and checked, once for all passes that are alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.cells import layers
+from unrolled.cells.built_in import BUILT_IN
+from unrolled.cells.description import HIDDEN, INPUT, Description
+from unrolled.cells.given import NotLinkedError
+from unrolled.cells.program import Program, link
+from unrolled.scan import native
+from unrolled.scan.spec import Kind, Spec, Units
+
+try:
+    from unrolled import _core
+except ImportError:  # built without a compiler
+    _core = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where a value lies among what a pass keeps: in which tensor [N, ·], and in which columns."""
+
+    tensor: int
+    begin: int
+    width: int
+
+    def of(self, kept: Sequence[Tensor]) -> Tensor:
+        """The value [N, ·]."""
+        return kept[self.tensor][:, self.begin : self.begin + self.width]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A layer in one direction with numbers of one type.
+
+    Attributes:
+        kind: the layer.
+        core: the core's pass.
+        inputs: the random numbers of every step that it reads beside the layer's input.
+        constants: the constants, and random numbers of a row, that it reads.
+        weights: which of the cell's weights it reads, by their places among them.
+        shapes: of these.
+        is_learned: whether the gradient of each is written, or is zero.
+        adds_to_input: whether the gradient of the input is added to what is there.
+        kept: how many numbers of a step each tensor has that is left for the backward pass.
+        places: where these hold the values that have names.
+        after: where they hold each state after the step, None for the first, which is the output.
+    """
+
+    kind: Kind
+    core: Any
+    inputs: tuple[str, ...]
+    constants: tuple[str, ...]
+    weights: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    is_learned: tuple[bool, ...]
+    adds_to_input: bool
+    kept: tuple[int, ...]
+    places: Mapping[str, Place]
+    after: tuple[Place | None, ...]
+
+
+def plans(spec: Spec, dtype: torch.dtype, *, watched: bool = False) -> list[Plan] | str:
+    """Those of the layers and directions, or why the core can't run one of them.
+
+    ``watched`` keeps all values that have names.
+    """
+    return _plans(spec, dtype, watched, native.isa())
+
+
+@lru_cache(maxsize=1024)
+def _plans(spec: Spec, dtype: torch.dtype, watched: bool, isa: int) -> list[Plan] | str:
+    found = []
+    for kind in spec.kinds:
+        if kind.kernel is not None:
+            found.append(_by_kernels(kind, kind.kernel, dtype, isa))
+            continue
+        units = tuple(kind.units.items())
+        program = linked(kind.cell, units, draws=spec.draws, watched=watched)
+        if isinstance(program, str):
+            return program
+        found.append(_as_program(kind, program, dtype, isa))
+    return found
+
+
+def _by_kernels(kind: Kind, mode: str, dtype: torch.dtype, isa: int) -> Plan:
+    cell, units = kind.cell, kind.units
+    hidden, state = units[HIDDEN], units[cell.output.size]
+    make = _core.KernelF32 if dtype == torch.float32 else _core.KernelF64
+    is_biased = any(weight.kind == "bias" for weight in cell.weights)
+    is_projected = cell.output.size != HIDDEN
+    core = make(isa, mode, units[INPUT], hidden, state if is_projected else 0, is_biased)
+    kept = tuple(core.kept)
+    # csrc/contract.h's Kept: the gates, if there are any, then the cell state and the raw one.
+    gates = BUILT_IN[mode].gates if kept and kept[0] > hidden else ()
+    places = {name: Place(0, number * hidden, hidden) for number, name in enumerate(gates)}
+    more = [Place(number, 0, hidden) for number in range(1 if gates else 0, len(kept))]
+    after: list[Place | None] = [None, *more[: len(cell.states) - 1]]
+    if is_projected:
+        places["raw"] = more[-1]
+    return Plan(
+        kind,
+        core,
+        inputs=(),
+        constants=(),
+        weights=tuple(range(len(cell.weights))),
+        shapes=_shapes(cell, units, range(len(cell.weights))),
+        is_learned=(True,) * len(cell.weights),
+        adds_to_input=False,
+        kept=kept,
+        places=places,
+        after=tuple(after),
+    )
+
+
+def _as_program(kind: Kind, linked: Linked, dtype: torch.dtype, isa: int) -> Plan:
+    program, cell = linked.program, kind.cell
+    names = [weight.name for weight in cell.weights]
+    weights = tuple([names.index(name) for name in program.weights])
+    sizes = {line.name: kind.units[line.size] for line in cell.lines}
+    kept = program.kept
+    return Plan(
+        kind,
+        (_core.ProgramF32 if dtype == torch.float32 else _core.ProgramF64)(isa, linked.core),
+        inputs=tuple(program.inputs[1:]),
+        constants=tuple(program.constants),
+        weights=weights,
+        shapes=_shapes(cell, kind.units, weights),
+        is_learned=tuple(program.is_learned),
+        adds_to_input=program.adds_to_input,
+        kept=(kept.width,),
+        places={name: Place(0, begin, sizes[name]) for name, begin in kept.places.items()},
+        after=tuple(
+            [
+                None if begin is None else Place(0, begin, width)
+                for begin, width in zip(kept.after, kind.widths, strict=True)
+            ]
+        ),
+    )
+
+
+def _shapes(
+    cell: Description, units: Mapping[str, int], weights: Sequence[int]
+) -> tuple[tuple[int, ...], ...]:
+    """Of what multiplies: of a matrix in blocks the whole of it."""
+    found = []
+    for weight in [cell.weights[number] for number in weights]:
+        rows = sum(units[part.size] for part in weight.parts)
+        whole = None if weight.columns is None else (rows, units[weight.columns])
+        found.append(whole or layers.shape(weight, units))
+    return tuple(found)
+
+
+class Linked:
+    """A cell's program, checked by the core."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.core = _core.Program(*program.handed)
+
+
+@lru_cache(maxsize=256)
+def linked(cell: Description, units: Units, *, draws: bool, watched: bool = False) -> Linked | str:
+    """The cell's program, or why there is none; ``watched`` is one that keeps all named lines."""
+    try:
+        return Linked(link(cell, dict(units), draws=draws, watched=cell.named if watched else ()))
+    except (NotLinkedError, ValueError) as reason:  # the core refuses sizes of 0, for example
+        return str(reason)
