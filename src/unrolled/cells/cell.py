@@ -42,7 +42,8 @@ class Cell:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "step" in vars(cls):
+        is_ours = cls.__module__.startswith(f"{__package__}.")  # tested, and a millisecond each
+        if "step" in vars(cls) and not is_ours:
             cell = object.__new__(cls)  # with the class's own values for its settings
             try:
                 describe(cell)
