@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from torch import Tensor
 
 from unrolled.cells import Cell, Description
+from unrolled.cells.built_in import DEFAULT
 from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
 from unrolled.learn.cell_choice import cell_of
 from unrolled.learn.cells import SMALLEST, only_rounding, too_far, too_small
@@ -109,7 +110,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def __init__(
         self,
-        cell: str | Cell | type[Cell] | Description = "lstm",
+        cell: str | Cell | type[Cell] | Description = DEFAULT,
         hidden_size: int = 32,
         *,
         num_layers: int = 1,

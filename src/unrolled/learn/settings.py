@@ -21,9 +21,11 @@ from pydantic import (
 )
 
 from unrolled.cells import Description
+from unrolled.cells.built_in import DEFAULT
+from unrolled.cells.in_runs import equations_of
 from unrolled.errors import InputError, fault_of_text
 from unrolled.files import parse_json, read_file, short
-from unrolled.learn.cell_choice import cell_or_file, description_of
+from unrolled.learn.cell_choice import cell_or_file
 from unrolled.learn.duration import AUTO, resolve
 from unrolled.learn.loop import LARGEST_RATE, FitSettings
 from unrolled.model import TableConfig
@@ -95,7 +97,7 @@ class TrainSettings(Settings):
     validation: float = Field(default=0.15, gt=0.0, lt=1.0)
     test: float = Field(default=0.15, gt=0.0, lt=1.0)
 
-    cell: TrainedCell = "lstm"
+    cell: TrainedCell = DEFAULT
     init: Presets = Field(default_factory=list)
     hidden_size: Whole = Field(default=32, gt=0, le=LARGEST_SIZE)
     num_layers: Whole = Field(default=1, gt=0, le=MOST_LAYERS)
@@ -148,7 +150,7 @@ class TrainSettings(Settings):
                 "Raise --window, or leave it out"
             )
         for preset in self.init:
-            init.check(preset, description_of(self.cell))
+            init.check(preset, equations_of(self.cell))
         return self
 
     @model_validator(mode="after")

@@ -12,13 +12,12 @@ from torch import Tensor
 from unrolled.cells import Description
 from unrolled.cells.built_in import BUILT_IN, OF_RUNS
 from unrolled.cells.in_runs import Layers, equations_of
-from unrolled.model.choice import CellName, Choice, title
+from unrolled.model.choice import Choice, title
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
 from unrolled.nn.checks import Lengths
+from unrolled.nn.recurrent import MODULES
 from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
 from unrolled.runfile import expected_tensors
-
-RECURRENT: dict[CellName, type[RNN | LSTM | GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
 
 class NetworkConfig(BaseModel):
@@ -115,7 +114,8 @@ class Network(torch.nn.Module):
         if isinstance(cell, Description):
             self.recurrent = Recurrent(cell, *sizes, **options)
         else:
-            self.recurrent = RECURRENT[cell](*sizes, **options)
+            known = BUILT_IN[OF_RUNS[cell]]
+            self.recurrent = MODULES[known.name](*sizes, **known.settings, **options)
         self.directions = 2 if config.bidirectional else 1
         self.readout = ReadOut(self.directions * config.hidden_size, config.output_size)
 

@@ -8,23 +8,16 @@ from typing import Any
 import torch
 from torch import _VF, Tensor
 
+from unrolled.cells.built_in import BUILT_IN
 from unrolled.scan import reference
 from unrolled.scan.sequences import Sequences
 from unrolled.scan.spec import Cell, Spec, State, Weights
 
 CELL_KERNELS: dict[str, Callable[..., Any]] = {
-    "RNN_TANH": _VF.rnn_tanh_cell,
-    "RNN_RELU": _VF.rnn_relu_cell,
-    "LSTM": _VF.lstm_cell,
-    "GRU": _VF.gru_cell,
+    mode: getattr(_VF, f"{mode.lower()}_cell") for mode in BUILT_IN
 }
-
-KERNELS: dict[str, Callable[..., Any]] = {
-    "RNN_TANH": _VF.rnn_tanh,
-    "RNN_RELU": _VF.rnn_relu,
-    "LSTM": _VF.lstm,
-    "GRU": _VF.gru,
-}
+KERNELS: dict[str, Callable[..., Any]] = {mode: getattr(_VF, mode.lower()) for mode in BUILT_IN}
+"""Of a step and of a pass, by torch's ``mode``, after which torch names them."""
 
 
 def run(
