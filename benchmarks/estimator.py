@@ -9,7 +9,7 @@ many seeds, R² (median, least, and how many are not above 0.5), the median of t
 from __future__ import annotations
 
 from statistics import median
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import _regression_dataset
 
 from report import table, versions, wide_console
 from unrolled import SequenceRegressor
-from unrolled.model.choice import CellName
+from unrolled.model.choice import NAMES
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "before": {"epochs": 100, "patience": 15, "validation_fraction": 0.15},
@@ -34,7 +34,7 @@ def main(seeds: Annotated[int, typer.Option(help="How many, from 0 on.")] = 20) 
         ("cell", "settings", "seeds"),
         ("R² median", "least", "not above 0.5", "epochs"),
     )
-    for cell in get_args(CellName):
+    for cell in NAMES:
         for name, settings in SETTINGS.items():
             scores, epochs = [], []
             for seed in range(seeds):

@@ -36,7 +36,7 @@ from unrolled.cells import (
 
 SHIPPED = [
     cell
-    for cell in vars(cells).values()
+    for cell in (getattr(cells, name) for name in cells.__all__)
     if isinstance(cell, type) and issubclass(cell, Cell) and cell is not Cell
 ]
 """The classes of the cells that come with the package."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,15 +27,22 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 NUMBERS = {"float32": torch.float32, "float64": torch.float64}
 
 
-def make_run(cell: Any = "lstm", *, num_layers: int = 1, input_size: int = 2, **table: Any) -> Run:
+def make_run(
+    cell: Any = "lstm",
+    *,
+    num_layers: int = 1,
+    input_size: int = 2,
+    sizes: Mapping[str, int] = MappingProxyType({}),
+    **table: Any,
+) -> Run:
     """A run with random weights and scalers, always the same: two inputs, three targets.
 
-    ``cell`` is a name, or a cell that is written down.
+    ``cell`` is a name, or a cell that is written down, with the ``sizes`` of its own.
     """
-    sizes = {"input_size": input_size, "hidden_size": 5, "output_size": 3}
+    size = {"input_size": input_size, "hidden_size": 5, "output_size": 3, "sizes": dict(sizes)}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = Network(NetworkConfig(cell=cell, num_layers=num_layers, **sizes))
+        network = Network(NetworkConfig(cell=cell, num_layers=num_layers, **size))
     names = {"inputs": ["a", "b"], "targets": ["b", "y", "z"], "window": 4}
     rng = np.random.default_rng(0)
     scalers = [Scaler(rng.normal(size=n), rng.uniform(0.1, 9.0, size=n)) for n in (input_size, 3)]

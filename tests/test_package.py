@@ -45,6 +45,11 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert run(code) == "[]"
 
 
+def test_importing_the_cells_imports_none_of_them() -> None:
+    code = "import sys, unrolled.cells; print(*(m for m in sys.modules if 'unrolled.cells.' in m))"
+    assert run(code) == ""
+
+
 def test_the_package_shows_its_public_names_alone() -> None:
     assert dir(unrolled) == sorted([*unrolled.__all__, *ROOMS, "__version__"])
 
@@ -60,7 +65,9 @@ def test_a_star_import_leaves_pythons_inspect_alone() -> None:
     assert run("import inspect\nfrom unrolled import *\nprint(inspect.getsource.__name__)")
 
 
-@pytest.mark.parametrize("where", ["unrolled", "unrolled.inspect", "unrolled.tasks"])
+@pytest.mark.parametrize(
+    "where", ["unrolled", "unrolled.cells", "unrolled.inspect", "unrolled.tasks"]
+)
 def test_a_name_that_is_not_there(where: str) -> None:
     code = f"import unrolled\ntry: {where}.nothing\nexcept AttributeError as e: print(e)"
     assert run(code) == f"module '{where}' has no attribute 'nothing'"

@@ -101,9 +101,7 @@ def test_the_python_of_the_page_on_cells_runs(capsys):
 def test_the_page_on_cells_has_every_word_of_the_language():
     """What a cell can be written with, and what can be put around one."""
     functions = [
-        name
-        for name, value in vars(unrolled.cells).items()
-        if inspect.isfunction(value) and not name.startswith("_")
+        name for name in unrolled.cells.__all__ if inspect.isfunction(getattr(unrolled.cells, name))
     ]
     table = text("write-your-own-cell.md").partition("{#words}")[2].partition("\n## ")[0]
     said = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`(.+?)`", table))))

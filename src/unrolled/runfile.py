@@ -118,7 +118,7 @@ def config_digest(content: Mapping[str, Any]) -> str:
 
 
 def read_weights(
-    folder: Path, content: dict[str, Any], recurrent: Iterable[tuple[str, Kind]]
+    folder: Path, content: dict[str, Any], recurrent: Iterable[tuple[str, Kind]], width: int
 ) -> bytes:
     """The bytes of ``model.safetensors``, once they are known to be what the config describes.
 
@@ -126,6 +126,7 @@ def read_weights(
         folder: the run folder.
         content: its config, checked.
         recurrent: as in :func:`expected_tensors`.
+        width: likewise.
 
     Raises:
         InputError: the file is missing, cut short, damaged, of another network or another run, or
@@ -141,7 +142,7 @@ def read_weights(
         raise InputError(
             f"{path}: cut short or damaged ({words}). Restore the file, or train again"
         ) from error
-    if fault := fault_of(header.tensors, content["network"], recurrent):
+    if fault := fault_of(header.tensors, content["network"], recurrent, width):
         raise InputError(
             f"{path}: does not hold what {CONFIG} describes: {fault}. "
             "Restore the whole folder, or train again"
@@ -176,18 +177,18 @@ def read_beside(folder: Path, name: str, content: Mapping[str, Any]) -> bytes:
 
 
 def expected_tensors(
-    network: Mapping[str, Any], recurrent: Iterable[tuple[str, Kind]]
+    network: Mapping[str, Any], recurrent: Iterable[tuple[str, Kind]], width: int
 ) -> Iterator[tuple[str, Kind]]:
     """The tensors in the file of a run's network, one after the other.
 
     Args:
         network: what the config says of it, checked.
         recurrent: those of its recurrent layers.
+        width: how many numbers these give at a step.
     """
-    hidden, outputs, inputs = (network[f"{name}_size"] for name in ("hidden", "output", "input"))
+    outputs, inputs = (network[f"{name}_size"] for name in ("output", "input"))
     yield from recurrent
-    directions = 2 if network["bidirectional"] else 1
-    yield "network.readout.weight", Kind("F32", (outputs, directions * hidden))
+    yield "network.readout.weight", Kind("F32", (outputs, width))
     yield "network.readout.bias", Kind("F32", (outputs,))
     for side, columns in (("input", inputs), ("target", outputs)):
         for part in ("mean", "scale"):
@@ -198,10 +199,11 @@ def fault_of(
     tensors: Mapping[str, Kind],
     network: Mapping[str, Any],
     recurrent: Iterable[tuple[str, Kind]],
+    width: int,
 ) -> str | None:
     """The first difference between what a file holds and what its network has; None if none."""
     met = set()
-    for name, wanted in expected_tensors(network, recurrent):
+    for name, wanted in expected_tensors(network, recurrent, width):
         if name not in tensors:  # at once: a config may promise more than there can be
             return f"{name} is missing"
         if tensors[name] != wanted:

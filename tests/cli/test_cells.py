@@ -12,6 +12,7 @@ from support_cli import program, run
 from support_learn import wave_frame, write_wave
 from support_onnx import Exported
 from unrolled.model import load_run
+from unrolled.nn import Recurrent
 
 QUICK = ["--window", 6, "--hidden-size", 4, "--epochs", 2, "--threads", 1]
 COLUMNS = ["--input", "sin", "--target", "cos"]
@@ -31,6 +32,27 @@ class PeepholeLSTM(unrolled.Cell):
 """
 
 
+NARROW = """\
+import unrolled
+from unrolled.cells import linear, tanh
+
+
+class Narrow(unrolled.Cell):
+    sizes = {"h": "small"}
+
+    def step(self, x, h):
+        wide = tanh(linear(x, h, size="hidden"))
+        return tanh(linear(wide, size="small"))
+"""
+
+
+TWO = [
+    ["--cell", "MGU", "--num-layers", 2],
+    ["--cell", "ProjectedLSTM", "--size", "proj=3", "--num-layers", 2],
+]
+OF_ANY = pytest.mark.parametrize("flags", TWO, ids=lambda flags: flags[1])
+
+
 @pytest.fixture
 def data(tmp_path):
     return write_wave(tmp_path / "wave.csv")
@@ -41,6 +63,13 @@ def file(tmp_path):
     path = tmp_path / "mycell.py"
     path.write_text(CELL)
     return path
+
+
+@pytest.fixture
+def narrow(tmp_path):
+    path = tmp_path / "narrow.py"
+    path.write_text(NARROW)
+    return f"{path}:Narrow"
 
 
 @pytest.fixture
@@ -62,6 +91,7 @@ def trained(unrolled, data, tmp_path):
         ["--cell", "PeepholeLSTM"],
         ["--cell", "MGU", "--num-layers", 2, "--dropout", 0.2],
         ["--cell", "SLSTM", "--bidirectional"],
+        ["--cell", "ProjectedLSTM", "--size", "proj=3", "--num-layers", 2, "--bidirectional"],
     ],
     ids=lambda flags: " ".join(map(str, flags)),
 )
@@ -93,15 +123,43 @@ def test_the_settings_have_the_cells_name(trained, file):
     assert json.loads((folder / "metrics.json").read_text())["settings"]["cell"] == "PeepholeLSTM"
 
 
-def test_it_is_inspected(trained, monkeypatch):
-    folder, _ = trained("--cell", "MGU", "--num-layers", "2")
+def test_a_run_with_a_size_of_the_cells_own_has_torchs_numbers(trained):
+    folder, _ = trained("--cell", "ProjectedLSTM", "--size", "proj=3", "--num-layers", 2)
+    network = load_run(folder).network
+    lstm = torch.nn.LSTM(1, 4, num_layers=2, proj_size=3, batch_first=True)
+    lstm.load_state_dict(network.recurrent.state_dict())
+    x = torch.linspace(-1, 1, 20).reshape(2, 10, 1)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x)[0], network.readout(lstm(x)[0]))
+
+
+def test_a_class_of_ones_own_has_a_size_of_its_own(trained, narrow):
+    folder, _ = trained("--cell", narrow, "--size", "small=2")
+    network = load_run(folder).network
+    assert isinstance(network.recurrent, Recurrent)
+    assert network.recurrent.units["small"] == network.readout.in_features == 2
+
+
+def test_a_missing_size_is_named_with_the_flag(unrolled, data):
+    outcome = unrolled("train", data, *COLUMNS, "--out", "run", "--cell", "ProjectedLSTM")
+    assert outcome.code == 2
+    assert outcome.err.strip().endswith(
+        "ProjectedLSTM has a size of its own, proj, and it is not given. "
+        "Add --size proj=8, or another number"
+    )
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("MGU", []), ("Narrow", ["--size", "small=2"])])
+def test_it_is_inspected(trained, narrow, monkeypatch, name, sizes):
+    cell = narrow if name == "Narrow" else name
+    folder, _ = trained("--cell", cell, *sizes, "--num-layers", "2")
     monkeypatch.chdir(folder.parent)
     outcome = run("inspect", folder, "--png", "pictures", "--steps", "20")
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out.startswith("The MGU at 'recurrent', over 20 steps")
+    assert outcome.out.startswith(f"The {name} at 'recurrent', over 20 steps")
     page = (folder.parent / "report.html").read_text()
     assert (
-        "<title>MGU: one step</title>"
+        f"<title>{name}: one step</title>"
         in json.loads(page.partition('id="data">')[2].partition("</script>")[0])["recorded"]["flow"]
     )
     assert (folder.parent / "pictures" / "cell.svg").read_text().startswith("<svg")
@@ -115,8 +173,9 @@ def test_it_is_watched(trained):
     assert first["layer_norms"].keys() == {"recurrent layer 0", "read-out"}
 
 
-def test_it_is_streamed(trained):
-    folder, _ = trained("--cell", "MGU", "--num-layers", 2)
+@OF_ANY
+def test_it_is_streamed(trained, flags):
+    folder, _ = trained(*flags)
     x = np.linspace(-1, 1, 9)
     lines = "".join(f"{value!r}\n" for value in x.tolist())
     done = subprocess.run(
@@ -131,8 +190,9 @@ def test_it_is_streamed(trained):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_it_is_exported(trained):
-    folder, _ = trained("--cell", "MGU")
+@OF_ANY
+def test_it_is_exported(trained, flags):
+    folder, _ = trained(*flags)
     file = folder.parent / "model.onnx"
     assert run("export", folder, file).code == 0
     loaded = load_run(folder)
@@ -141,7 +201,13 @@ def test_it_is_exported(trained):
     with torch.no_grad():
         expected, _ = loaded.network(torch.from_numpy(scaled).float())
     expected = loaded.target_scaler.inverse(expected.numpy())
-    found, *_ = Exported.at(file)(x, torch.tensor([12]), hidden_0=torch.zeros(1, 1, 4))
+    module = loaded.network.recurrent
+    assert isinstance(module, Recurrent)
+    zeros = {
+        f"{state.name}_0": torch.zeros(2, 1, module.units[state.size])
+        for state in module.cell.states
+    }
+    found, *_ = Exported.at(file)(x, torch.tensor([12]), **zeros)
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-4)
 
 

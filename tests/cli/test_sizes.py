@@ -14,6 +14,14 @@ from unrolled.errors import InputError
 TRAIN = ["train", "wave.csv", "--input", "sin", "--target", "cos", "--window", 6, "--out", "run"]
 BEYOND = {
     "a layer's units": [*TRAIN, "--hidden-size", 10**7],
+    "a size of the cell's own": [*TRAIN, "--cell", "ProjectedLSTM", "--size", f"proj={2 * 10**8}"],
+    "a size of more digits than fit": [
+        *TRAIN,
+        "--cell",
+        "ProjectedLSTM",
+        "--size",
+        f"proj=1{'0' * 30}",
+    ],
     "units of more digits than fit": [*TRAIN, "--hidden-size", 10**30],
     "layers": [*TRAIN, "--num-layers", 100_000],
     "a window": [*TRAIN, "--window", 10**9],

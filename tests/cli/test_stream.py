@@ -273,3 +273,16 @@ def test_it_imports_neither_torch_nor_the_training(tmp_path, cell):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert not {"torch", "pydantic", "polars", "sklearn"} & set(done.stdout.split())
+
+
+def test_a_built_in_cell_starts_without_the_linker_and_without_other_cells(tmp_path):
+    folder = write_run(tmp_path / "run", make_run("lstm"))
+    script = (
+        f"import sys, unrolled; unrolled.Stream({str(folder)!r}).step([0.1, 0.2]); "
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    unneeded = {"given", "program_step", "placing", "slstm", "peephole", "options"}
+    assert not {f"unrolled.cells.{name}" for name in unneeded} & set(done.stdout.split())

@@ -147,6 +147,21 @@ def test_a_cell_that_load_run_refuses_is_refused_here(tmp_path, damage):
     assert messages[0].rsplit(". ", 1)[-1] == messages[1].rsplit(". ", 1)[-1]
 
 
+@pytest.mark.parametrize(
+    "sizes",
+    [{}, {"proj": 3, "q": 1}, {"proj": 0}, {"proj": True}, {"proj": "3"}, {"proj": 3.0},
+     {"proj": 10**30}, [3], None, {"proj": 4}],
+    ids=str,
+)  # fmt: skip
+def test_sizes_that_load_run_refuses_are_refused_here(tmp_path, sizes):
+    run = make_run(cells.ProjectedLSTM, sizes={"proj": 3})
+    folder = write_run(tmp_path / "run", run)
+    edit(folder, lambda c: c["network"].update(sizes=sizes))
+    for read in (load_run, unrolled.Stream):
+        with pytest.raises(unrolled.InputError, match=r"\. Restore the "):
+            read(folder)
+
+
 def test_a_bidirectional_run_is_refused_with_the_reason(folder):
     edit(folder, lambda c: c["network"].update(bidirectional=True))
     with pytest.raises(unrolled.InputError, match=r"bidirectional, and its reverse .* predict"):

@@ -145,8 +145,11 @@ def test_a_cells_own_error_is_said_as_it_is(file):
     [
         ("nowhere.py:Leaky", "nowhere.py: no such file. Check --cell"),
         ("mycell.py", "the cell's class is missing. Name it: mycell.py:MyCell"),
-        ("EALSTM", "EALSTM reads static beside the input"),
-        ("ProjectedLSTM", "ProjectedLSTM has a size of its own, proj"),
+        (
+            "EALSTM",
+            "EALSTM reads static beside the input, the same at every step, and the rows of a table "
+            "are the input alone. Choose a cell without constants",
+        ),
         (3, "got 3"),
     ],
 )

@@ -19,12 +19,11 @@ from unrolled.learn.comparison import (
 )
 from unrolled.learn.comparison_plot import as_memory, draw_comparison
 from unrolled.model import Network, NetworkConfig
-from unrolled.model.choice import CellName
 from unrolled.tasks import TASKS, Adding, EmbeddedReber, SinCos, make_task
 
 TASK = Adding(20, form="hochreiter")
 QUICK = CompareSettings(steps=4, batch_size=3, hidden_size=4, test_size=20)
-CELLS: tuple[CellName, ...] = ("rnn", "lstm", "gru")
+CELLS = ("rnn", "lstm", "gru")
 
 
 def numbers(course):

@@ -23,21 +23,30 @@ def refusal(config=None, **flags) -> str:
     return message
 
 
+def flat(values):
+    for key, value in values.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        yield from ((f"{key}.{name}".rstrip("."), v) for name, v in inner)
+
+
 def write(path, values):
     if path.suffix.lower() == ".json":
         path.write_text(json.dumps(values))
-    else:  # what these tests use of TOML is written as JSON writes it
-        path.write_text("\n".join(f"{key} = {json.dumps(v)}" for key, v in values.items()))
+    else:  # what these tests use of TOML is written as JSON writes it, but for tables
+        lines = [f"{key} = {json.dumps(v)}" for key, v in flat(values)]
+        path.write_text("\n".join(lines))
     return path
 
 
 @pytest.mark.parametrize("kind", ["settings.toml", "settings.json", "SETTINGS.TOML"])
 def test_a_file_may_give_all_of_it(tmp_path, kind):
     values = {**GIVEN, "hidden-size": 7, "learning_rate": 0.5, "bidirectional": True}
+    values |= {"cell": "ProjectedLSTM", "size": {"proj": 3}}
     config = write(tmp_path / kind, values)
     data, out, settings = read_settings({}, config)
     assert (data, out) == (Path("t.csv"), Path("run"))
     assert (settings.hidden_size, settings.learning_rate, settings.bidirectional) == (7, 0.5, True)
+    assert settings.size == {"proj": 3}
 
 
 @pytest.mark.parametrize("kind", ["settings.toml", "settings.json"])
@@ -183,6 +192,7 @@ KINDS = {
     "text": ("group", "missing", "cell"),
     "texts": ("input", "target"),
     "presets": ("init",),
+    "sizes": ("size",),
 }  # fmt: skip
 COMPARED = {
     "whole": ("steps", "batch_size", "hidden_size", "test_size", "seed", "threads"),
@@ -195,6 +205,7 @@ WRONG = {
     "text": [True, 1, 0.5, ["error"]],
     "texts": [True, 1, [True], [1], [["sin"]]],
     "presets": [True, 1, [True], "sin", [["chrono"]]],
+    "sizes": [True, 8, [8], {"proj": "8"}, {"proj": True}, {"proj": 4.5}, {"proj": [8]}],
 }
 
 
@@ -232,7 +243,35 @@ RIGHT = {
     "text": [],
     "texts": [("x", "y"), ["x", "y"], "x", np.str_("x")],
     "presets": [("chrono", "orthogonal"), ["identity"], "chrono", np.str_("chrono")],
+    "sizes": [],
 }
+
+
+@pytest.mark.parametrize(
+    "size", ["proj=8", ["proj=8"], {"proj": 8}, {"proj": 8.0}, {"proj": np.int64(8)}], ids=str
+)
+def test_a_size_of_the_cells_own_is_said_in_each_of_these_ways(size):
+    found = TrainSettings(input=["a"], target=["b"], cell="ProjectedLSTM", size=size).size
+    assert found == {"proj": 8}
+    assert type(found["proj"]) is int
+
+
+@pytest.mark.parametrize(
+    ("cell", "size", "message"),
+    [
+        ("ProjectedLSTM", [], r"a size of its own, proj, and it is not given. Add --size proj=8"),
+        ("ProjectedLSTM", ["proj"], "a name and a number were expected, proj=8, got 'proj'"),
+        ("ProjectedLSTM", ["proj=x"], "got 'proj=x'"),
+        ("ProjectedLSTM", ["=8"], "got '=8'"),
+        ("ProjectedLSTM", ["proj=8", "proj=9"], "proj is given twice"),
+        ("ProjectedLSTM", ["proj=0"], "greater than 0"),
+        ("ProjectedLSTM", ["proj=8", "hidden=9"], "no size 'hidden': its own are proj. Leave it"),
+        ("lstm", ["proj=8"], "LSTM has no size 'proj': it has none of its own. Leave it out"),
+    ],
+)
+def test_sizes_that_are_not_the_cells_are_refused(cell, size, message):
+    with pytest.raises(ValidationError, match=message):
+        TrainSettings(input=["a"], target=["b"], cell=cell, size=size)
 
 
 @pytest.mark.parametrize(("name", "value"), cases(KINDS, RIGHT))

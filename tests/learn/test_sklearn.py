@@ -8,7 +8,6 @@ ten seeds, for an hour or so on one core.
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import get_args
 
 import pytest
 from sklearn.base import BaseEstimator
@@ -16,9 +15,8 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_regressors_train, parametrize_with_checks
 
 from unrolled.learn.estimator import SequenceRegressor
-from unrolled.model.choice import CellName
+from unrolled.model.choice import NAMES
 
-CELLS: tuple[CellName, ...] = get_args(CellName)
 SEEDS = range(int(os.environ.get("UNROLLED_TEST_SKLEARN_SEEDS", "1")))
 
 
@@ -36,7 +34,7 @@ def first_seed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 @pytest.mark.parametrize("seed_of_checks", SEEDS)
-@parametrize_with_checks([SequenceRegressor(cell) for cell in CELLS])
+@parametrize_with_checks([SequenceRegressor(cell) for cell in NAMES])
 def test_scikit_learn_checks(
     first_seed: Callable[[int], None],
     estimator: SequenceRegressor,

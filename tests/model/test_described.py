@@ -1,6 +1,7 @@
 """Run folders of cells that are written down: nothing is run, nothing is believed."""
 
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -23,17 +24,36 @@ class Dale(cells.Cell):
         return tanh(linear(x) + linear(h, bias=False, form=form))
 
 
+class Narrow(cells.Cell):
+    """Its states have three sizes, and the output is not of hidden_size."""
+
+    sizes: ClassVar = {"h": "proj", "m": "memory"}
+
+    def step(self, x, h, c, m):
+        m = tanh(linear(x, m, size="memory"))
+        c = 0.5 * c + tanh(linear(x, h, m))
+        return linear(c, size="proj"), c, m
+
+
 CELLS = {
     "peephole": cells.PeepholeLSTM,
     "in blocks": cells.SLSTM(heads=3),
     "with signs and a mask": Dale,
     "with zoneout": cells.zoneout(cells.LSTM, cell=0.2),
     "of one number for all": cells.LeakyRNN,
+    "with a size of its own": cells.ProjectedLSTM,
+    "with two sizes of its own": Narrow,
 }
+OWN = {cells.ProjectedLSTM: {"proj": 3}, Narrow: {"proj": 3, "memory": 4}}
+"""The sizes of those that have any."""
+
+
+def own(cell) -> dict[str, int]:
+    return OWN.get(cell, {}) if isinstance(cell, type) else {}
 
 
 def make_run(cell, **more) -> Run:
-    network = Network(NetworkConfig(cell=cell, **SIZES, **more)).eval()
+    network = Network(NetworkConfig(cell=cell, sizes=own(cell), **SIZES, **more)).eval()
     table = TableConfig(inputs=["a", "b"], targets=["y"], window=4)
     scalers = [Scaler(np.zeros(n), np.ones(n)) for n in (2, 1)]
     return Run(network, table, *scalers)
@@ -73,7 +93,7 @@ def test_a_loaded_run_gives_identical_predictions(tmp_path, cell, more):
 @pytest.mark.parametrize("more", [{}, {"num_layers": 3, "bidirectional": True}], ids=str)
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 def test_the_weights_are_counted_without_building_them(cell, more):
-    config = NetworkConfig(cell=cell, **SIZES, **more)
+    config = NetworkConfig(cell=cell, sizes=own(cell), **SIZES, **more)
     assert config.count_weights() == Network(config).count_weights()
 
 
@@ -150,6 +170,31 @@ def test_a_cell_that_no_network_can_have_is_refused(folder, change, words):
     message = refusal(folder)
     assert message.startswith(f"{folder / 'config.json'}: ")
     assert words in message
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({}, "a size of its own, proj, and it is not given"),
+        ({"proj": 3, "q": 1}, "no size 'q'"),
+        ({"proj": 0}, "0"),
+        ({"proj": True}, "sizes"),
+        ({"proj": "3"}, "sizes"),
+        ({"proj": 10**30}, "sizes"),
+        ([3], "sizes"),
+        ({"proj": 4}, "does not hold what"),
+    ],
+    ids=str,
+)
+def test_sizes_that_are_not_the_cells_are_refused(tmp_path, sizes, words):
+    save_run(make_run(cells.ProjectedLSTM), tmp_path)
+    edit(tmp_path, lambda c: c["network"].update(sizes=sizes))
+    assert words in refusal(tmp_path)
+
+
+def test_a_folder_without_sizes_is_read(folder):
+    edit(folder, lambda c: c["network"].pop("sizes"))
+    assert load_run(folder).network.config.sizes == {}
 
 
 def test_a_weight_that_the_description_has_not_is_refused(folder):

@@ -248,5 +248,5 @@ def test_the_operator_checks_itself():
     x, hx, _ = given(module, 2, 3)
     tensors = [x, *[state.detach().requires_grad_() for state in hx], *module.parameters()]
     for keep in (True, False):
-        known = (tensors, [], module.spec().text, keep)
+        known: Any = (tensors, [], module.spec().text, keep)
         torch.library.opcheck(torch.ops.unrolled.scan.default, known)

@@ -12,45 +12,92 @@ A cell is a class with a method ``step``, in Python's operators and the function
             return (1 - forget) * h + forget * candidate
 """
 
-from unrolled.cells.cell import Cell
-from unrolled.cells.coupled import CIFG
-from unrolled.cells.description import Description, Form
-from unrolled.cells.elman import RNN
-from unrolled.cells.entity_aware import EALSTM
-from unrolled.cells.gru import GRU, GRUResetBefore
-from unrolled.cells.independent import IndRNN
-from unrolled.cells.language import (
-    absolute,
-    exp,
-    hard_sigmoid,
-    hard_tanh,
-    linear,
-    log,
-    mask,
-    maximum,
-    mean,
-    minimum,
-    noise,
-    relu,
-    sigmoid,
-    sign,
-    softplus,
-    softsign,
-    sqrt,
-    tanh,
-    variance,
-    weight,
-    where,
-)
-from unrolled.cells.leaky import AntisymmetricRNN, LeakyRNN
-from unrolled.cells.lstm import LSTM, ProjectedLSTM
-from unrolled.cells.lstm1997 import LSTM1997
-from unrolled.cells.minimal import JANET, MGU, MinGRU, MinLSTM
-from unrolled.cells.normalised import LayerNormLSTM
-from unrolled.cells.options import variational_dropout, zoneout
-from unrolled.cells.peephole import PeepholeLSTM
-from unrolled.cells.slstm import SLSTM
-from unrolled.cells.values import CellError
+from typing import TYPE_CHECKING
+
+from unrolled.lazy import attributes
+
+if TYPE_CHECKING:
+    from unrolled.cells.cell import Cell
+    from unrolled.cells.coupled import CIFG
+    from unrolled.cells.description import Description, Form
+    from unrolled.cells.elman import RNN
+    from unrolled.cells.entity_aware import EALSTM
+    from unrolled.cells.gru import GRU, GRUResetBefore
+    from unrolled.cells.independent import IndRNN
+    from unrolled.cells.language import (
+        absolute,
+        exp,
+        hard_sigmoid,
+        hard_tanh,
+        linear,
+        log,
+        mask,
+        maximum,
+        mean,
+        minimum,
+        noise,
+        relu,
+        sigmoid,
+        sign,
+        softplus,
+        softsign,
+        sqrt,
+        tanh,
+        variance,
+        weight,
+        where,
+    )
+    from unrolled.cells.leaky import AntisymmetricRNN, LeakyRNN
+    from unrolled.cells.lstm import LSTM, ProjectedLSTM
+    from unrolled.cells.lstm1997 import LSTM1997
+    from unrolled.cells.minimal import JANET, MGU, MinGRU, MinLSTM
+    from unrolled.cells.normalised import LayerNormLSTM
+    from unrolled.cells.options import variational_dropout, zoneout
+    from unrolled.cells.peephole import PeepholeLSTM
+    from unrolled.cells.slstm import SLSTM
+    from unrolled.cells.values import CellError
+
+_HOMES = {
+    "cell": ("Cell",),
+    "coupled": ("CIFG",),
+    "description": ("Description", "Form"),
+    "elman": ("RNN",),
+    "entity_aware": ("EALSTM",),
+    "gru": ("GRU", "GRUResetBefore"),
+    "independent": ("IndRNN",),
+    "language": (
+        "absolute",
+        "exp",
+        "hard_sigmoid",
+        "hard_tanh",
+        "linear",
+        "log",
+        "mask",
+        "maximum",
+        "mean",
+        "minimum",
+        "noise",
+        "relu",
+        "sigmoid",
+        "sign",
+        "softplus",
+        "softsign",
+        "sqrt",
+        "tanh",
+        "variance",
+        "weight",
+        "where",
+    ),
+    "leaky": ("AntisymmetricRNN", "LeakyRNN"),
+    "lstm": ("LSTM", "ProjectedLSTM"),
+    "lstm1997": ("LSTM1997",),
+    "minimal": ("JANET", "MGU", "MinGRU", "MinLSTM"),
+    "normalised": ("LayerNormLSTM",),
+    "options": ("variational_dropout", "zoneout"),
+    "peephole": ("PeepholeLSTM",),
+    "slstm": ("SLSTM",),
+    "values": ("CellError",),
+}
 
 __all__ = [
     "CIFG",
@@ -100,6 +147,4 @@ __all__ = [
     "zoneout",
 ]
 
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = attributes(__name__, _HOMES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from typing import Any
 
 from unrolled.cells import elman, gru, lstm
 from unrolled.cells.description import Description
@@ -15,6 +16,21 @@ class BuiltIn:
 
     mode: str
     cell: elman.RNN | gru.GRU | lstm.LSTM
+
+    @property
+    def name(self) -> str:
+        """The cell's own, which is that of torch's module as well."""
+        return type(self.cell).__name__
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What tells it from others of its name: arguments of the cell and of the module."""
+        return {name: value for name, value in vars(self.cell).items() if name != "bias"}
+
+    @property
+    def title(self) -> str:
+        """What people call it: LSTM, RNN (tanh)."""
+        return f"{self.name} ({', '.join(self.settings.values())})" if self.settings else self.name
 
     @cached_property
     def equations(self) -> Description:
@@ -59,3 +75,6 @@ BUILT_IN = {mode: BuiltIn(mode, cell) for mode, cell in _KERNELS.items()}
 
 OF_RUNS = elman.OF_RUNS | lstm.OF_RUNS | gru.OF_RUNS
 """The mode of each of those that a run can name."""
+
+(DEFAULT,) = lstm.OF_RUNS
+"""What a run has if nothing is said."""

@@ -5,9 +5,9 @@ So a step is run once, and its equations are known.
 
 from __future__ import annotations
 
+import os.path
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,7 +18,7 @@ from unrolled.errors import InputError
 if TYPE_CHECKING:
     from unrolled.cells.trace import Trace
 
-HERE = str(Path(__file__).parent)
+HERE = os.path.dirname(__file__)
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """What a step can call, by name; :mod:`unrolled.cells.language` has them."""
 
@@ -65,7 +65,7 @@ def place_of_caller() -> str:
         frame = frame.f_back
     if frame is None:
         return "a cell"
-    return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+    return f"{os.path.basename(frame.f_code.co_filename)}, line {frame.f_lineno}"
 
 
 class Node:

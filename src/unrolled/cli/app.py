@@ -106,6 +106,13 @@ def train(
         ),
     ] = None,
     hidden_size: Annotated[int | None, typer.Option(help="Hidden units [32].")] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="<name=int>",
+            help="A size of the cell's own, such as proj=8; repeat for several [none].",
+        ),
+    ] = None,
     num_layers: Annotated[int | None, typer.Option(help="Layers [1].")] = None,
     bidirectional: Annotated[
         bool | None, typer.Option(help="Read the window in both directions [no].")

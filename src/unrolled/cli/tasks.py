@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rich.table import Table
 
@@ -14,10 +14,16 @@ from unrolled.cli.process import NOTHING_KEPT
 from unrolled.errors import InputError
 from unrolled.inspect.diagnose import diagnose
 from unrolled.inspect.diagnosis import Diagnosis
-from unrolled.learn.comparison import Course, check_fits, read_compare_settings, split, train_cell
+from unrolled.learn.comparison import (
+    Course,
+    check_fits,
+    has_forget_bias,
+    read_compare_settings,
+    split,
+    train_cell,
+)
 from unrolled.learn.comparison_results import heading, save_comparison
-from unrolled.model.choice import CellName
-from unrolled.model.network import RECURRENT
+from unrolled.model.choice import NAMES, CellName
 from unrolled.output import replacing
 from unrolled.tasks import LOSSES, TASKS, Task, make_task
 
@@ -99,7 +105,7 @@ def _reach(diagnosis: Diagnosis) -> str:
 
 def forgetful(task: Task, bias: float, courses: Sequence[Course]) -> str | None:
     """What to try if the LSTM has not solved the task and began by forgetting."""
-    failed = any(course.cell == "lstm" and course.score < task.solved for course in courses)
+    failed = any(has_forget_bias(c.cell) and c.score < task.solved for c in courses)
     if not failed or bias >= LASTING:
         return None
     kept = 1 / (1 + math.exp(-bias))
@@ -112,11 +118,11 @@ def forgetful(task: Task, bias: float, courses: Sequence[Course]) -> str | None:
 
 def _check_cells(cells: Sequence[str]) -> list[CellName]:
     for place, cell in enumerate(cells):
-        if cell not in RECURRENT:
-            raise InputError(f"--cell: one of {', '.join(RECURRENT)} was expected, got {cell!r}")
+        if cell not in NAMES:
+            raise InputError(f"--cell: one of {', '.join(NAMES)} was expected, got {cell!r}")
         if cell in cells[:place]:
             raise InputError(f"--cell: {cell!r} is named twice. Name each cell once")
-    return [cast("CellName", cell) for cell in cells]
+    return [*cells]
 
 
 def _table(name: str, task: Task, courses: Sequence[Course]) -> Table:

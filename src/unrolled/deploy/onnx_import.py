@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import unrolled.nn
+from unrolled.cells.built_in import BUILT_IN
 from unrolled.deploy.onnx_constants import Constants
 from unrolled.deploy.onnx_file import load
 from unrolled.deploy.onnx_gates import from_onnx
@@ -20,6 +20,7 @@ from unrolled.deploy.onnx_scope import STANDARD, Scope, is_recurrent, nodes_with
 from unrolled.deploy.onnx_stack import stacked
 from unrolled.deploy.onnx_words import shown
 from unrolled.errors import InputError
+from unrolled.nn.recurrent import MODULES
 
 LISTED = 20
 """Kinds of nodes that a message names at most."""
@@ -132,12 +133,9 @@ def _module(stack: Sequence[Layer]) -> nn.Module:
     with torch.device("meta"):  # so that no weights are drawn, which the file's would replace
         if first.reset_first:
             module = ResetFirstGRU(**options)
-        elif first.mode.startswith("RNN"):
-            nonlinearity = first.mode.removeprefix("RNN_").lower()
-            module = unrolled.nn.RNN(**options, num_layers=len(stack), nonlinearity=nonlinearity)
         else:
-            kind = unrolled.nn.LSTM if first.mode == "LSTM" else unrolled.nn.GRU
-            module = kind(**options, num_layers=len(stack))
+            cell = BUILT_IN[first.mode]
+            module = MODULES[cell.name](**options, **cell.settings, num_layers=len(stack))
     state = {name: weight for at, layer in enumerate(stack) for name, weight in _weights(layer, at)}
     module.load_state_dict(state, assign=True)
     return (Reversed(module) if first.direction == "reverse" else module).eval()

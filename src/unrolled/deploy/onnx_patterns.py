@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from unrolled import cells
 from unrolled.cells import Cell, Description, linear, sigmoid, tanh
 from unrolled.cells.description import Bias, Operand, Product, Sum
-from unrolled.deploy.onnx_gates import ORDER
+from unrolled.deploy.onnx_gates import ORDER, RESET
 
 PEEPHOLES = ("peephole_input", "peephole_output", "peephole_forget")
 """The weights of the standard's input P in its order."""
@@ -121,8 +121,8 @@ class _Pattern(NamedTuple):
 def _patterns() -> tuple[_Pattern, ...]:
     """The standard's cells, their gates and peepholes by the names that they have there."""
     after, before, coupled = (
-        {"linear_before_reset": 1},
-        {"linear_before_reset": 0},
+        {RESET: 1},
+        {RESET: 0},
         {"input_forget": 1},
     )
     return (

@@ -10,13 +10,11 @@ import numpy as np
 
 from unrolled.deploy.onnx_constants import Array, Constants
 from unrolled.deploy.onnx_extra import need
-from unrolled.deploy.onnx_gates import ORDER
+from unrolled.deploy.onnx_gates import ACTIVATIONS, CASE_COUNTS, CELLS, ORDER, RESET
 from unrolled.deploy.onnx_scope import Scope, Value, called
 from unrolled.deploy.onnx_words import shown
 from unrolled.errors import InputError
 
-ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
-"""The standard's own, of one direction."""
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 PRECISIONS = ("float16", "bfloat16", "float32", "float64")
 
@@ -131,7 +129,7 @@ class _Reader:
             mode=mode,
             direction=direction,
             batch_first=layout == 1,
-            reset_first=self.node.op_type == "GRU" and self.flag("linear_before_reset") == 0,
+            reset_first=RESET in CELLS[mode].attributes and self.flag(RESET) == 0,
             w=w,
             r=r,
             b=b,
@@ -161,16 +159,17 @@ class _Reader:
     def mode(self, directions: int) -> str:
         """The cell's name, by the operator and its activations."""
         operator = self.node.op_type
-        default = ACTIVATIONS[operator] * directions
-        found = [self.decoded(a) for a in self.options.get("activations", [])] or default
-        if operator != "RNN":  # of an RNN's, ONNX Runtime minds the case
+        found = [self.decoded(a) for a in self.options.get("activations", [])]
+        found = found or [*ACTIVATIONS[operator]] * directions
+        if operator not in CASE_COUNTS:
             found = [name.capitalize() for name in found]
-        if found == default:
-            return "RNN_TANH" if operator == "RNN" else str(operator)
-        if operator == "RNN" and found == ["Relu"] * directions:
-            return "RNN_RELU"
-        known = "Tanh or Relu, in both directions alike"
-        known = known if operator == "RNN" else ", ".join(default)
+        ours = {mode: cell for mode, cell in CELLS.items() if cell.operator == operator}
+        for mode, cell in ours.items():
+            if found == [*cell.activations] * directions:
+                return mode
+        known = " or ".join(", ".join(cell.activations) for cell in ours.values())
+        if directions == 2:
+            known += ", in both directions alike"
         raise self.refused(
             f"has the activations {shown(', '.join(found))[1:-1]}, and {known} was expected: "
             "torch.nn's modules and ours have no others. Train one with them"

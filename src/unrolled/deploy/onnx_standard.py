@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unrolled.deploy.onnx_gates import MODES, to_onnx
+from unrolled.deploy.onnx_gates import CELLS, to_onnx
 from unrolled.deploy.onnx_graph import Graph
 from unrolled.deploy.onnx_rows import LENGTHS, Ran, are_empty
 
@@ -44,9 +44,10 @@ class Standard:
 def of_module(part: nn.RNNBase) -> Standard:
     """A module of torch's, or ours."""
     suffixes = ("", "_reverse")[: 1 + part.bidirectional]
-    attributes: dict[str, Any] = {"linear_before_reset": 1} if part.mode == "GRU" else {}
-    if part.mode == "RNN_RELU":
-        attributes["activations"] = ["Relu"] * len(suffixes)
+    cell = CELLS[part.mode]
+    attributes: dict[str, Any] = {**cell.attributes}
+    if cell.own_activations is not None:
+        attributes["activations"] = [*cell.own_activations] * len(suffixes)
 
     def stacked(name: str, layer: int) -> Tensor:
         """That weight or bias of each direction [D, …], its gates in ONNX's order."""
@@ -63,7 +64,7 @@ def of_module(part: nn.RNNBase) -> Standard:
         )
         for layer in range(part.num_layers)
     ]
-    return Standard(MODES[part.mode], part.hidden_size, layers, attributes)
+    return Standard(cell.operator, part.hidden_size, layers, attributes)
 
 
 def add_standard(

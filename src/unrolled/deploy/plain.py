@@ -102,7 +102,9 @@ def _layers(path: Path, network: dict[str, Any]) -> Layers:
         cell = from_json(cell, f"{path}: network.cell", REPAIR)
     sizes = (network["input_size"], network["hidden_size"], network["num_layers"])
     try:
-        layers = Layers(usable(equations_of(cell)), *sizes, network["bidirectional"])
+        layers = Layers(
+            usable(equations_of(cell)), *sizes, network["bidirectional"], network["sizes"]
+        )
         layers.check()
     except InputError as error:
         raise InputError(f"{path}: network.cell: {error}. {REPAIR}") from error
@@ -139,6 +141,7 @@ _NETWORK = {
     "cell": (str, dict),
     "input_size": int,
     "hidden_size": int,
+    "sizes": dict,
     "output_size": int,
     "num_layers": int,
     "bidirectional": bool,
@@ -154,6 +157,7 @@ _TABLE = {
     "missing": str,
 }
 _DEFAULTS: dict[str, Any] = {
+    "sizes": {},
     "num_layers": 1,
     "bidirectional": False,
     "dropout": 0.0,
@@ -211,6 +215,8 @@ def _fault_of(read: dict[str, Any], name: str, fields: dict[str, Any]) -> str | 
 
 def _fault_of_value(value: Any, name: str) -> str | None:
     """What is wrong with a setting's value, which is of the right type."""
+    if name == "sizes":
+        return next(filter(None, map(_fault_of_size, value.values())), None)
     if isinstance(value, dict):
         return None  # a cell that is written down, which its own reader looks at
     if name in _CHOICES and value not in _CHOICES[name]:
@@ -228,6 +234,12 @@ def _fault_of_value(value: Any, name: str) -> str | None:
     return None
 
 
+def _fault_of_size(value: Any) -> str | None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        return f"numbers of at least 1 were expected, got {short(value)}"
+    return check_size(value, "sizes")
+
+
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and is_text(value)
 
@@ -235,7 +247,7 @@ def _is_name(value: Any) -> bool:
 def _read_arrays(folder: Path, content: dict[str, Any], layers: Layers) -> dict[str, Array]:
     path = folder / WEIGHTS
     try:
-        arrays = load(read_weights(folder, content, layers.tensors()))
+        arrays = load(read_weights(folder, content, layers.tensors(), layers.width))
     except SafetensorError as error:
         raise InputError(
             f"{path}: cut short or damaged ({error}). Restore the file, or train again"

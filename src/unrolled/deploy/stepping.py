@@ -9,9 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from unrolled.cells.given import NotLinkedError
 from unrolled.cells.layers import units_of
-from unrolled.cells.program_step import link_step
 from unrolled.deploy.numpy_cells import DescribedLayer
 from unrolled.deploy.numpy_stepper import NumpyStepper
 from unrolled.deploy.plan import (
@@ -159,6 +157,9 @@ def _add_described(stepper: Any, layer: Described, batch: int, number: np.dtype[
         if isinstance(stepper, NumpyStepper):
             stepper.add_described(DescribedLayer(layer.cell, units, dense, batch, number))
             continue
+        from unrolled.cells.given import NotLinkedError  # not needed by a built-in cell, and slow
+        from unrolled.cells.program_step import link_step
+
         try:
             program = link_step(layer.cell, units)
             given = [np.atleast_1d(dense[name]) for name in program.weights]

@@ -13,9 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from unrolled.cells import GRU, LSTM, RNN
+from unrolled.cells.built_in import BUILT_IN
 
 Point = tuple[float, float]
+Activation = Literal["tanh", "relu"]
 Anchor = Literal["start", "middle", "end"]
 
 
@@ -215,7 +219,7 @@ def _gru() -> Drawing:
     )
 
 
-def _rnn(activation: str) -> Drawing:
+def _rnn(activation: Activation) -> Drawing:
     at, above = 280.0, RIGHT - 60
     line, bottom, height = 132.0, 200.0, 262.0
     return Drawing(
@@ -239,10 +243,10 @@ def _rnn(activation: str) -> Drawing:
     )
 
 
-DRAWINGS: Mapping[str, Drawing] = {
-    "LSTM": _lstm(),
-    "GRU": _gru(),
-    "RNN_TANH": _rnn("tanh"),
-    "RNN_RELU": _rnn("relu"),
+_DRAWN: Mapping[Any, Drawing] = {
+    LSTM(): _lstm(),
+    GRU(): _gru(),
+    **{RNN(activation): _rnn(activation) for activation in get_args(Activation)},
 }
+DRAWINGS: Mapping[str, Drawing] = {mode: _DRAWN[known.cell] for mode, known in BUILT_IN.items()}
 """By torch's name of the cell."""

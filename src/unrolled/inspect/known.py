@@ -9,13 +9,10 @@ from unrolled.cells import Description
 from unrolled.cells.built_in import BUILT_IN, PROJECTED
 from unrolled.inspect.words import PAGE, Language, phrase
 
-TITLES = {"RNN_TANH": "RNN (tanh)", "RNN_RELU": "RNN (relu)"}
-"""Of what torch names otherwise than people do."""
-
 
 def title_of(name: str) -> str:
     """What to call a cell in a heading."""
-    return TITLES.get(name, name)
+    return BUILT_IN[name].title if name in BUILT_IN else name
 
 
 @cache

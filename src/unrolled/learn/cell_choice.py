@@ -81,11 +81,6 @@ def cell_or_file(value: Any) -> CellName | Description:
     return cell_of(value, own="a class of your own, mycell.py:MyCell")
 
 
-def description_of(cell: CellName | Description) -> Description:
-    """The description of a chosen cell."""
-    return cell if isinstance(cell, Description) else SHIPPED[cell.upper()]().description
-
-
 def _described_in(place: str) -> Description:
     """The description of what a file has under a name."""
     path, _, name = place.rpartition(":")

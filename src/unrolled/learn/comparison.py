@@ -12,6 +12,9 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
+from unrolled.cells import Description
+from unrolled.cells.in_runs import equations_of
+from unrolled.cells.roles import memories
 from unrolled.errors import InputError
 from unrolled.files import short
 from unrolled.learn.footprint import check_comparison
@@ -212,6 +215,11 @@ def _config(task: Task, cell: CellName, settings: CompareSettings) -> NetworkCon
 
 def _network(config: NetworkConfig, settings: CompareSettings) -> Network:
     network = Network(config)
-    if config.cell == "lstm":
+    if has_forget_bias(config.cell):
         unit_forget_bias_(network.recurrent, settings.forget_bias)
     return network
+
+
+def has_forget_bias(cell: CellName | Description) -> bool:
+    """Whether ``forget_bias`` is for this cell: one gate keeps its state, another lets in."""
+    return any(memory.input for memory in memories(equations_of(cell)))

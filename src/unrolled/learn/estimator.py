@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,6 +18,8 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from torch import Tensor
 
 from unrolled.cells import Cell, Description
+from unrolled.cells.built_in import DEFAULT
+from unrolled.cells.in_runs import check_sizes, equations_of
 from unrolled.learn.arrays import Batch, Goals, read_goals, read_sequences
 from unrolled.learn.cell_choice import cell_of
 from unrolled.learn.cells import SMALLEST, only_rounding, too_far, too_small
@@ -30,6 +32,7 @@ from unrolled.learn.loop import LARGEST_RATE, FitSettings, fit
 from unrolled.learn.parameters import (
     above_zero,
     check_parameters,
+    counts,
     one_of,
     share,
     whole,
@@ -47,6 +50,7 @@ TargetChoice = Literal["auto", "step", "sequence"]
 
 PARAMETERS = {
     "hidden_size": whole(most=LARGEST_SIZE),
+    "sizes": counts(most=LARGEST_SIZE),
     "num_layers": whole(most=MOST_LAYERS),
     "bidirectional": yes_or_no(),
     "dropout": share(),
@@ -76,6 +80,8 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             :class:`~unrolled.Cell`, its class or its description.
         hidden_size: hidden units H.
         num_layers: layers.
+        sizes: the sizes that the cell has of its own, by their names: ``{"proj": 8}`` for
+            ``ProjectedLSTM``. None for a cell that has none.
         bidirectional: whether to read each sequence in both directions. For targets of steps each
             prediction then sees the steps after it as well.
         dropout: between the layers.
@@ -109,10 +115,11 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def __init__(
         self,
-        cell: str | Cell | type[Cell] | Description = "lstm",
+        cell: str | Cell | type[Cell] | Description = DEFAULT,
         hidden_size: int = 32,
         *,
         num_layers: int = 1,
+        sizes: Mapping[str, int] | None = None,
         bidirectional: bool = False,
         dropout: float = 0.0,
         target: TargetChoice = "auto",
@@ -129,6 +136,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         self.cell = cell
         self.hidden_size = hidden_size
         self.num_layers = num_layers
+        self.sizes = sizes
         self.bidirectional = bidirectional
         self.dropout = dropout
         self.target = target
@@ -151,6 +159,8 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         """
         cell = cell_of(self.cell, "cell")
         check_parameters(self.get_params(deep=False), PARAMETERS)
+        sizes = {name: int(number) for name, number in (self.sizes or {}).items()}
+        check_sizes(equations_of(cell), sizes, "Give it: sizes={{'{}': 8}}, or another number")
         # Until this fit has succeeded there is nothing to predict with: the network of an earlier
         # one would not belong to the new scaling.
         self.__dict__.pop("network_", None)
@@ -160,7 +170,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         train, held_out = self._split(len(batch.data), random)
         epochs, patience = resolve(self.epochs, self.patience, len(train), self.batch_size)
 
-        config = self._config(cell, batch, goals)
+        config = self._config(cell, sizes, batch, goals)
         parts = [len(train), len(held_out)]
         check_fit(config, parts, batch.data.shape[1], int(self.batch_size), BATCH_AT_ONCE)
         self.target_ = goals.target
@@ -242,12 +252,15 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         order = random.permutation(count)
         return (order[held_out:], order[:held_out]) if held_out else (order, order)
 
-    def _config(self, cell: CellName | Description, batch: Batch, goals: Goals) -> NetworkConfig:
+    def _config(
+        self, cell: CellName | Description, sizes: dict[str, int], batch: Batch, goals: Goals
+    ) -> NetworkConfig:
         return NetworkConfig(
             cell=cell,
             input_size=batch.data.shape[-1],
             output_size=goals.data.shape[-1],
             hidden_size=self.hidden_size,
+            sizes=sizes,
             num_layers=self.num_layers,
             bidirectional=self.bidirectional,
             dropout=self.dropout,

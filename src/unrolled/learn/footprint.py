@@ -32,12 +32,14 @@ def check_training(
     Raises:
         InputError: it does not fit; names the flags.
     """
-    check_weights(config, "--hidden-size or --num-layers")
+    flags = "--hidden-size, --size or --num-layers"
+    flags = flags if config.sizes else "--hidden-size or --num-layers"
+    check_weights(config, flags)
     batch = min(batch, windows[0])
     check_memory(
         _of_updates(config, window, batch, min(at_once, max(windows))),
         f"updates of {batch:,} windows of {window:,} rows",
-        "Lower --batch-size, --window, --hidden-size or --num-layers",
+        f"Lower --batch-size, --window, {flags}",
     )
 
 
@@ -56,12 +58,13 @@ def check_fit(
     Raises:
         InputError: it does not fit; names the parameters.
     """
-    check_weights(config, "hidden_size or num_layers")
+    names = "hidden_size, sizes or num_layers" if config.sizes else "hidden_size or num_layers"
+    check_weights(config, names)
     batch = min(batch, parts[0])
     check_memory(
         _of_updates(config, steps, batch, min(at_once, max(parts))),
         f"updates of {batch:,} sequences of {steps:,} steps",
-        "Lower batch_size, hidden_size or num_layers",
+        f"Lower batch_size, {names}",
     )
 
 

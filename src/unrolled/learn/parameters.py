@@ -41,6 +41,19 @@ def whole(*others: str | None, most: int | None = None) -> Allowed:
     )
 
 
+def counts(most: int) -> Allowed:
+    """None, or counts by name, each of at most ``most``."""
+    return Allowed(
+        lambda value: (
+            isinstance(value, Mapping)
+            and all(isinstance(name, str) for name in value)
+            and all(_is_count(count) and int(count) <= most for count in value.values())
+        ),
+        f"whole numbers from 1 to {most} by name",
+        (None,),
+    )
+
+
 def above_zero(most: float = math.inf, *others: str | None) -> Allowed:
     """A number of at most ``most``."""
     words = "above 0" if most == math.inf else f"in (0, {most:g}]"

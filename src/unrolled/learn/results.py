@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from unrolled.cells.built_in import DEFAULT
 from unrolled.learn.baselines import beaten_by
 from unrolled.learn.columns import Array
 from unrolled.learn.plot import Panel, draw_result
@@ -20,6 +21,7 @@ from unrolled.learn.watch_files import save_watch
 from unrolled.learn.wave import SETTLING, WaveResult
 from unrolled.learn.windows import Rows
 from unrolled.model import TableConfig, save_run
+from unrolled.model.choice import title
 from unrolled.runfile import METRICS, PICTURE, PREDICTIONS, SAMPLE
 
 MARK = "\ufeff"
@@ -29,30 +31,30 @@ SAMPLE_ROWS, SAMPLE_SERIES = 400, 8
 
 
 def save_wave(results: Sequence[WaveResult], folder: Path) -> None:
-    """The demo's files, into a folder that is there: the LSTM's run, the metrics of all three."""
+    """The demo's files, into a folder that is there: a cell's run, the metrics of all."""
     by_cell = {result.cell: result for result in results}
-    lstm = by_cell["lstm"]
+    kept = by_cell[DEFAULT]
     write_json(folder / METRICS, {cell: _wave_metrics(r) for cell, r in by_cell.items()})
     predictions = pl.DataFrame(
         {
-            "t": lstm.t,
-            "sin": np.sin(lstm.t),
-            "cos": lstm.truth,
+            "t": kept.t,
+            "sin": np.sin(kept.t),
+            "cos": kept.truth,
             **{f"cos_{cell}": result.predicted for cell, result in by_cell.items()},
-            "scored": np.arange(len(lstm.t)) >= SETTLING,
+            "scored": np.arange(len(kept.t)) >= SETTLING,
         }
     )
     _write_csv(folder / PREDICTIONS, predictions)
-    _write_csv(folder / SAMPLE, pl.DataFrame({"sin": np.sin(lstm.t), "cos": lstm.truth}))
-    save_run(lstm.run, folder, beside=[SAMPLE])
+    _write_csv(folder / SAMPLE, pl.DataFrame({"sin": np.sin(kept.t), "cos": kept.truth}))
+    save_run(kept.run, folder, beside=[SAMPLE])
     steps = np.arange(SETTLING + 90, dtype=np.float64)
-    truth, predicted = lstm.truth[: len(steps)], lstm.predicted[: len(steps)]
+    truth, predicted = kept.truth[: len(steps)], kept.predicted[: len(steps)]
     label = "step of a stretch at phases that training never met"
     draw_result(
         folder / PICTURE,
-        f"cos t from sin t, by an LSTM (mean squared error {lstm.error:.1e})",
+        f"cos t from sin t, by the {title(kept.cell)} (mean squared error {kept.error:.1e})",
         [Panel("cos t", steps, truth, predicted, label, settling=SETTLING)],
-        {cell.upper(): result.history.train for cell, result in by_cell.items()},
+        {title(cell): result.history.train for cell, result in by_cell.items()},
         curve_label="training error",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,9 +22,11 @@ from pydantic import (
 )
 
 from unrolled.cells import Description
+from unrolled.cells.built_in import DEFAULT
+from unrolled.cells.in_runs import check_sizes, equations_of
 from unrolled.errors import InputError, fault_of_text
 from unrolled.files import parse_json, read_file, short
-from unrolled.learn.cell_choice import cell_or_file, description_of
+from unrolled.learn.cell_choice import cell_or_file
 from unrolled.learn.duration import AUTO, resolve
 from unrolled.learn.loop import LARGEST_RATE, FitSettings
 from unrolled.model import TableConfig
@@ -48,10 +51,31 @@ def _name(cell: CellName | Description) -> str:
     return cell.name if isinstance(cell, Description) else cell
 
 
+def _as_sizes(value: Any) -> Any:
+    """Texts such as ``proj=8`` as numbers by name; what is no text is left to be refused."""
+    if isinstance(value, Mapping):
+        return {k: n.item() if isinstance(n, np.generic) else n for k, n in value.items()}
+    texts = _as_list(value)
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        return value
+    sizes: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        if not (name and number.isdecimal()):
+            raise ValueError(f"a name and a number were expected, proj=8, got {short(text)}")
+        if name in sizes:
+            raise ValueError(f"{name} is given twice. Leave one of them out")
+        sizes[name] = int(number)
+    return sizes
+
+
 Columns = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 Whole = Annotated[int, BeforeValidator(_as_whole)]
 """A whole number, which JSON may also write as 4.0."""
 Epochs = Annotated[int, Field(gt=0, le=LARGEST_SIZE), BeforeValidator(_as_whole)] | Literal["auto"]
+Sizes = Annotated[
+    dict[str, Annotated[Whole, Field(gt=0, le=LARGEST_SIZE)]], BeforeValidator(_as_sizes)
+]
 TrainedCell = Annotated[
     CellName | Description, PlainValidator(cell_or_file), PlainSerializer(_name)
 ]
@@ -81,7 +105,8 @@ class TrainSettings(Settings):
 
     ``cell`` is "rnn", "lstm" or "gru", the name of a cell in ``unrolled.cells``, a cell, its class
     or its description, or a class in a Python file, "mycell.py:MyCell", which is executed at once.
-    What is kept is a name or the description. ``init`` has initial values of
+    What is kept is a name or the description. ``size`` has the sizes of the cell's own, by name:
+    ``{"proj": 8}``, or texts such as "proj=8". ``init`` has initial values of
     :mod:`unrolled.nn.init`, set in their order; "chrono" spreads memories over the window.
     """
 
@@ -95,9 +120,10 @@ class TrainSettings(Settings):
     validation: float = Field(default=0.15, gt=0.0, lt=1.0)
     test: float = Field(default=0.15, gt=0.0, lt=1.0)
 
-    cell: TrainedCell = "lstm"
+    cell: TrainedCell = DEFAULT
     init: Presets = Field(default_factory=list)
     hidden_size: Whole = Field(default=32, gt=0, le=LARGEST_SIZE)
+    size: Sizes = Field(default_factory=dict)
     num_layers: Whole = Field(default=1, gt=0, le=MOST_LAYERS)
     bidirectional: bool = False
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -141,6 +167,11 @@ class TrainSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _has_its_sizes(self) -> TrainSettings:
+        check_sizes(equations_of(self.cell), self.size, "Add --size {}=8, or another number")
+        return self
+
+    @model_validator(mode="after")
     def _begins_well(self) -> TrainSettings:
         if "chrono" in self.init and self.window < 2:
             raise ValueError(
@@ -148,7 +179,7 @@ class TrainSettings(Settings):
                 "Raise --window, or leave it out"
             )
         for preset in self.init:
-            init.check(preset, description_of(self.cell))
+            init.check(preset, equations_of(self.cell))
         return self
 
     @model_validator(mode="after")

@@ -241,6 +241,7 @@ def network_config(settings: TrainSettings) -> NetworkConfig:
         input_size=len(settings.input),
         output_size=len(settings.target),
         hidden_size=settings.hidden_size,
+        sizes=settings.size,
         num_layers=settings.num_layers,
         bidirectional=settings.bidirectional,
         dropout=settings.dropout,

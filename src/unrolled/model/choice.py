@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator
 
 from unrolled.cells import Cell, Description, options
+from unrolled.cells.built_in import BUILT_IN, OF_RUNS
 from unrolled.cells.in_runs import usable
 from unrolled.cells.stored import from_json, to_json
 from unrolled.errors import InputError
 from unrolled.files import short
 
-CellName = Literal["rnn", "lstm", "gru"]
-NAMES: tuple[CellName, ...] = get_args(CellName)
+CellName = str
+"""One of :data:`NAMES`: what says a cell is checked by :func:`chosen`."""
+NAMES: tuple[CellName, ...] = tuple(OF_RUNS)
 
 
 def chosen(value: Any) -> CellName | Description:
@@ -25,7 +27,7 @@ def chosen(value: Any) -> CellName | Description:
     """
     if isinstance(value, str):
         if value in NAMES:
-            return next(name for name in NAMES if name == value)
+            return value
     elif isinstance(value, Mapping):
         return usable(from_json(value))
     elif isinstance(value, Description | Cell) or _is_cell_class(value):
@@ -50,4 +52,4 @@ Choice = Annotated[CellName | Description, PlainValidator(chosen), PlainSerializ
 
 def title(cell: CellName | Description) -> str:
     """What to call it: LSTM, PeepholeLSTM."""
-    return cell.name if isinstance(cell, Description) else cell.upper()
+    return cell.name if isinstance(cell, Description) else BUILT_IN[OF_RUNS[cell]].name

@@ -164,8 +164,9 @@ def _load(folder: Path) -> Run:
     content = read_config(path)
     config = _checked(content, path)
     check_config(path, content)
-    recurrent = config.network.layers().tensors()
-    data = read_weights(folder, config.model_dump(mode="json"), recurrent)
+    layers = config.network.layers()
+    content = config.model_dump(mode="json")
+    data = read_weights(folder, content, layers.tensors(), layers.width)
     try:
         tensors = load(data)
     except SafetensorError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,20 +12,19 @@ from torch import Tensor
 from unrolled.cells import Description
 from unrolled.cells.built_in import BUILT_IN, OF_RUNS
 from unrolled.cells.in_runs import Layers, equations_of
-from unrolled.model.choice import CellName, Choice, title
+from unrolled.model.choice import Choice, title
 from unrolled.nn import GRU, LSTM, RNN, Recurrent
 from unrolled.nn.checks import Lengths
+from unrolled.nn.recurrent import MODULES
 from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
 from unrolled.runfile import expected_tensors
-
-RECURRENT: dict[CellName, type[RNN | LSTM | GRU]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
 
 class NetworkConfig(BaseModel):
     """Everything needed to build the network again, weights aside.
 
-    ``cell`` is a name, or the description of a cell that needs no more than an input and a number
-    of hidden units.
+    ``cell`` is a name, or the description of a cell that needs no more than an input and numbers
+    of units; ``sizes`` has those of its own sizes, by their names.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +32,7 @@ class NetworkConfig(BaseModel):
     cell: Choice
     input_size: int = Field(gt=0, le=LARGEST_SIZE)
     hidden_size: int = Field(gt=0, le=LARGEST_SIZE)
+    sizes: dict[str, Annotated[int, Field(gt=0, le=LARGEST_SIZE)]] = Field(default_factory=dict)
     output_size: int = Field(gt=0, le=LARGEST_SIZE)
     num_layers: int = Field(default=1, gt=0, le=MOST_LAYERS)
     bidirectional: bool = False
@@ -40,8 +40,7 @@ class NetworkConfig(BaseModel):
 
     @model_validator(mode="after")
     def _cell_fits(self) -> NetworkConfig:
-        if isinstance(self.cell, Description):
-            self.layers().check()
+        self.layers().check()
         return self
 
     @property
@@ -51,14 +50,21 @@ class NetworkConfig(BaseModel):
 
     def layers(self) -> Layers:
         """The recurrent layers, as they stand in a file."""
-        cell = equations_of(self.cell)
-        return Layers(cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional)
+        return Layers(
+            equations_of(self.cell),
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            self.bidirectional,
+            self.sizes,
+        )
 
     def count_weights(self) -> int:
         """How many numbers a network of this kind has to learn, without building it."""
-        tensors = expected_tensors(self.model_dump(), ())
+        layers = self.layers()
+        tensors = expected_tensors(self.model_dump(), (), layers.width)
         readout = [kind.shape for name, kind in tensors if name.startswith("network.")]
-        return self.layers().count_weights() + sum(map(math.prod, readout))
+        return layers.count_weights() + sum(map(math.prod, readout))
 
     def numbers_per_step(self, *, keeps: bool) -> int:
         """How many numbers a pass holds at once for each step of each row, at least.
@@ -67,16 +73,17 @@ class NetworkConfig(BaseModel):
             keeps: whether for a backward pass: the gates and states of every layer, of a described
                 cell the states alone. Without, it is the outputs of one layer.
         """
-        each = 1
-        if keeps:
-            cell = self.cell
-            if isinstance(cell, Description):
-                each = len(cell.states)
-            else:
-                each = 1 + len(BUILT_IN[OF_RUNS[cell]].gates)
-        layers = self.num_layers if keeps else 1
-        directions = 2 if self.bidirectional else 1
-        return self.input_size + layers * directions * self.hidden_size * each + self.output_size
+        layers, cell = self.layers(), self.cell
+        if not keeps:
+            between = layers.width
+        else:
+            each = (
+                sum(layers.units[state.size] for state in cell.states)
+                if isinstance(cell, Description)
+                else self.hidden_size * (1 + len(BUILT_IN[OF_RUNS[cell]].gates))
+            )
+            between = self.num_layers * (2 if self.bidirectional else 1) * each
+        return self.input_size + between + self.output_size
 
 
 class ReadOut(torch.nn.Linear):
@@ -113,11 +120,13 @@ class Network(torch.nn.Module):
         }
         self.recurrent: RNN | LSTM | GRU | Recurrent
         if isinstance(cell, Description):
+            options |= {f"{name}_size": number for name, number in config.sizes.items()}
             self.recurrent = Recurrent(cell, *sizes, **options)
         else:
-            self.recurrent = RECURRENT[cell](*sizes, **options)
+            known = BUILT_IN[OF_RUNS[cell]]
+            self.recurrent = MODULES[known.name](*sizes, **known.settings, **options)
         self.directions = 2 if config.bidirectional else 1
-        self.readout = ReadOut(self.directions * config.hidden_size, config.output_size)
+        self.readout = ReadOut(config.layers().width, config.output_size)
 
     def forward(
         self, input: Tensor, hx: Any = None, lengths: Lengths | None = None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unrolled import scan
+from unrolled.cells import elman, gru, lstm
 from unrolled.nn.checks import (
     NOT_A_TENSOR,
     STATES,
@@ -18,6 +19,9 @@ from unrolled.nn.checks import (
 )
 from unrolled.nn.tools import ForTools
 from unrolled.scan import State, of_kernel
+
+BY_NONLINEARITY: dict[str, str] = {cell.nonlinearity: m for m, cell in elman.KERNELS.items()}
+(LSTM_MODE,), (GRU_MODE,) = lstm.KERNELS, gru.KERNELS
 
 
 class _RecurrentCell(ForTools, torch.nn.RNNCellBase):
@@ -52,6 +56,7 @@ class _RecurrentCell(ForTools, torch.nn.RNNCellBase):
         return last if len(last) > 1 else last[0]
 
     def _mode(self) -> str:
+        """The cell's name in :data:`CELLS`; empty where torch has an error for what is set."""
         raise NotImplementedError
 
 
@@ -63,7 +68,7 @@ class RNNCell(_RecurrentCell, torch.nn.RNNCell):
     """
 
     def _mode(self) -> str:
-        return f"RNN_{self.nonlinearity}".upper()
+        return BY_NONLINEARITY.get(self.nonlinearity, "")
 
 
 class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):
@@ -74,7 +79,7 @@ class LSTMCell(_RecurrentCell, torch.nn.LSTMCell):
     """
 
     def _mode(self) -> str:
-        return "LSTM"
+        return LSTM_MODE
 
 
 class GRUCell(_RecurrentCell, torch.nn.GRUCell):
@@ -85,4 +90,4 @@ class GRUCell(_RecurrentCell, torch.nn.GRUCell):
     """
 
     def _mode(self) -> str:
-        return "GRU"
+        return GRU_MODE

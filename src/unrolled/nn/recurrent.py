@@ -309,3 +309,7 @@ def _batch_first(output: Tensor) -> Tensor:
 
 def _reordered(state: State, order: Tensor) -> State:
     return tuple(s.index_select(1, order) for s in state)
+
+
+MODULES: dict[str, type[RNN | LSTM | GRU]] = {cls.__name__: cls for cls in (RNN, LSTM, GRU)}
+"""By the names of their cells."""

@@ -8,8 +8,15 @@ from typing import Any
 import torch
 from torch import _VF, Tensor
 
+from unrolled.cells.built_in import BUILT_IN
 from unrolled.scan import reference
 from unrolled.scan.spec import Given, Spec, State, zeros
+
+CELL_KERNELS: dict[str, Callable[..., Any]] = {
+    mode: getattr(_VF, f"{mode.lower()}_cell") for mode in BUILT_IN
+}
+KERNELS: dict[str, Callable[..., Any]] = {mode: getattr(_VF, mode.lower()) for mode in BUILT_IN}
+"""Of a step and of a pass, by torch's ``mode``, after which torch names them."""
 
 
 def supports(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str | None:  # noqa: ARG001
@@ -22,7 +29,7 @@ def supports(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str | None: 
 def run(spec: Spec, given: Given) -> tuple[Tensor, State]:
     """The whole pass; see :func:`unrolled.scan.engine.run`."""
     assert spec.kernel is not None
-    kernel: Callable[..., Any] = getattr(_VF, spec.kernel.lower())
+    kernel = KERNELS[spec.kernel]
     initial = zeros(spec, given) if given.initial is None else given.initial
     options = (
         list(given.flat),
@@ -49,7 +56,7 @@ def run(spec: Spec, given: Given) -> tuple[Tensor, State]:
 def run_cell(spec: Spec, input: Tensor, state: State, weights: Sequence[Tensor]) -> State:
     """One step; see :func:`unrolled.scan.engine.run_cell`."""
     assert spec.kernel is not None
-    kernel: Callable[..., Any] = getattr(_VF, f"{spec.kernel.lower()}_cell")
+    kernel = CELL_KERNELS[spec.kernel]
     biases = weights[2:] if spec.is_biased else (None, None)
     result = kernel(input, _hx(state), *weights[:2], *biases)
     return result if isinstance(result, tuple) else (result,)
