@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled import scan
 from unrolled.cells import Cell, Description, layers, options
 from unrolled.cells.description import HIDDEN, INPUT, ONE
-from unrolled.nn.checks import Lengths, checked_lengths, checked_recompute_every
+from unrolled.nn import calls
+from unrolled.nn.checks import Lengths, checked_recompute_every
 from unrolled.nn.tools import ForTools
-from unrolled.scan import Given, Sequences, Spec, State, compiling, forms
+from unrolled.scan import Spec, State, compiling, forms
 
 
 class Recurrent(ForTools):
@@ -34,9 +34,8 @@ class Recurrent(ForTools):
         device: where the weights are made.
         dtype: of the weights.
         recompute_every: None, or K: between the forward and the backward pass the compiled core
-            keeps of each layer its output and the states at every K-th step, and then repeats K
-            steps at a time. Time grows by about a forward pass; the results are the same to the
-            last bit. A pass that does not run on the compiled core ignores it.
+            keeps the states at every K-th step alone, and then repeats K steps at a time; see
+            :class:`~unrolled.nn.RNN`. A pass that does not run on the compiled core ignores it.
         sizes: those that the cell has besides, each by its name and ``_size``: ``proj_size=8``.
 
     Call:
@@ -169,28 +168,15 @@ class Recurrent(ForTools):
                     "Pass the padded tensor with lengths, or the PackedSequence alone"
                 )
             self._check_width("input", input.data, (None,), INPUT)
-            rows = Sequences(input.data, input.batch_sizes, input.sorted_indices)
-            orders = input.sorted_indices, input.unsorted_indices
             batch = int(input.batch_sizes[0])
-            output, last = self._run(rows, batch, self._states(hx, batch), constants, orders)
-            return input._replace(data=output), last
+            return self._run(input, lengths, batch, hx, constants)
         if isinstance(input, Tensor) and input.dim() == 2:
             return self._unbatched(input, hx, lengths, constants)
         self._check_width("input", input, (None, None), INPUT)
         batch, time = input.shape[:2] if self.batch_first else reversed(input.shape[:2])
         if time == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        state = self._states(hx, batch)
-        if lengths is None:
-            dense = scan.dense(input, batch_first=self.batch_first)
-            output, last = self._run(dense, batch, state, constants, (None, None))
-            return output.transpose(0, 1) if self.batch_first else output, last
-        lengths = checked_lengths(lengths, batch=batch, steps=time)
-        ragged = scan.ragged(input, lengths, batch_first=self.batch_first)
-        output, last = self._run(
-            ragged.sequences, batch, state, constants, (ragged.order, ragged.inverse)
-        )
-        return ragged.pad(output), last
+        return self._run(input, lengths, batch, hx, constants)
 
     def _unbatched(
         self, input: Tensor, hx: Any, lengths: Lengths | None, constants: dict[str, Any]
@@ -208,26 +194,19 @@ class Recurrent(ForTools):
 
     def _run(
         self,
-        sequences: Sequences,
+        input: Tensor | PackedSequence,
+        lengths: Lengths | None,
         batch: int,
-        state: State | None,
+        hx: Any,
         constants: dict[str, Any],
-        orders: tuple[Tensor | None, Tensor | None],
-    ) -> tuple[Tensor, State]:
-        """The pass; ``orders`` are those of its rows, and of the caller's."""
-        before, after = orders
+    ) -> tuple[Any, State]:
+        state = self._states(hx, batch)
         given = self._constants(constants, batch) if constants or self.cell.constants else []
-        if before is not None:
-            if state is not None:
-                state = tuple(s.index_select(1, before) for s in state)
-            given = [constant.index_select(0, before) for constant in given]
-        spec = self.spec()
-        dropout = self.dropout if self.training else 0.0
+        spec, dropout = self.spec(), self.dropout if self.training else 0.0
         weights = self._weights(spec)
-        output, last = scan.run(spec, Given(sequences, batch, state, given, weights, dropout))
-        if after is not None:
-            last = tuple(s.index_select(1, after) for s in last)
-        return output, last
+        return calls.run(
+            spec, calls.Call(input, lengths, self.batch_first, state, given, weights, dropout)
+        )
 
     def _weights(self, spec: Spec) -> list[Tensor]:
         """What multiplies in each layer and direction, in the order of the cell's weights."""

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from unrolled import scan
+from unrolled.nn import calls
 from unrolled.nn.checks import (
     NOT_A_TENSOR,
     STATES,
     Lengths,
-    checked_lengths,
     checked_recompute_every,
     is_traced,
     is_traced_to_torch,
@@ -23,7 +22,7 @@ from unrolled.nn.checks import (
     refuse_what_crashes_torch,
 )
 from unrolled.nn.tools import ForTools
-from unrolled.scan import Given, Sequences, Spec, State, eligibility, of_kernel
+from unrolled.scan import Spec, of_kernel
 
 STEPS_OF_TORCHS_FORWARD = (
     "check_input",
@@ -96,16 +95,17 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
                 )
             return result
         state = hx if hx is None or self._has_several_states else (hx,)
-        if isinstance(input, PackedSequence):
-            return self._forward_packed(input, state, flat)
-        if input.dim() == 3:
-            output, last = self._forward_padded(input, state, flat, lengths)
-        else:
-            batch_dim = 0 if self.batch_first else 1
+        is_row = isinstance(input, Tensor) and input.dim() == 2
+        batch_dim = 0 if self.batch_first else 1
+        given = input.unsqueeze(batch_dim) if is_row else input
+        if is_row:
             state = state and tuple(s.unsqueeze(1) for s in state)
-            output, last = self._forward_padded(input.unsqueeze(batch_dim), state, flat, lengths)
+        dropout = self.dropout if self.training else 0.0
+        call = calls.Call(given, lengths, self.batch_first, state, (), flat, dropout)
+        output, last = calls.run(self._spec(), call)
+        if is_row:
             output, last = output.squeeze(batch_dim), tuple(s.squeeze(1) for s in last)
-        return output, self._as_hx(last)
+        return output, last if self._has_several_states else last[0]
 
     def _forward_traced(self, input: Tensor, hx: Any, lengths: Lengths) -> Any:
         """By torch's own operators: a trace would keep our results as if they were constant."""
@@ -114,32 +114,6 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
         output, last = super().forward(packed, hx)
         steps = input.shape[1 if self.batch_first else 0]
         return pad_packed_sequence(output, self.batch_first, total_length=steps)[0], last
-
-    def _forward_padded(
-        self, input: Tensor, state: State | None, flat: list[Tensor], lengths: Lengths | None
-    ) -> tuple[Tensor, State]:
-        """``input`` [T, B, I] (or [B, T, I]); the output likewise, and the last states."""
-        batch, steps = input.shape[:2] if self.batch_first else reversed(input.shape[:2])
-        if lengths is None:
-            dense = scan.dense(input, batch_first=self.batch_first)
-            output, last = self._run(dense, batch, state, flat)
-            return _batch_first(output) if self.batch_first else output, last
-        lengths = checked_lengths(lengths, batch=batch, steps=steps)
-        rows = scan.ragged(input, lengths, batch_first=self.batch_first)
-        state = state and _reordered(state, rows.order)
-        output, last = self._run(rows.sequences, batch, state, flat)
-        return rows.pad(output), _reordered(last, rows.inverse)
-
-    def _forward_packed(
-        self, input: PackedSequence, state: State | None, flat: list[Tensor]
-    ) -> Any:
-        if state is not None and input.sorted_indices is not None:
-            state = _reordered(state, input.sorted_indices)
-        rows = Sequences(input.data, input.batch_sizes, input.sorted_indices)
-        data, last = self._run(rows, int(input.batch_sizes[0]), state, flat)
-        if input.unsorted_indices is not None:
-            last = _reordered(last, input.unsorted_indices)
-        return input._replace(data=data), self._as_hx(last)
 
     def _weights(self) -> list[Tensor]:
         """The weights in torch's order: by name, since they may be swapped or computed.
@@ -155,16 +129,6 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
             self._update_flat_weights()
             return self._flat_weights  # type: ignore[return-value]  # None stands for what is deleted
 
-    def _run(
-        self, sequences: Sequences, rows: int, state: State | None, flat: list[Tensor]
-    ) -> tuple[Tensor, State]:
-        spec = self._spec()
-        given = Given(sequences, rows, state, (), flat, self.dropout if self.training else 0.0)
-        if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
-            with torch.profiler.record_function(f"unrolled::{self.mode.lower()}"):
-                return scan.run(spec, given)
-        return scan.run(spec, given)
-
     def _spec(self) -> Spec:
         """What a call runs, as it would now."""
         return of_kernel(
@@ -178,9 +142,6 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
             self.training,
             checked_recompute_every(self.recompute_every),
         )
-
-    def _as_hx(self, state: State) -> Tensor | State:
-        return state if self._has_several_states else state[0]
 
     @property
     def _has_several_states(self) -> bool:
@@ -291,24 +252,6 @@ class GRU(_Recurrent, torch.nn.GRU):
     Raises:
         ValueError, RuntimeError, TypeError: as in :class:`RNN`, in torch's words.
     """
-
-
-KEEP_NO_RESULT = {"CloneBackward0", "StackBackward0", "CatBackward0"}
-"""Autograd's nodes whose result may be changed in place: the core's, and the reference's."""
-
-
-def _batch_first(output: Tensor) -> Tensor:
-    """The output [T, B, F] as [B, T, F]: as torch has it no view, which could not be detached."""
-    if torch.compiler.is_compiling() or eligibility.is_transformed() or output._is_view():
-        return output.transpose(0, 1)
-    made_by = output.grad_fn
-    if made_by is not None and made_by.name() not in KEEP_NO_RESULT:
-        return output.transpose(0, 1)  # cuDNN's node, say, keeps it, and counts every change
-    return output.transpose_(0, 1)
-
-
-def _reordered(state: State, order: Tensor) -> State:
-    return tuple(s.index_select(1, order) for s in state)
 
 
 MODULES: dict[str, type[RNN | LSTM | GRU]] = {cls.__name__: cls for cls in (RNN, LSTM, GRU)}
