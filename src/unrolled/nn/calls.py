@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from unrolled.nn.checks import Lengths, checked_lengths
 from unrolled.scan import Given, Sequences, Spec, State, eligibility
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """What a module is called with, all of it checked but the lengths.
 
@@ -44,33 +44,27 @@ def run(spec: Spec, call: Call) -> tuple[Any, State]:
     Raises:
         ValueError, TypeError: the lengths are none.
     """
-    laid = _laid_out(call)
+    sequences, rows, before, after, back = _laid_out(call)
     state, constants = call.state, call.constants
-    if laid.before is not None:
-        state = None if state is None else _reordered(state, laid.before)
-        constants = [constant.index_select(0, laid.before) for constant in constants]
-    given = Given(laid.sequences, laid.rows, state, constants, call.flat, call.dropout)
+    if before is not None:
+        state = None if state is None else _reordered(state, before)
+        constants = [constant.index_select(0, before) for constant in constants]
+    given = Given(sequences, rows, state, constants, call.flat, call.dropout)
     if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
         name = spec.kernel or spec.cell.name
         with torch.profiler.record_function(f"unrolled::{name.lower()}"):
             output, last = scan.run(spec, given)
     else:
         output, last = scan.run(spec, given)
-    return laid.back(output), last if laid.after is None else _reordered(last, laid.after)
+    if back is not None:
+        output = back(output)
+    return output, last if after is None else _reordered(last, after)
 
 
-class _LaidOut(NamedTuple):
-    """What a pass reads, and the way back to the caller's rows.
-
-    ``before`` orders the caller's rows as the pass has them and ``after`` undoes it, None for rows
-    that stand as they are; ``back`` lays the outputs out as the input was.
-    """
-
-    sequences: Sequences
-    rows: int
-    before: Tensor | None
-    after: Tensor | None
-    back: Callable[[Tensor], Any]
+_LaidOut = tuple[Sequences, int, Tensor | None, Tensor | None, Callable[[Tensor], Any] | None]
+"""What a pass reads, and of how many rows; the order of the caller's rows as the pass has them, and
+the one that undoes it, None for rows that stand as they are; what lays the outputs out as the input
+was, None where they are so."""
 
 
 def _laid_out(call: Call) -> _LaidOut:
@@ -79,18 +73,14 @@ def _laid_out(call: Call) -> _LaidOut:
         before, after = given.sorted_indices, given.unsorted_indices
         sequences = Sequences(given.data, given.batch_sizes, before)
         rows = int(given.batch_sizes[0])
-        return _LaidOut(sequences, rows, before, after, lambda data: given._replace(data=data))
-    batch, steps = given.shape[:2] if batch_first else reversed(given.shape[:2])
+        return sequences, rows, before, after, lambda data: given._replace(data=data)
+    batch, steps = given.shape[:2] if batch_first else (given.shape[1], given.shape[0])
     if call.lengths is None:
         dense = scan.dense(given, batch_first=batch_first)
-        return _LaidOut(dense, batch, None, None, _batch_first if batch_first else _as_it_is)
+        return dense, batch, None, None, _batch_first if batch_first else None
     lengths = checked_lengths(call.lengths, batch=batch, steps=steps)
     ragged = scan.ragged(given, lengths, batch_first=batch_first)
-    return _LaidOut(ragged.sequences, batch, ragged.order, ragged.inverse, ragged.pad)
-
-
-def _as_it_is(output: Tensor) -> Tensor:
-    return output
+    return ragged.sequences, batch, ragged.order, ragged.inverse, ragged.pad
 
 
 def _reordered(state: State, order: Tensor) -> State:

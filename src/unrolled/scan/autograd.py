@@ -7,7 +7,7 @@ equations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -23,7 +23,7 @@ from unrolled.scan.saving import Layout, by_stand_ins, handed
 from unrolled.scan.spec import Drawn, Given, Spec, State
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """A pass that may be differentiated, without its tensors, which autograd is to hold.
 
@@ -32,15 +32,13 @@ class Call:
         plans: how the core runs its layers and directions.
         batch_sizes: those of ragged sequences.
         rows: B.
-        stages: filled by the forward pass with what it leaves.
         carried: filled by the backward pass, if given; see :meth:`Pass.backward`.
     """
 
     spec: Spec
-    plans: Sequence[Plan]
+    plans: tuple[Plan, ...]
     batch_sizes: Tensor | None
     rows: int
-    stages: list[Stage] = field(default_factory=list)
     carried: dict[int, list[Tensor]] | None = None
 
     def given(self, tensors: Sequence[Tensor]) -> Given:
@@ -48,14 +46,19 @@ class Call:
         return self.spec.given(self.batch_sizes, self.rows, tensors)
 
 
-def differentiable(call: Call, tensors: list[Tensor], drawn: Drawn) -> tuple[Tensor, State]:
-    """The whole pass over the tensors of :meth:`Given.tensors`; ``drawn`` are random numbers."""
+def differentiable(
+    call: Call, tensors: list[Tensor], drawn: Drawn, stages: list[Stage]
+) -> tuple[Tensor, State]:
+    """The whole pass over the tensors of :meth:`Given.tensors`; ``drawn`` are random numbers.
+
+    Fills ``stages`` with what it leaves.
+    """
     if call.batch_sizes is not None:
         # They are the caller's, who may change them before the backward pass.
         call.batch_sizes = call.batch_sizes.to("cpu", torch.int64, copy=True)
     # torch has no types for it.
     results: tuple[Tensor, ...] = _Pass.apply(  # type: ignore[no-untyped-call]
-        call, drawn, *handed(tensors)
+        call, drawn, stages, *handed(tensors)
     )
     # The backward pass reads the output, and the caller may change it in place, even where no
     # version is counted. A copy of each also has a node of its own: a hook on one is not called for
@@ -66,27 +69,28 @@ def differentiable(call: Call, tensors: list[Tensor], drawn: Drawn) -> tuple[Ten
 
 class _Pass(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, call: Call, drawn: Drawn, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, call: Call, drawn: Drawn, stages: list[Stage], *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
         spec, given = call.spec, call.given(tensors)
         forward = Pass(spec, call.plans, given, drawn)
-        stages: list[Stage] = []
         output, last = forward.forward(stages)
-        call.stages.extend(stages)
         states = len(given.initial or ())
         read = saving.reads_back(
-            spec, states, ctx.needs_input_grad[2:], is_long=forward.steps.time > 1
+            spec, states, ctx.needs_input_grad[3:], is_long=forward.steps.time > 1
         )
         ctx.given = saving.Given(tensors, read, states, repeats=spec.recompute_every is not None)
         # All tensors by autograd's hands: it frees them when the graph is done with, and what works
         # on saved tensors, as checkpoints do, works on these. The input is not saved once more.
         left = [tensor for stage in stages for tensor in stage.tensors()]
         left[0] = None
-        of_cells = drawn._replace(noises=()).tensors()  # dropout's are in the stages
+        # Dropout's random numbers are in the stages.
+        of_cells = drawn._replace(noises=()).tensors() if drawn.of_cells else []
         ctx.drawn = len(of_cells)
         ctx.save_for_backward(*ctx.given.release(), *of_cells, *left)
         ctx.left = [Layout.of(tensor) for tensor in (*of_cells, *left)]
-        ctx.call = Call(spec, call.plans, call.batch_sizes, call.rows, carried=call.carried)
-        ctx.call.stages = [stage.with_tensors(repeat(None)) for stage in stages]
+        ctx.call = call
+        ctx.stages = [stage.with_tensors(repeat(None)) for stage in stages]
         ctx.set_materialize_grads(False)
         return output, *last
 
@@ -95,7 +99,7 @@ class _Pass(torch.autograd.Function):
         saved = ctx.saved_tensors  # refuses what was changed in place and torch reads, too
         if all(gradient is None for gradient in gradients):
             return (None,) * len(ctx.needs_input_grad)
-        count, wanted, call = len(ctx.given.shapes), ctx.needs_input_grad[2:], ctx.call
+        count, wanted, call = len(ctx.given.shapes), ctx.needs_input_grad[3:], ctx.call
         again = torch.is_grad_enabled() or not are_plain(gradients)
         tensors = ctx.given.restored(saved[:count])
         left = [
@@ -103,25 +107,24 @@ class _Pass(torch.autograd.Function):
             for layout, tensor in zip(ctx.left, saved[count:], strict=True)
         ]
         rest = iter(left[ctx.drawn :])
-        stages = [stage.with_tensors(rest) for stage in call.stages]
+        stages = [stage.with_tensors(rest) for stage in ctx.stages]
         stages[0].data = dense(tensors[0])
-        noises = passes.noises(call.spec, stages)
-        drawn = call.spec.drawn([*left[: ctx.drawn], *noises])
+        drawn = call.spec.drawn(left[: ctx.drawn])
         if again:
+            drawn = drawn._replace(noises=passes.noises(call.spec, stages))
             stand_ins = ctx.given.stand_ins(saved[:count], tensors, wanted)
             if not ctx.given.is_hooked:  # then what comes back may be less exact
                 _check_unwritten(call, tensors, drawn, stages)
             found = _backward_by_reference(call, stand_ins, drawn, gradients, wanted)
         else:
             check_kind(tensors[0], tensors[1:])
-            backward = Pass(call.spec, call.plans, call.given(tensors), drawn).backward(
+            found = Pass(call.spec, call.plans, call.given(tensors), drawn).backward(
                 stages,
                 [None if g is None else g.resolve_neg() for g in gradients],
                 wanted,
                 call.carried,
             )
-            found = backward.all()
-        return None, None, *found
+        return None, None, None, *found
 
 
 def _check_unwritten(

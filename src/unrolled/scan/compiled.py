@@ -11,7 +11,7 @@ from unrolled.scan import draws, eligibility, operator, reference
 from unrolled.scan.autograd import Call, differentiable
 from unrolled.scan.passes import Pass
 from unrolled.scan.plan import plans
-from unrolled.scan.spec import Given, Spec, State
+from unrolled.scan.spec import Drawn, Given, Spec, State
 
 
 def supports(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str | None:
@@ -33,13 +33,14 @@ def run(spec: Spec, given: Given) -> tuple[Tensor, State]:
         runs = operator if given.sequences.batch_sizes is None else reference
         output, last = runs.run(spec, given)
         return output, last
-    planned, drawn = plans(spec, given.sequences.data.dtype), draws.draw(spec, given)
+    planned = plans(spec, given.sequences.data.dtype)
+    drawn = draws.draw(spec, given) if spec.draws or given.dropout else Drawn()
     assert not isinstance(planned, str)  # else the pass is not supported
     if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
         tensors = given.tensors()
         if any(tensor.requires_grad for tensor in tensors):
             call = Call(spec, planned, given.sequences.batch_sizes, given.rows)
-            return differentiable(call, tensors, drawn)
+            return differentiable(call, tensors, drawn, [])
     return Pass(spec, planned, given, drawn).forward()
 
 

@@ -41,11 +41,12 @@ def not_in_memory(data: Tensor, others: Sequence[Tensor]) -> str | None:
     """Why these are not all numbers of one kind that lie in this machine's memory."""
     if other := _other_kind(data, others):
         return other
+    strided, plain = torch.strided, PLAIN
     for tensor in (data, *others):
+        if type(tensor) not in plain or tensor.layout is not strided:
+            return f"a tensor is a {type(tensor).__name__} with layout {tensor.layout}"
         if tensor.is_neg():
             return "a tensor is negated when it is read, and not in memory"
-        if type(tensor) not in PLAIN or tensor.layout is not torch.strided:
-            return f"a tensor is a {type(tensor).__name__} with layout {tensor.layout}"
     return None
 
 

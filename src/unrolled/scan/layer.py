@@ -6,6 +6,8 @@ It owns every buffer that it hands over; csrc/contract.h says what each of them 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import torch
@@ -21,40 +23,27 @@ what they are."""
 
 
 class Scan:
-    """A layer with what it is given besides the input and the states.
+    """A layer with where its weights lie, which the caller holds alive.
 
     ``index`` is its place in the states.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        index: int,
-        steps: Steps,
-        weights: Sequence[Tensor],
-        beside: Mapping[str, Tensor],
-    ) -> None:
-        """``weights`` are dense; ``beside`` has the constants and random numbers by name.
-
-        Raises:
-            RuntimeError: the shapes don't fit the plan.
-        """
-        self.plan, self.index, self.steps = plan, index, steps
-        self.reverse = plan.kind.reverse
-        self.weights = [weights[number] for number in plan.weights]
-        for weight, expected in zip(self.weights, plan.shapes, strict=True):
-            if weight.shape != expected:
-                check_shape(f"a weight of {plan.kind.cell.name}", weight.shape, expected)
-        self._weights = [memory(weight) for weight in self.weights]
+    def __init__(self, plan: Plan, index: int, weights: list[Memory]) -> None:
+        self.plan, self.index, self.reverse = plan, index, plan.kind.reverse
+        self._weights = weights
         self._inputs: list[Place] = []
         self._constants: list[Memory] = []
         self._alive: list[Tensor] = []
-        if plan.inputs or plan.constants:
-            inputs = [dense(beside[name]) for name in plan.inputs]
-            constants = [beside[name].contiguous() for name in plan.constants]
-            self._inputs = [steps.place(data) for data in inputs]
-            self._constants = [memory(constant) for constant in constants]
-            self._alive = [*inputs, *constants]
+
+    def reading(self, steps: Steps, beside: Mapping[str, Tensor]) -> Scan:
+        """The same with the constants and random numbers that it reads, of those by name."""
+        found = Scan(self.plan, self.index, self._weights)
+        inputs = [dense(beside[name]) for name in self.plan.inputs]
+        constants = [beside[name].contiguous() for name in self.plan.constants]
+        found._inputs = [steps.place(data) for data in inputs]
+        found._constants = [memory(constant) for constant in constants]
+        found._alive = [*inputs, *constants]
+        return found
 
     def empty_kept(self, like: Tensor, count: int) -> Kept:
         """Room for what ``count`` pairs of a step and a row leave for a backward scan."""
@@ -103,14 +92,16 @@ class Scan:
     def slices(self, states: Sequence[Tensor | None] | None) -> list[Memory]:
         """Where this layer's and direction's states lie."""
         if states is None:
-            return [NO_MEMORY] * len(self.plan.after)
+            return self.plan.no_states
         return [self._slice(state) for state in states]
 
     def _slice(self, state: Tensor | None) -> Memory:
-        if state is None or state.numel() == 0:
+        if state is None or (count := state.numel()) == 0:
             return NO_MEMORY
+        if self.index == 0:
+            return state.data_ptr(), count
         before = self.index * state.stride(0)
-        return state.data_ptr() + before * state.element_size(), state.numel() - before
+        return state.data_ptr() + before * state.element_size(), count - before
 
     def handed(self, data: Place, initial: State | None) -> tuple[Any, ...]:
         """What both passes are handed alike."""
@@ -126,6 +117,7 @@ class ScanBack:
     def __init__(
         self,
         scan: Scan,
+        steps: Steps,
         like: Tensor,
         wanted: Sequence[bool],
         d_constants: Mapping[str, Tensor],
@@ -138,13 +130,10 @@ class ScanBack:
         """
         self.scan = scan
         plan = scan.plan
+        of_weights = zip(plan.weights, plan.shapes, plan.is_learned, strict=True)
         self.gradients = [
-            (torch.empty_like if is_learned else torch.zeros_like)(weight)
-            if wanted[number]
-            else None
-            for number, weight, is_learned in zip(
-                plan.weights, scan.weights, plan.is_learned, strict=True
-            )
+            (like.new_empty if is_learned else like.new_zeros)(shape) if wanted[number] else None
+            for number, shape, is_learned in of_weights
         ]
         """Those of the plan's weights, once all steps have been run; None for those not wanted."""
         self._wanted = sum(1 << i for i, g in enumerate(self.gradients) if g is not None)
@@ -152,8 +141,8 @@ class ScanBack:
         self._left = stretches
         self._sums = None
         if stretches > 1:
-            bounds = scan.steps.bounds(None, reverse=scan.reverse)
-            layout, _ = scan.steps.stretch(*bounds, reverse=scan.reverse)
+            bounds = steps.bounds(None, reverse=scan.reverse)
+            layout, _ = steps.stretch(*bounds, reverse=scan.reverse)
             self._sums = like.new_zeros(plan.core.sums_size(layout, self._wanted))
 
     def run(
@@ -178,8 +167,9 @@ class ScanBack:
         """
         self._left -= 1
         scan = self.scan
-        none = [NO_MEMORY] * len(scan.plan.after)
-        each = none if carried is None else [memory(of_state) for of_state in carried[:-1]]
+        each = scan.plan.no_states
+        if carried is not None:
+            each = [memory(of_state) for of_state in carried[:-1]]
         scan.plan.core.backward(
             layout,
             *scan.handed(data, initial),
@@ -205,6 +195,34 @@ class ScanBack:
         for number, gradient in zip(self.scan.plan.weights, self.gradients, strict=True):
             found[number] = gradient
         return found
+
+
+def scans(plans: tuple[Plan, ...], flat: Sequence[Tensor]) -> list[Scan]:
+    """The layers and directions of a pass, in the order of the states.
+
+    ``flat`` are the weights of all of them, dense, in the order of the cell's.
+
+    Raises:
+        RuntimeError: the weights' shapes don't fit the plans.
+    """
+    shapes, addresses = tuple([w.shape for w in flat]), tuple([w.data_ptr() for w in flat])
+    return _scans(plans, shapes, addresses)
+
+
+@lru_cache(maxsize=1024)
+def _scans(
+    plans: tuple[Plan, ...], shapes: tuple[Any, ...], addresses: tuple[int, ...]
+) -> list[Scan]:
+    """They are values: made, and the shapes checked, once for all calls that are alike."""
+    each, found = len(shapes) // len(plans), []
+    for index, plan in enumerate(plans):
+        weights = []
+        for number, expected in zip(plan.weights, plan.shapes, strict=True):
+            place = index * each + number
+            check_shape(f"a weight of {plan.kind.cell.name}", shapes[place], expected)
+            weights.append((addresses[place], prod(expected)))
+        found.append(Scan(plan, index, weights))
+    return found
 
 
 def check_shape(name: str, found: Sequence[int], expected: Sequence[int]) -> None:

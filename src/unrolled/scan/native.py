@@ -108,7 +108,8 @@ class Steps(NamedTuple):
 
         None for one stretch.
         """
-        every = self.time if every is None else every
+        if every is None or every >= self.time:
+            return [self.time, 0] if reverse else [0, self.time]
         if reverse:
             return [*range(self.time, 0, -every), 0]
         return [*range(0, self.time, every), self.time]
@@ -120,9 +121,10 @@ class Steps(NamedTuple):
         """
         if reverse:
             begin, end = end, begin
-        count = self.offset(end) - self.offset(begin)
         if self.sizes is None:
-            return _dense_layout(self.time, self.batch, reverse, begin, end), count
+            layout = _dense_layout(self.time, self.batch, reverse, begin, end)
+            return layout, (end - begin) * self.batch
+        count = self.offset(end) - self.offset(begin)
         return _core.Layout(self.sizes, reverse, begin, end), count
 
     def place(self, data: Tensor) -> Place:

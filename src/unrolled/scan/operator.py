@@ -91,13 +91,13 @@ class _Known:
         self, stages: list[Stage], gradients: Sequence[Tensor], wanted: Sequence[bool]
     ) -> list[Tensor | None]:
         """See :meth:`Pass.backward`."""
-        return self._pass().backward(stages, gradients, wanted).all()
+        return self._pass().backward(stages, gradients, wanted)
 
     def _pass(self) -> Pass:
         return Pass(self.spec, self.plans, self.given, self.drawn)
 
 
-def _planned(tensors: Sequence[Tensor], text: str) -> tuple[Spec, list[Plan]]:
+def _planned(tensors: Sequence[Tensor], text: str) -> tuple[Spec, tuple[Plan, ...]]:
     spec = read(text)
     found = plans(spec, tensors[0].dtype)
     if isinstance(found, str):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unrolled.cells.description import INPUT
 from unrolled.scan import draws
-from unrolled.scan.layer import Scan, check_shape
+from unrolled.scan.layer import Scan, check_shape, scans
 from unrolled.scan.native import NOWHERE, Place, Steps, dense
 from unrolled.scan.plan import Plan
 from unrolled.scan.spec import Drawn, Given, Spec, State, of_layers
@@ -48,27 +48,13 @@ class Stage:
         return Stage(data, noises, left, output, noise)
 
 
-@dataclass
-class Gradients:
-    """Those of what a pass is given; None for what is not wanted, or not read."""
-
-    data: Tensor | None
-    states: Sequence[Tensor | None]
-    constants: Sequence[Tensor | None]
-    flat: Sequence[Tensor | None]
-
-    def all(self) -> list[Tensor | None]:
-        """In the order of :meth:`Given.tensors`."""
-        return [self.data, *self.states, *self.constants, *self.flat]
-
-
 class Pass:
     """A pass that is about to run, forward or backward: all that it is given fits, and is dense.
 
     It has to stay alive as long as its scans, which have its tensors' addresses.
     """
 
-    def __init__(self, spec: Spec, plans: Sequence[Plan], given: Given, drawn: Drawn) -> None:
+    def __init__(self, spec: Spec, plans: tuple[Plan, ...], given: Given, drawn: Drawn) -> None:
         """See :func:`unrolled.scan.engine.run`; ``drawn`` are its random numbers.
 
         Raises:
@@ -78,21 +64,25 @@ class Pass:
         self.data = dense(given.sequences.data)
         self.steps = Steps.of(given.sequences, given.rows)
         self.initial = given.initial and tuple([s.contiguous() for s in given.initial])
-        self.constants = {
-            constant.name: tensor.contiguous()
-            for constant, tensor in zip(spec.cell.constants, given.constants, strict=True)
-        }
+        self.constants: dict[str, Tensor] = {}
+        if given.constants:
+            names = [constant.name for constant in spec.cell.constants]
+            dense_ones = [constant.contiguous() for constant in given.constants]
+            self.constants = dict(zip(names, dense_ones, strict=True))
         self._check()
-        weights = of_layers(spec, [w.contiguous() for w in given.flat])
-        self.scans = [
-            Scan(plan, index, self.steps, of_layer, self._beside(index, plan))
-            for index, (plan, of_layer) in enumerate(zip(plans, weights, strict=True))
-        ]
+        self._flat = [w.contiguous() for w in given.flat]
+        self.scans = scans(plans, self._flat)
+        if spec.cell.draws or spec.cell.constants:
+            self.scans = [
+                scan.reading(self.steps, self._beside(index, scan.plan))
+                for index, scan in enumerate(self.scans)
+            ]
         """The layers and directions, in the order of the states."""
 
     def _check(self) -> None:
-        units, rows = dict(self.spec.units), self.steps.batch
-        check_shape("the input", (rows, self.data.shape[-1]), (rows, units[INPUT]))
+        units, rows = self.spec.kinds[0].units, self.steps.batch
+        if (width := self.data.shape[-1]) != units[INPUT]:
+            check_shape("the input", (rows, width), (rows, units[INPUT]))
         if self.initial is not None:
             for state, width in zip(self.initial, self.spec.kinds[0].widths, strict=True):
                 check_shape("a state", state.shape, (len(self.spec.kinds), rows, width))
@@ -121,29 +111,38 @@ class Pass:
 
         The stages hold the output: it has to stay as it is until then.
         """
-        spec, steps, data, last = self.spec, self.steps, self.data, self.empty_states()
-        for number, layers in enumerate(self.stages()):
+        spec, data, last = self.spec, self.data, self.empty_states()
+        noises, of_stages = self.drawn.noises, self.stages()
+        for number, layers in enumerate(of_stages):
             output = empty_output(data, spec.directions * spec.kinds[0].widths[0])
             stage = Stage(data, self._inner_noises())
-            for direction in range(spec.directions):
-                strand = Strand(layers[direction :: spec.directions], stage.noises, steps, data)
-                here, there = steps.place(data), self.columns(output, direction)
-                if stages is None:
-                    strand.forward(here, self.initial, there, last)
-                else:
-                    every = spec.recompute_every
-                    left = strand.forward_to_return(here, self.initial, there, last, every)
-                    stage.left.append(left)
+            self._run_stage(layers, stage, output, last, keeps=stages is not None)
             data = output
-            is_last = number == spec.num_layers - 1 or not spec.bidirectional
-            if not is_last or any(left.run is not None for left in stage.left):
+            if number < len(of_stages) - 1:
                 stage.output = output
-            if not is_last and self.drawn.noises:
-                stage.noise = self.drawn.noises[number]
-                data = output * stage.noise
+                if noises:
+                    stage.noise = noises[number]
+                    data = output * stage.noise
             if stages is not None:
+                if stage.left[0].run is not None:
+                    stage.output = output
                 stages.append(stage)
         return data, last
+
+    def _run_stage(
+        self, layers: list[Scan], stage: Stage, output: Tensor, last: State, *, keeps: bool
+    ) -> None:
+        """Writes ``output`` and the states ``last``; with ``keeps`` the stage has what is left."""
+        spec, steps = self.spec, self.steps
+        for direction in range(spec.directions):
+            strand = Strand(layers[direction :: spec.directions], stage.noises, steps, stage.data)
+            here, there = steps.place(stage.data), self.columns(output, direction)
+            if keeps:
+                every = spec.recompute_every
+                left = strand.forward_to_return(here, self.initial, there, last, every)
+                stage.left.append(left)
+            else:
+                strand.forward(here, self.initial, there, last)
 
     def stages(self) -> list[list[Scan]]:
         """What runs one after the other: a whole stack in one direction, in two by layers."""
@@ -176,8 +175,8 @@ class Pass:
         gradients: Sequence[Tensor | None],
         wanted: Sequence[bool],
         carried: dict[int, list[Tensor]] | None = None,
-    ) -> Gradients:
-        """The gradients of what the pass is given, of what is wanted.
+    ) -> list[Tensor | None]:
+        """The gradients of :meth:`Given.tensors`; None for what is not wanted, or not read.
 
         Args:
             stages: what the forward pass left.
@@ -226,7 +225,8 @@ class _Back:
         found = (i // self.spec.directions for i, flags in enumerate(self.flags) if any(flags))
         return next(found, self.spec.num_layers)
 
-    def run(self, stages: list[Stage]) -> Gradients:
+    def run(self, stages: list[Stage]) -> list[Tensor | None]:
+        """See :meth:`Pass.backward`."""
         spec, d_output = self.spec, self.gradients[0]
         d_flat: list[list[Tensor | None]] = []
         for number, layers in reversed(list(enumerate(self.forward.stages()))):
@@ -249,12 +249,8 @@ class _Back:
             states = self.d_initial
         found = [d for of_stage in d_flat for d in of_stage]
         self._leave_out(found)
-        return Gradients(
-            d_output if self.wants_data else None,
-            states,
-            [self.d_constants.get(name) for name in self.forward.constants],
-            found,
-        )
+        constants = [self.d_constants.get(name) for name in self.forward.constants]
+        return [d_output if self.wants_data else None, *states, *constants, *found]
 
     def _stage(
         self, stage: Stage, layers: list[Scan], d_output: Tensor | None, d_data: Tensor | None

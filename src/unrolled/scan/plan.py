@@ -6,7 +6,7 @@ A plan is a value: made, and checked, once for all passes that are alike.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from unrolled.cells.description import HIDDEN, INPUT, Description
 from unrolled.cells.given import NotLinkedError
 from unrolled.cells.program import Program, link
 from unrolled.scan import native
+from unrolled.scan.native import NO_MEMORY, Memory
 from unrolled.scan.spec import Kind, Spec, Units
 
 try:
@@ -56,6 +57,7 @@ class Plan:
         kept: how many numbers of a step each tensor has that is left for the backward pass.
         places: where these hold the values that have names.
         after: where they hold each state after the step, None for the first, which is the output.
+        no_states: what stands for the addresses of states where there are none.
     """
 
     kind: Kind
@@ -69,9 +71,13 @@ class Plan:
     kept: tuple[int, ...]
     places: Mapping[str, Place]
     after: tuple[Place | None, ...]
+    no_states: list[Memory] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "no_states", [NO_MEMORY] * len(self.after))
 
 
-def plans(spec: Spec, dtype: torch.dtype, *, watched: bool = False) -> list[Plan] | str:
+def plans(spec: Spec, dtype: torch.dtype, *, watched: bool = False) -> tuple[Plan, ...] | str:
     """Those of the layers and directions, or why the core can't run one of them.
 
     ``watched`` keeps all values that have names.
@@ -80,7 +86,7 @@ def plans(spec: Spec, dtype: torch.dtype, *, watched: bool = False) -> list[Plan
 
 
 @lru_cache(maxsize=1024)
-def _plans(spec: Spec, dtype: torch.dtype, watched: bool, isa: int) -> list[Plan] | str:
+def _plans(spec: Spec, dtype: torch.dtype, watched: bool, isa: int) -> tuple[Plan, ...] | str:
     found = []
     for kind in spec.kinds:
         if kind.kernel is not None:
@@ -91,7 +97,7 @@ def _plans(spec: Spec, dtype: torch.dtype, watched: bool, isa: int) -> list[Plan
         if isinstance(program, str):
             return program
         found.append(_as_program(kind, program, dtype, isa))
-    return found
+    return tuple(found)
 
 
 def _by_kernels(kind: Kind, mode: str, dtype: torch.dtype, isa: int) -> Plan:

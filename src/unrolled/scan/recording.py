@@ -154,19 +154,19 @@ class _NativeRun(_Run):
     """Reads what the pass leaves for its backward pass."""
 
     def __init__(
-        self, spec: Spec, planned: Sequence[Plan], given: Given, *, gradients: bool
+        self, spec: Spec, planned: tuple[Plan, ...], given: Given, *, gradients: bool
     ) -> None:
         drawn, tensors = draws.draw(spec, given), given.tensors()
         self.carried: dict[int, list[Tensor]] | None = {} if gradients else None
         call = Call(spec, planned, given.sequences.batch_sizes, given.rows, carried=self.carried)
+        stages: list[Stage] = []
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-            self.output, self.last = autograd.differentiable(call, tensors, drawn)
+            self.output, self.last = autograd.differentiable(call, tensors, drawn, stages)
         else:
-            output, self.last = Pass(spec, planned, given, drawn).forward(call.stages)
+            output, self.last = Pass(spec, planned, given, drawn).forward(stages)
             self.output = output.clone()  # what was recorded is not the caller's
         self.watches = [
-            _watch(spec, given, drawn, call.stages, plan, index)
-            for index, plan in enumerate(planned)
+            _watch(spec, given, drawn, stages, plan, index) for index, plan in enumerate(planned)
         ]
 
     def see_gradients(self, found: tuple[Tensor | None, ...]) -> None:  # noqa: ARG002

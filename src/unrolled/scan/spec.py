@@ -138,6 +138,8 @@ class Spec:
 
     def drawn(self, tensors: Sequence[Tensor]) -> Drawn:
         """The random numbers of the tensors of :meth:`Drawn.tensors`."""
+        if not tensors:
+            return Drawn()
         names = [draw.name for draw in self.cell.draws] if self.draws else []
         count = len(names) * len(self.kinds)
         of_cells = [
@@ -167,6 +169,8 @@ def of_layers(spec: Spec, flat: Sequence[Any]) -> list[Sequence[Any]]:
     size, count = len(spec.kinds[0].weights), len(spec.kinds)
     if len(flat) != size * count:
         raise ValueError(f"{size * count} weights were expected, got {len(flat)}")
+    if count == 1:
+        return [flat]
     return [flat[start : start + size] for start in range(0, size * count, size or 1)]
 
 
@@ -245,7 +249,7 @@ class Drawn(NamedTuple):
         return [*[t for of_cell in self.of_cells for t in of_cell.values()], *self.noises]
 
 
-@dataclass
+@dataclass(slots=True)
 class Given:
     """What a pass is given.
 

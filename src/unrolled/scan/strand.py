@@ -130,7 +130,9 @@ class Strand:
         """
         stretches = list(pairwise(left.bounds))
         backs = [
-            ScanBack(scan, self.like, of_scan, back.d_constants, stretches=len(stretches))
+            ScanBack(
+                scan, self.steps, self.like, of_scan, back.d_constants, stretches=len(stretches)
+            )
             for scan, of_scan in zip(self.scans, back.wanted, strict=True)
         ]
         scratch: State = ()
@@ -142,7 +144,8 @@ class Strand:
             if run is None:
                 run = self._run(begin, end, data, before, None, scratch, keep=True)
             self._run_back(backs, (begin, end), run, data, before, output, back)
-            back = replace(back, d_last=back.d_initial)
+            if number:
+                back = replace(back, d_last=back.d_initial)
         return [gradient for of_scan in backs for gradient in of_scan.found()]
 
     def _run(
@@ -157,10 +160,10 @@ class Strand:
         keep: bool,
     ) -> Run:
         """A stretch through all layers; without ``output`` the run has the last one's too."""
-        steps, run = self.steps, Run()
+        steps, run, top = self.steps, Run(), len(self.scans) - 1
         layout, count = steps.stretch(begin, end, reverse=self.reverse)
         for layer, scan in enumerate(self.scans):
-            is_top = layer == len(self.scans) - 1
+            is_top = layer == top
             kept = scan.empty_kept(self.like, count) if keep else None
             own = None
             if is_top and output is not None:
