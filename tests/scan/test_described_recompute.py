@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 
 from support_described import double, every_cell, given, results
-from support_native import run_apart
 from unrolled import cells
-from unrolled.nn import Recurrent
 from unrolled.scan import native
 
 if not native.is_built():
@@ -85,36 +81,3 @@ def test_a_weight_that_was_changed_in_place_is_refused():
         next(module.parameters()).mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
-
-
-def test_only_the_output_and_the_states_are_kept():
-    """What 100,000 steps would leave is 154 MB; the output alone is 26 MB."""
-    code = """
-import resource, torch, unrolled
-from unrolled import cells
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-lstm = unrolled.Recurrent(cells.PeepholeLSTM, 1, 64, recompute_every=300)
-lstm(torch.randn(1000, 1, 1))[0].backward(torch.ones(1000, 1, 64))  # imports sympy
-x = torch.randn(100_000, 1, 1)
-before = peak()
-lstm(x)[0].backward(torch.ones(1).expand(100_000, 1, 64).contiguous())
-print(peak() - before)
-"""
-    output_its_copy_and_gradient = 3 * 100_000 * 64 * 4 / 2**20
-    assert float(run_apart(code)) < output_its_copy_and_gradient + 16
-
-
-def test_it_is_copied_and_shown():
-    module = Recurrent(cells.CIFG, 2, 3, recompute_every=10)
-    assert copy.deepcopy(module).recompute_every == 10
-    assert repr(module) == "Recurrent(CIFG, 2, 3, recompute_every=10)"
-
-
-@pytest.mark.parametrize(("every", "error"), [(0, ValueError), (2.5, TypeError), (True, TypeError)])
-def test_what_is_no_number_of_steps_is_refused(every, error):
-    with pytest.raises(error, match="or None, got"):
-        Recurrent(cells.CIFG, 2, 3, recompute_every=every)
-    module = Recurrent(cells.CIFG, 2, 3, recompute_every=1)
-    module.recompute_every = every
-    with pytest.raises(error, match="or None, got"):
-        module(torch.zeros(4, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 import unrolled
 from support_native import gradients, run_apart
 from support_nn import Kind, every_kind, grad_of, random_hx
+from unrolled import cells
 from unrolled.scan import native
 
 needs_core = pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
@@ -71,17 +73,26 @@ def test_gradients_of_long_sequences_are_right_to_rounding():
         torch.testing.assert_close(grad_of(ours).double(), exact.grad, rtol=2e-5, atol=0)
 
 
+MODULES = {
+    "kernels": "unrolled.LSTM(1, 64",
+    "a program": "unrolled.Recurrent(unrolled.cells.PeepholeLSTM, 1, 64",
+}
+
+
 @needs_core
-def test_only_the_states_are_kept():
-    """What 100,000 steps would leave is 128 MB; the output alone is 26 MB."""
-    code = """
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("module", MODULES.values(), ids=list(MODULES))
+def test_only_the_states_are_kept(module, layers):
+    """What 100,000 steps would leave is 128 MB a layer; the output alone is 26 MB."""
+    code = f"""
 import resource, torch, unrolled
+import unrolled.cells
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-lstm = unrolled.LSTM(1, 64, recompute_every=300)
-lstm(torch.randn(1000, 1, 1))[0].backward(torch.ones(1000, 1, 64))  # imports sympy
+module = {module}, {layers}, recompute_every=300)
+module(torch.randn(1000, 1, 1))[0].backward(torch.ones(1000, 1, 64))  # imports sympy
 x = torch.randn(100_000, 1, 1)
 before = peak()
-lstm(x)[0].backward(torch.ones(1).expand(100_000, 1, 64).contiguous())
+module(x)[0].backward(torch.ones(1).expand(100_000, 1, 64).contiguous())
 print(peak() - before)
 """
     output_and_its_gradient = 2 * 100_000 * 64 * 4 / 2**20
@@ -102,12 +113,20 @@ def test_second_derivatives_are_the_same():
 # --- As an argument.
 
 
-def test_it_is_copied_and_pickled_and_shown():
-    module = unrolled.LSTM(2, 3, recompute_every=10)
+MAKERS = {
+    "LSTM(2, 3": unrolled.LSTM,
+    "Recurrent(CIFG, 2, 3": partial(unrolled.Recurrent, cells.CIFG),
+}
+every_maker = pytest.mark.parametrize(("shown", "make"), MAKERS.items(), ids=list(MAKERS))
+
+
+@every_maker
+def test_it_is_copied_and_pickled_and_shown(shown, make):
+    module = make(2, 3, recompute_every=10)
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert other.recompute_every == 10
-    assert repr(module) == "LSTM(2, 3, recompute_every=10)"
-    assert "recompute_every" not in repr(unrolled.LSTM(2, 3))
+    assert repr(module) == f"{shown}, recompute_every=10)"
+    assert repr(make(2, 3)) == f"{shown})"
 
 
 @pytest.mark.parametrize(
@@ -118,10 +137,11 @@ def test_it_is_copied_and_pickled_and_shown():
         (True, TypeError, "a number of steps or None, got True"),
     ],
 )
-def test_what_is_no_number_of_steps_is_refused(every, error, words):
+@every_maker
+def test_what_is_no_number_of_steps_is_refused(shown, make, every, error, words):  # noqa: ARG001
     with pytest.raises(error, match=words):
-        unrolled.GRU(2, 3, recompute_every=every)
-    module = unrolled.GRU(2, 3, recompute_every=1)
+        make(2, 3, recompute_every=every)
+    module = make(2, 3, recompute_every=1)
     module(torch.zeros(4, 2))  # True is as good a key as 1, and is not to be found in its place
     module.recompute_every = every
     with pytest.raises(error, match=words):
