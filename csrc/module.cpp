@@ -63,6 +63,20 @@ struct Widths {
 
 using Memories = std::vector<Memory>;
 
+// The members of contract.h's Forward and Backward, as Python hands them over.
+// What a pass reads: weights, inputs, constants, and the states before its first step.
+using HandedRead = std::tuple<Memories, std::vector<Place>, Memories, Memories>;
+// What it writes, and a backward pass reads again: the output, and what is kept.
+using HandedLeft = std::tuple<Place, Memories>;
+// What the loss says of the results: of the output, and of the last states.
+using HandedLoss = std::tuple<Place, Memories>;
+// Where it goes: the states before, the input, whether that is added to, and the constants.
+using HandedFound = std::tuple<Memories, Place, bool, Memories>;
+// Of every step: of each state as it is handed on, and of the first with what is given out.
+using HandedCarried = std::tuple<Memories, Memory>;
+// The weights' gradients: which are wanted, their sums as they grow, and where they go.
+using HandedSums = std::tuple<Wanted, Memory, Memories>;
+
 // One kind of layer in one direction, with the instruction set that runs it. It checks that all it
 // is handed is there.
 template <class T>
@@ -70,9 +84,10 @@ class Pass {
    public:
     virtual ~Pass() = default;
 
-    void forward(const Layout& layout, const Memories& weights, const std::vector<Place>& inputs,
-                 const Memories& constants, const Memories& before, const Place& output,
-                 const Memories& after, const Memories& kept, int threads) const {
+    void forward(const Layout& layout, const HandedRead& read, const HandedLeft& left,
+                 const Memories& after, int threads) const {
+        const auto& [weights, inputs, constants, before] = read;
+        const auto& [output, kept] = left;
         check(layout);
         const auto of_rows = counts(widths_.states, layout.rows);
         const auto w = pointers<const T>("a weight", weights, widths_.weights, true);
@@ -98,12 +113,15 @@ class Pass {
         });
     }
 
-    void backward(const Layout& layout, const Memories& weights, const std::vector<Place>& inputs,
-                  const Memories& constants, const Memories& before, const Place& output,
-                  const Memories& kept, const Place& d_output, const Memories& d_after,
-                  const Memories& d_before, const Memories& carried, const Memory& total,
-                  const Place& d_input, bool adds_to_input, const Memories& d_constants,
-                  Wanted wanted, const Memory& sums, const Memories& gradients, int threads) const {
+    void backward(const Layout& layout, const HandedRead& read, const HandedLeft& left,
+                  const HandedLoss& loss, const HandedFound& found, const HandedCarried& watched,
+                  const HandedSums& gradients_of_weights, int threads) const {
+        const auto& [weights, inputs, constants, before] = read;
+        const auto& [output, kept] = left;
+        const auto& [d_output, d_after] = loss;
+        const auto& [d_before, d_input, adds_to_input, d_constants] = found;
+        const auto& [carried, total] = watched;
+        const auto& [wanted, sums, gradients] = gradients_of_weights;
         check(layout);
         const Index rows = layout.rows, slots = layout.slots();
         const auto of_rows = counts(widths_.states, rows), of_slots = counts(widths_.states, slots);

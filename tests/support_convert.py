@@ -61,7 +61,7 @@ class Mixed(ABC, nn.RNN):
 class Running(nn.GRU):
     """One whose own names are among those that our modules use."""
 
-    def _run(self):
+    def _weights(self):
         return "running"
 
 

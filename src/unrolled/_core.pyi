@@ -8,6 +8,8 @@ from typing import Any, overload
 
 Memory = tuple[int, int]
 Place = tuple[int, int, int, int, int]
+Read = tuple[list[Memory], list[Place], list[Memory], list[Memory]]
+Left = tuple[Place, list[Memory]]
 
 def isas() -> list[str]: ...
 def busy_f32(isa: int, rounds: int, /) -> int: ...
@@ -29,38 +31,17 @@ class PassF32:
     kept: list[int]
     def sums_size(self, layout: Layout, wanted: int, /) -> int: ...
     def forward(
-        self,
-        layout: Layout,
-        weights: list[Memory],
-        inputs: list[Place],
-        constants: list[Memory],
-        before: list[Memory],
-        output: Place,
-        after: list[Memory],
-        kept: list[Memory],
-        threads: int,
-        /,
+        self, layout: Layout, read: Read, left: Left, after: list[Memory], threads: int, /
     ) -> None: ...
     def backward(
         self,
         layout: Layout,
-        weights: list[Memory],
-        inputs: list[Place],
-        constants: list[Memory],
-        before: list[Memory],
-        output: Place,
-        kept: list[Memory],
-        d_output: Place,
-        d_after: list[Memory],
-        d_before: list[Memory],
-        carried: list[Memory],
-        total: Memory,
-        d_input: Place,
-        adds_to_input: bool,
-        d_constants: list[Memory],
-        wanted: int,
-        sums: Memory,
-        gradients: list[Memory],
+        read: Read,
+        left: Left,
+        loss: tuple[Place, list[Memory]],
+        found: tuple[list[Memory], Place, bool, list[Memory]],
+        carried: tuple[list[Memory], Memory],
+        sums: tuple[int, Memory, list[Memory]],
         threads: int,
         /,
     ) -> None: ...

@@ -68,7 +68,7 @@ def test_a_subclass_with_a_metaclass():
         (parametrized(Scaled(INPUTS, HIDDEN)), "its class Scaled has a forward of its own"),
         (Lenient(INPUTS, HIDDEN), "its class Lenient has a check_forward_args of its own"),
         (unrolled.LSTM(INPUTS, HIDDEN), "LSTM is unrolled's already"),
-        (Running(INPUTS, HIDDEN), "it has an attribute _run, which unrolled's GRU uses"),
+        (Running(INPUTS, HIDDEN), "it has an attribute _weights, which unrolled's GRU uses"),
         (with_attribute("recompute_every"), "it has an attribute recompute_every, which"),
         (sharded(), "its class FSDPLSTM is also torch's FSDPModule, which goes by the class"),
         (nn.RNNBase("LSTM", INPUTS, HIDDEN), "its class RNNBase is none of torch.nn's RNN, LSTM,"),

@@ -44,15 +44,14 @@ for number in range({count}):
     last = [new(B, s) for s in states]
     of_rows = [new(B, c) for c in constants]
     try:
-        core.forward(layout, list(map(m, weights)), list(map(steps.place, x)),
-                     list(map(m, of_rows)), list(map(m, h)), steps.place(output),
-                     list(map(m, last)), [m(kept)], 1)
-        core.backward(layout, list(map(m, weights)), list(map(steps.place, x)),
-                      list(map(m, of_rows)), list(map(m, h)), steps.place(output), [m(kept)],
-                      steps.place(output), list(map(m, last)), list(map(m, h)),
-                      [(0, 0)] * len(states), (0, 0), steps.place(x[0]), True,
-                      list(map(m, of_rows)), 2**len(weights) - 1, (0, 0),
-                      list(map(m, weights)), 1)
+        read = (list(map(m, weights)), list(map(steps.place, x)), list(map(m, of_rows)),
+                list(map(m, h)))
+        left = steps.place(output), [m(kept)]
+        core.forward(layout, read, left, list(map(m, last)), 1)
+        core.backward(layout, read, left, (steps.place(output), list(map(m, last))),
+                      (list(map(m, h)), steps.place(x[0]), True, list(map(m, of_rows))),
+                      ([(0, 0)] * len(states), (0, 0)),
+                      (2**len(weights) - 1, (0, 0), list(map(m, weights))), 1)
         runs += 1
     except (ValueError, MemoryError):
         refused += 1

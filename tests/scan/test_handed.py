@@ -48,7 +48,9 @@ class Call:
 
     def run(self, threads: int = 1, **changes: Any) -> None:
         arguments = {**self.arguments, **changes}
-        self.kind.forward(self.layout, *arguments.values(), threads)
+        weights, inputs, constants, before, output, after, kept = arguments.values()
+        read = weights, inputs, constants, before
+        self.kind.forward(self.layout, read, (output, kept), after, threads)
 
     def change(self, name: str, number: int | None, change: Any) -> None:
         """Changes an argument, or one of its list."""

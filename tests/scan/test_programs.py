@@ -222,7 +222,7 @@ def test_rows_times_a_size_beyond_all_memory_are_refused():
     layout, memory = native.Steps(1, rows).stretch(0, 1, reverse=False)[0], native.memory(room)
     place = (*memory, 0, rows, 1)
     with pytest.raises(ValueError, match="memory"):
-        core.forward(layout, [], [place], [], [(0, 0)], place, [memory], [], 1)
+        core.forward(layout, ([], [place], [], [(0, 0)]), (place, []), [memory], 1)
 
 
 def test_an_input_of_no_numbers():

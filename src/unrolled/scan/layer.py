@@ -79,15 +79,15 @@ class Scan:
         """
         self.plan.core.forward(
             layout,
-            self._weights,
-            [data, *self._inputs],
-            self._constants,
-            self.slices(initial),
-            output,
+            self.read(data, initial),
+            (output, [] if kept is None else [memory(each) for each in kept]),
             self.slices(last),
-            [] if kept is None else [memory(each) for each in kept],
             torch.get_num_threads(),
         )
+
+    def read(self, data: Place, initial: State | None) -> tuple[Any, ...]:
+        """What a pass reads, for the core."""
+        return self._weights, [data, *self._inputs], self._constants, self.slices(initial)
 
     def slices(self, states: Sequence[Tensor | None] | None) -> list[Memory]:
         """Where this layer's and direction's states lie."""
@@ -102,10 +102,6 @@ class Scan:
             return state.data_ptr(), count
         before = self.index * state.stride(0)
         return state.data_ptr() + before * state.element_size(), count - before
-
-    def handed(self, data: Place, initial: State | None) -> tuple[Any, ...]:
-        """What both passes are handed alike."""
-        return self._weights, [data, *self._inputs], self._constants, self.slices(initial)
 
 
 class ScanBack:
@@ -170,22 +166,19 @@ class ScanBack:
         each = scan.plan.no_states
         if carried is not None:
             each = [memory(of_state) for of_state in carried[:-1]]
+        total = NO_MEMORY if carried is None else memory(carried[-1])
         scan.plan.core.backward(
             layout,
-            *scan.handed(data, initial),
-            output,
-            [memory(of_kept) for of_kept in kept],
-            d_output,
-            scan.slices(d_last),
-            scan.slices(d_initial),
-            each,
-            NO_MEMORY if carried is None else memory(carried[-1]),
-            d_input,
-            adds or scan.plan.adds_to_input,
-            self._d_constants,
-            self._wanted,
-            memory(self._sums),
-            [NO_MEMORY if self._left else memory(g) for g in self.gradients],
+            scan.read(data, initial),
+            (output, [memory(of_kept) for of_kept in kept]),
+            (d_output, scan.slices(d_last)),
+            (scan.slices(d_initial), d_input, adds or scan.plan.adds_to_input, self._d_constants),
+            (each, total),
+            (
+                self._wanted,
+                memory(self._sums),
+                [NO_MEMORY if self._left else memory(g) for g in self.gradients],
+            ),
             torch.get_num_threads(),
         )
 
