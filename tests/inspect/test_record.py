@@ -208,6 +208,18 @@ def test_frozen_models_have_gradients_too():
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize(("rows", "lengths"), [(0, None), (2, [0, 0])], ids=["rows", "steps"])
+@every_kind
+def test_a_stack_in_which_nothing_runs(kind: Kind, rows, lengths):
+    module, _ = module_and_input(kind, num_layers=2)
+    x = torch.randn(T, rows, INPUTS, dtype=torch.float64)
+    trace = unrolled.record(module, x, lengths=lengths, gradients=True)
+    for layer in range(2):
+        found = trace.get("hidden", layer=layer, kind="gradient")
+        assert found.shape[1] == rows
+        assert found.isnan().all()  # no row has a step
+
+
 def test_a_loss_with_a_target():
     module, x = module_and_input(Kind("RNN"))
     target = torch.randn(T, B, HIDDEN, dtype=torch.float64)

@@ -114,6 +114,18 @@ def test_one_graph_serves_any_steps_and_rows():
     assert counter.frame_count == 1
 
 
+def test_one_graph_serves_states_and_constants_of_any_rows():
+    module = double(cells.EALSTM, num_layers=2)
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend=counter)
+    counts = set()
+    for steps, rows in ((5, 8), (7, 9), (9, 3)):
+        x, hx, constants = given(module, rows, steps)
+        assert torch.equal(compiled(x, hx, **constants)[0], module(x, hx, **constants)[0])
+        counts.add(counter.frame_count)
+    assert len(counts) == 1  # compiled for the first call alone
+
+
 def test_modules_of_several_settings_in_one_function():
     made = [
         double(cells.JANET),
@@ -221,6 +233,18 @@ def test_an_exported_program_can_be_trained():
     found = torch.autograd.grad(run(x)[0].square().sum(), list(run.parameters()))
     expected = torch.autograd.grad(module(x)[0].square().sum(), list(module.parameters()))
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_an_exported_program_draws_for_any_steps_and_rows():
+    module = double(cells.zoneout(cells.LSTM, hidden=0.5), num_layers=2, dropout=0.5).train()
+    x = torch.randn(4, 3, 3, dtype=torch.float64)
+    shapes = ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},)
+    run = torch.export.export(module, (x,), dynamic_shapes=shapes).module()
+    longer = torch.randn(6, 5, 3, dtype=torch.float64)
+    torch.manual_seed(0)
+    found, _ = run(longer)
+    torch.manual_seed(0)
+    assert torch.equal(found, module(longer)[0])
 
 
 @pytest.mark.filterwarnings(

@@ -273,17 +273,22 @@ class Recurrent(ForTools):
         self, name: str, tensor: Any, before: tuple[int | None, ...], size: str
     ) -> None:
         """That it is a tensor of these dimensions, None for any number, and of this size."""
-        letters = iter(("BT" if self.batch_first else "TB") if size == INPUT else "")
         shape = [*before, self.units[size]]
-        shown = ", ".join(next(letters, "·") if n is None else str(n) for n in shape)
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} should be a tensor [{shown}], got {type(tensor).__name__}")
+            shown = self._shown(shape, size)
+            raise TypeError(f"{name} should be a tensor {shown}, got {type(tensor).__name__}")
         fits = tensor.dim() == len(shape) and all(
             wanted is None or wanted == found
             for wanted, found in zip(shape, tensor.shape, strict=True)
         )
         if not fits:
-            raise RuntimeError(f"{name} should have shape [{shown}], got {list(tensor.shape)}")
+            shown = self._shown(shape, size)
+            raise RuntimeError(f"{name} should have shape {shown}, got {list(tensor.shape)}")
+
+    def _shown(self, shape: Sequence[int | None], size: str) -> str:
+        """A shape in words: written only where it is shown, since Dynamo can't write a symbol."""
+        letters = iter(("BT" if self.batch_first else "TB") if size == INPUT else "")
+        return f"[{', '.join(next(letters, '·') if n is None else str(n) for n in shape)}]"
 
 
 _made_spec = lru_cache(maxsize=256)(Spec)

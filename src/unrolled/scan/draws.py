@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ def draw(spec: Spec, given: Given) -> Drawn:
 def draw_of_cell(kind: Kind, sequences: Sequences, rows: int) -> dict[str, Tensor]:
     """A layer's: [N, ·] where they are drawn at every step, else of each row [B, ·]."""
     data = sequences.data
-    steps = data.shape[:-1].numel()
+    steps = prod(data.shape[:-1])  # not numel, which is a number where torch.export has a symbol
     return {
         draw.name: _drawn(
             draw, data, (steps if draw.each == "step" else rows, kind.units[draw.size])

@@ -190,7 +190,8 @@ def _watch(
     below = run.outputs[place - 1] if place else None
     if below is not None:
         noise = stage.noises[place - 1]
-        read = (below if noise is None else below * noise).view(*read.shape[:-1], -1)
+        dropped = below if noise is None else below * noise
+        read = dropped.view(*read.shape[:-1], below.shape[-1])
     names = [weight.name for weight in spec.cell.weights]
     layer = Layer(
         plan.kind,

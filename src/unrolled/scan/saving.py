@@ -211,7 +211,13 @@ def by_stand_ins(
 
     They can be differentiated again where the graph is wanted.
     """
-    known = [(o, g) for o, g in zip(results, gradients, strict=True) if g is not None]
+    known = [
+        (o, g)
+        for o, g in zip(results, gradients, strict=True)
+        if g is not None and o.requires_grad  # else nothing that is wanted leads to it
+    ]
+    if not known:
+        return [None] * len(wanted)
     found = iter(
         torch.autograd.grad(
             outputs=[o for o, _ in known],
