@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import unrolled
 from support_nn import Kind, every_kind, random_hx, random_input, tensors
+from unrolled.cells import Cell, linear, tanh
 
 EDITS: dict[str, Callable[[Tensor], Any]] = {
     "multiplied": lambda y: y.mul_(0.5),
@@ -239,6 +240,23 @@ def test_a_write_that_autograd_does_not_see(
     torch.autograd.grad(loss, [*module.parameters()], retain_graph=True)
     with pytest.raises(RuntimeError, match="that autograd does not see"):
         torch.autograd.grad(loss, [x], create_graph=True)
+
+
+class Late(Cell):
+    """Shows what it computes a step later."""
+
+    def step(self, x: Any, h: Any, late: Any) -> Any:
+        return late, tanh(linear(x, h))
+
+
+@pytest.mark.parametrize("write", UNSEEN.values(), ids=UNSEEN)
+def test_a_write_that_only_a_last_state_shows(write: Callable[[Tensor], Any]) -> None:
+    module = unrolled.Recurrent(Late, 2, 3)
+    x = torch.randn(4, 3, 2, requires_grad=True)
+    _, (_, late) = module(x)
+    write(x[-1])
+    with pytest.raises(RuntimeError, match="that autograd does not see"):
+        torch.autograd.grad(late.sum(), [x], create_graph=True)
 
 
 @every_kind

@@ -86,9 +86,11 @@ class _Pass(torch.autograd.Function):
         left[0] = None
         # Dropout's random numbers are in the stages.
         of_cells = drawn._replace(noises=()).tensors() if drawn.of_cells else []
-        ctx.drawn = len(of_cells)
-        ctx.save_for_backward(*ctx.given.release(), *of_cells, *left)
-        ctx.left = [Layout.of(tensor) for tensor in (*of_cells, *left)]
+        # Of a cell with kernels the output shows all states; another may show one a step later.
+        ends = last if spec.kernel is None else ()
+        ctx.drawn, ctx.ends = len(of_cells), len(of_cells) + len(ends)
+        ctx.save_for_backward(*ctx.given.release(), *of_cells, *ends, *left)
+        ctx.left = [Layout.of(tensor) for tensor in (*of_cells, *ends, *left)]
         ctx.call = call
         ctx.stages = [stage.with_tensors(repeat(None)) for stage in stages]
         ctx.set_materialize_grads(False)
@@ -106,7 +108,7 @@ class _Pass(torch.autograd.Function):
             None if layout is None else layout.restored(tensor)
             for layout, tensor in zip(ctx.left, saved[count:], strict=True)
         ]
-        rest = iter(left[ctx.drawn :])
+        rest = iter(left[ctx.ends :])
         stages = [stage.with_tensors(rest) for stage in ctx.stages]
         stages[0].data = dense(tensors[0])
         drawn = call.spec.drawn(left[: ctx.drawn])
@@ -114,7 +116,8 @@ class _Pass(torch.autograd.Function):
             drawn = drawn._replace(noises=passes.noises(call.spec, stages))
             stand_ins = ctx.given.stand_ins(saved[:count], tensors, wanted)
             if not ctx.given.is_hooked:  # then what comes back may be less exact
-                _check_unwritten(call, tensors, drawn, stages)
+                results = stages[-1].output, *left[ctx.drawn : ctx.ends]
+                _check_unwritten(call, tensors, drawn, results)
             found = _backward_by_reference(call, stand_ins, drawn, gradients, wanted)
         else:
             check_kind(tensors[0], tensors[1:])
@@ -128,18 +131,21 @@ class _Pass(torch.autograd.Function):
 
 
 def _check_unwritten(
-    call: Call, tensors: Sequence[Tensor], drawn: Drawn, stages: list[Stage]
+    call: Call, tensors: Sequence[Tensor], drawn: Drawn, results: Sequence[Tensor | None]
 ) -> None:
     """Whether the pass would still give the same bits: only then may it be repeated.
+
+    ``results`` are the output and, of some cells, the last states; None where nothing is kept.
 
     Raises:
         RuntimeError: it would not.
     """
-    if (before := stages[-1].output) is None:
+    if results[0] is None:
         return
     with torch.no_grad():
-        output, _ = Pass(call.spec, call.plans, call.given(tensors), drawn).forward()
-    if not torch.equal(output.nan_to_num(), before.nan_to_num()):
+        output, last = Pass(call.spec, call.plans, call.given(tensors), drawn).forward()
+    pairs = zip((output, *last), results, strict=False)
+    if not all(b is not None and torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs):
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace "
             "operation that autograd does not see: through .data, through NumPy, or by another "

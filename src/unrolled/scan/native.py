@@ -79,7 +79,7 @@ class Steps(NamedTuple):
     sizes: Any = None
 
     @classmethod
-    def of(cls, sequences: Sequences, batch: int | None) -> Steps:
+    def of(cls, sequences: Sequences, batch: int) -> Steps:
         """Those of these sequences, of which there are ``batch``, those without a step too.
 
         Raises:
@@ -90,7 +90,6 @@ class Steps(NamedTuple):
             return cls(data.shape[0], data.shape[1])
         # Read once: they are the caller's, who may change them meanwhile.
         listed = sizes.tolist()
-        batch = listed[0] if batch is None else batch
         bounds = [batch, *listed, 0]
         if sum(listed) != data.shape[0] or any(a < b for a, b in pairwise(bounds)):
             raise RuntimeError(
