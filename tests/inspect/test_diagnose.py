@@ -327,6 +327,11 @@ def test_too_few_steps_are_refused():
         unrolled.diagnose(unrolled.GRU(2, 4), torch.randn(2, B, 2))
 
 
+def test_a_batch_without_rows_is_refused():
+    with pytest.raises(InputError, match="no rows"):
+        unrolled.diagnose(unrolled.GRU(2, 4), torch.randn(T, 0, 2))
+
+
 def test_a_cell_is_refused():
     with pytest.raises(InputError, match="is a cell, which takes its steps one by one"):
         unrolled.diagnose(nn.Sequential(nn.GRUCell(2, 4)), torch.randn(T, 2))

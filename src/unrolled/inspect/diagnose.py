@@ -64,7 +64,8 @@ def diagnose(
         The diagnosis; ``print`` it for its letter.
 
     Raises:
-        InputError: the inputs have fewer than 3 steps, or what :func:`unrolled.record` refuses.
+        InputError: the inputs have fewer than 3 steps or no rows, or what
+            :func:`unrolled.record` refuses.
     """
     with _in_eval_mode(model):
         whole = record(model, inputs, lengths=lengths)
@@ -77,6 +78,8 @@ def diagnose(
             )
         if len(whole.masks[name]) < LEAST_STEPS:
             raise InputError(f"{LEAST_STEPS} steps at least are needed to speak of memory")
+        if not whole.masks[name].shape[1]:
+            raise InputError("the batch has no rows: give at least one")
         _check_finite(whole, name, recurrent.num_layers)
         run = _Runs(model, inputs, target, loss, lengths, recurrent)
         by_lag = run.gradient_by_lag(name, ends)
