@@ -32,13 +32,9 @@ std::vector<Numbers> run(const Case& of, int threads) {
         for (float& number : numbers) number = normal(generator);
         return numbers;
     };
-    const auto null_without = [](bool there, Numbers& numbers) {
-        return there ? numbers.data() : nullptr;
-    };
 
     const Shape s{of.cell, inputs, hidden, of.projection, true};
     const Index state = s.state(), gates = C::gates * hidden, rows = of.rows;
-    const bool projects = of.projection > 0;
     std::vector<Index> offsets(of.steps), sizes(of.steps);
     Index pairs = 0;
     for (Index t = 0; t < of.steps; ++t) {
