@@ -117,10 +117,9 @@ MAKERS = {
     "LSTM(2, 3": unrolled.LSTM,
     "Recurrent(CIFG, 2, 3": partial(unrolled.Recurrent, cells.CIFG),
 }
-every_maker = pytest.mark.parametrize(("shown", "make"), MAKERS.items(), ids=list(MAKERS))
 
 
-@every_maker
+@pytest.mark.parametrize(("shown", "make"), MAKERS.items(), ids=list(MAKERS))
 def test_it_is_copied_and_pickled_and_shown(shown, make):
     module = make(2, 3, recompute_every=10)
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
@@ -137,8 +136,8 @@ def test_it_is_copied_and_pickled_and_shown(shown, make):
         (True, TypeError, "a number of steps or None, got True"),
     ],
 )
-@every_maker
-def test_what_is_no_number_of_steps_is_refused(shown, make, every, error, words):  # noqa: ARG001
+@pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
+def test_what_is_no_number_of_steps_is_refused(make, every, error, words):
     with pytest.raises(error, match=words):
         make(2, 3, recompute_every=every)
     module = make(2, 3, recompute_every=1)

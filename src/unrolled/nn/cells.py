@@ -56,7 +56,7 @@ class _RecurrentCell(ForTools, torch.nn.RNNCellBase):
         return last if len(last) > 1 else last[0]
 
     def _mode(self) -> str:
-        """The cell's name in :data:`CELLS`; empty where torch has an error for what is set."""
+        """The cell in torch's words, its mode; empty where torch has an error for what is set."""
         raise NotImplementedError
 
 

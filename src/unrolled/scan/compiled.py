@@ -11,7 +11,7 @@ from unrolled.scan import draws, eligibility, operator, reference
 from unrolled.scan.autograd import Call, differentiable
 from unrolled.scan.passes import Pass
 from unrolled.scan.plan import plans
-from unrolled.scan.spec import Drawn, Given, Spec, State
+from unrolled.scan.spec import Given, Spec, State
 
 
 def supports(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str | None:
@@ -34,7 +34,7 @@ def run(spec: Spec, given: Given) -> tuple[Tensor, State]:
         output, last = runs.run(spec, given)
         return output, last
     planned = plans(spec, given.sequences.data.dtype)
-    drawn = draws.draw(spec, given) if spec.draws or given.dropout else Drawn()
+    drawn = draws.draw(spec, given)
     assert not isinstance(planned, str)  # else the pass is not supported
     if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
         tensors = given.tensors()

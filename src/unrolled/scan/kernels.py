@@ -19,6 +19,7 @@ KERNELS: dict[str, Callable[..., Any]] = {mode: getattr(_VF, mode.lower()) for m
 """Of a step and of a pass, by torch's ``mode``, after which torch names them."""
 
 
+# An engine takes all that another may look at.
 def supports(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str | None:  # noqa: ARG001
     """Why torch can't run a pass, or None where it can."""
     if spec.kernel is None:

@@ -17,6 +17,9 @@ try:
 except ImportError:  # built without a compiler
     _core = None  # type: ignore[assignment]
 
+core: Any = _core
+"""The compiled core, None where there is none. It takes addresses: only plans make its passes."""
+
 
 def is_built() -> bool:
     """Whether the compiled core is there."""

@@ -203,6 +203,7 @@ def _scan_backward(
     return [gradient for gradient in found if gradient is not None]
 
 
+# This takes all that its operator takes, too.
 @_scan_backward.register_fake
 def _(
     gradients: Sequence[Tensor],  # noqa: ARG001

@@ -72,12 +72,12 @@ class Pass:
         self._check()
         self._flat = [w.contiguous() for w in given.flat]
         self.scans = scans(plans, self._flat)
+        """The layers and directions, in the order of the states."""
         if spec.cell.draws or spec.cell.constants:
             self.scans = [
                 scan.reading(self.steps, self._beside(index, scan.plan))
                 for index, scan in enumerate(self.scans)
             ]
-        """The layers and directions, in the order of the states."""
 
     def _check(self) -> None:
         units, rows = self.spec.kinds[0].units, self.steps.batch

@@ -22,11 +22,6 @@ from unrolled.scan import native
 from unrolled.scan.native import NO_MEMORY, Memory
 from unrolled.scan.spec import Kind, Spec, Units
 
-try:
-    from unrolled import _core
-except ImportError:  # built without a compiler
-    _core = None  # type: ignore[assignment]
-
 
 @dataclass(frozen=True, eq=False)
 class Place:
@@ -103,7 +98,7 @@ def _plans(spec: Spec, dtype: torch.dtype, watched: bool, isa: int) -> tuple[Pla
 def _by_kernels(kind: Kind, mode: str, dtype: torch.dtype, isa: int) -> Plan:
     cell, units = kind.cell, kind.units
     hidden, state = units[HIDDEN], units[cell.output.size]
-    make = _core.KernelF32 if dtype == torch.float32 else _core.KernelF64
+    make = native.core.KernelF32 if dtype == torch.float32 else native.core.KernelF64
     is_biased = any(weight.kind == "bias" for weight in cell.weights)
     is_projected = cell.output.size != HIDDEN
     core = make(isa, mode, units[INPUT], hidden, state if is_projected else 0, is_biased)
@@ -138,7 +133,9 @@ def _as_program(kind: Kind, linked: Linked, dtype: torch.dtype, isa: int) -> Pla
     kept = program.kept
     return Plan(
         kind,
-        (_core.ProgramF32 if dtype == torch.float32 else _core.ProgramF64)(isa, linked.core),
+        (native.core.ProgramF32 if dtype == torch.float32 else native.core.ProgramF64)(
+            isa, linked.core
+        ),
         inputs=tuple(program.inputs[1:]),
         constants=tuple(program.constants),
         weights=weights,
@@ -173,7 +170,7 @@ class Linked:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.core = _core.Program(*program.handed)
+        self.core = native.core.Program(*program.handed)
 
 
 @lru_cache(maxsize=256)

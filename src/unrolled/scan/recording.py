@@ -169,6 +169,7 @@ class _NativeRun(_Run):
             _watch(spec, given, drawn, stages, plan, index) for index, plan in enumerate(planned)
         ]
 
+    # The core's backward pass has written what there is to know.
     def see_gradients(self, found: tuple[Tensor | None, ...]) -> None:  # noqa: ARG002
         for index, watch in enumerate(self.watches):
             watch.see_carried((self.carried or {}).get(index))

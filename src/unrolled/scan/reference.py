@@ -46,6 +46,7 @@ Watch = Callable[[Layer], See]
 """Given a layer that is about to run: who is shown its steps."""
 
 
+# An engine takes all that another may look at.
 def supports(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str | None:  # noqa: ARG001
     """Why it can't run the pass: never."""
     return None
