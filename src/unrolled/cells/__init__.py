@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from unrolled.cells.independent import IndRNN
     from unrolled.cells.language import (
         absolute,
+        detach,
         exp,
         hard_sigmoid,
         hard_tanh,
@@ -67,6 +68,7 @@ _HOMES = {
     "independent": ("IndRNN",),
     "language": (
         "absolute",
+        "detach",
         "exp",
         "hard_sigmoid",
         "hard_tanh",
@@ -123,6 +125,7 @@ __all__ = [
     "PeepholeLSTM",
     "ProjectedLSTM",
     "absolute",
+    "detach",
     "exp",
     "hard_sigmoid",
     "hard_tanh",
