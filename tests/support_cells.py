@@ -12,6 +12,7 @@ from unrolled.cells import (
     Cell,
     Description,
     absolute,
+    detach,
     exp,
     hard_sigmoid,
     hard_tanh,
@@ -182,6 +183,19 @@ class OfWeights(Cell):
         return tanh(linear(x, h) * mean(gain) + s), tanh(gain)
 
 
+class Detached(Cell):
+    """What can be detached: a state and the input beside themselves, a sum, a weight, numbers."""
+
+    def step(self, x, h, c, s):
+        dropped, gain = mask(0.5), weight()
+        old = detach(h)
+        carried = linear(h)
+        read = tanh(linear(x, old) + detach(carried) + detach(gain) * gain * detach(mean(c)))
+        more = linear(detach(x), detach(dropped)) + linear(detach(c))
+        c = detach(read) * c + old * tanh(more + s) * carried
+        return tanh(c) * h, c, detach(read)
+
+
 SPECIAL = [
     *(
         Swap,
@@ -198,7 +212,7 @@ SPECIAL = [
         Beside,
         Scalars,
     ),
-    *(Drawn, OfWeights),
+    *(Drawn, OfWeights, Detached),
 ]
 """Cells each of which says something unusual."""
 

@@ -156,7 +156,7 @@ SEEDS: Mapping[str, Callable[[], bytes]] = {
         lambda header: header["network.readout.bias"].update(data_offsets=[8, 4])
     ),
     "a cell that is written down": lambda: _packed(_of_a_cell()),
-    "a cell of a newer version": _cell(lambda cell: cell.update(format=2)),
+    "a cell of a newer version": _cell(lambda cell: cell.update(format=99)),
     "a cell of nothing": _cell(lambda cell: cell.clear()),
     "a cell of another size": _cell(
         lambda cell: cell["weights"][0]["parts"][0].update(size="another")

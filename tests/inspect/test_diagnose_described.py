@@ -13,6 +13,7 @@ from support_cells import SHIPPED, SPECIAL
 from support_nn import BACKENDS, use_backend
 from unrolled import cells
 from unrolled.cells import Cell, linear, sigmoid, tanh, weight
+from unrolled.cells.detached import undetached
 from unrolled.cells.options import described
 from unrolled.inspect.jacobian import state_jacobians
 from unrolled.inspect.steps import layers_of
@@ -50,9 +51,12 @@ def model_of(cell, **options):
 
 @pytest.mark.parametrize("cell", [*SHIPPED, *SPECIAL], ids=lambda cell: cell.__name__)
 def test_jacobians_are_autograds(cell):
-    """Of one more step of the module itself, by the states that it is given."""
+    """Of one more step of the module, were nothing detached, by the states that it is given."""
     model, x = model_of(cell), torch.randn(T, B, INPUTS, dtype=F64)
     trace = unrolled.record(model, x)
+    whole = model_of(undetached(model.module.cell))
+    whole.load_state_dict(model.state_dict())
+    whole.constants = model.constants
     (layer,) = layers_of(model.module, trace, "module")
     names = [state.name for state in model.module.cell.states]
     found = state_jacobians(layer, 0, T)
@@ -60,7 +64,7 @@ def test_jacobians_are_autograds(cell):
         before = [trace.get(name)[t - 1 : t, :1] for name in names]
 
         def step(*states, t=t):
-            return model(x[t : t + 1, :1], states)[1]
+            return whole(x[t : t + 1, :1], states)[1]
 
         blocks = torch.autograd.functional.jacobian(step, tuple(before))
         widths = [value.shape[-1] for value in before]
@@ -82,7 +86,7 @@ def test_gradient_by_lag_is_autograds(cell):
         _, states = model(x[: T - lag])
         states = [state.detach().requires_grad_() for state in states]
         loss = model(x[T - lag :], tuple(states))[0][-1].sum()
-        gradients = torch.autograd.grad(loss, states)
+        gradients = torch.autograd.grad(loss, states, allow_unused=True, materialize_grads=True)
         squares = torch.stack([g.square().sum((0, 2)) for g in gradients]).sum(0)
         torch.testing.assert_close(found[lag], squares.sqrt().mean(), rtol=1e-9, atol=1e-14)
 

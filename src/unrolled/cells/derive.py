@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from unrolled.cells.description import ONE, Description, Line, Operand, Product, Sum
+from unrolled.cells.detached import origins
 
 Derivative = Callable[["_Builder", Line, str], list[tuple[int, Operand]]]
 """From a line and the derivative by its result, those by its operands, by their places."""
@@ -48,7 +49,8 @@ def differentiate(description: Description) -> Backward:
     """The equations of a step back.
 
     Where a function has no derivative it is torch's choice: 0 for relu and the distance from 0 at
-    0, a half for each of two equal operands of minimum and maximum.
+    0, a half for each of two equal operands of minimum and maximum. Nothing is computed for what is
+    detached, and no line reads it: what it is the value of is read.
     """
     builder = _Builder(description)
     given = tuple(f"∂{state.name}′" for state in description.states)
@@ -86,17 +88,23 @@ class _Builder:
                 self.size_of[weight.name] = weight.parts[0].size
         self.size_of |= {line.name: line.size for line in description.lines}
         self._draws = {draw.name: draw.size for draw in description.draws}
+        self._origins = origins(description)
         self._sums: dict[str, list[Operand]] = {}
         self._products: dict[str, list[Product]] = {}
         self._sizes: dict[str, str] = {}
 
     def add_to(self, name: str, derivative: Operand) -> None:
-        """Adds to the derivative by what has this name; of random numbers nobody asks it."""
-        if derivative != 0 and name in self.size_of:
+        """Adds to the derivative by what has this name; of random numbers nobody asks it.
+
+        Nor does anything go through what is detached.
+        """
+        if derivative != 0 and name in self.size_of and name not in self._origins:
             self._sums.setdefault(name, []).append(derivative)
 
     def back(self, product: Product, derivative: str) -> None:
         """Adds what a product says of the vector that it multiplies."""
+        if product.of in self._origins:
+            return
         self._products.setdefault(product.of, []).append(
             Product(product.weight, product.part, derivative)
         )
@@ -142,6 +150,7 @@ class _Builder:
 
     def line(self, operation: str, *operands: Operand) -> Operand:
         """A new line, or what it comes to where that is plain."""
+        operands = tuple(self._origins.get(o, o) if isinstance(o, str) else o for o in operands)
         if (plain := simplified(operation, operands)) is not None:
             return plain
         sizes = [s for s in map(self.size, operands) if s != ONE]
@@ -275,5 +284,6 @@ RULES: dict[str, Derivative] = {
     "less_equal": _nothing,
     "equal": _nothing,
     "where": _where,
+    "detach": _nothing,
     "mean": lambda b, line, d: [(0, b.shared(d, line.operands[0]))],
 }

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from unrolled.cells.description import Description, Line, Operand, Sum, reads
+from unrolled.cells.detached import origins
 from unrolled.cells.operations import OPERATIONS
 
 TIGHT = 4
@@ -22,12 +23,14 @@ def equations(description: Description) -> str:
     multiplies unit by unit, and ``weight_ih[i]·x[t]`` is a part of a matrix times a vector.
     """
     ends = {*description.named, *description.next}
-    readers = Counter(name for line in description.lines for name in reads(line))
+    detached = detached_within(description)
+    readers = readings(description)
     inline: set[str] = set()
     depth: dict[str, int] = {}
     for line in description.lines:
         depth[line.name] = 1 + max((depth.get(name, 0) for name in reads(line)), default=0)
-        if line.name in ends or readers[line.name] != 1 or depth[line.name] > DEEPEST:
+        is_apart = line.name not in detached and readers[line.name] != 1
+        if line.name in ends or is_apart or depth[line.name] > DEEPEST:
             depth[line.name] = 0
         else:
             inline.add(line.name)
@@ -42,6 +45,26 @@ def equations(description: Description) -> str:
         if symbol.get(following, following) != f"{state.name}[t]":
             found.append(f"{state.name}[t] = {symbol.get(following, following)}")
     return "\n".join(found)
+
+
+def detached_within(description: Description) -> dict[str, str]:
+    """The lines that detach and are written where they are read, each with what it is of.
+
+    Others are named, or the next value of a state.
+    """
+    ends = {*description.named, *description.next}
+    return {name: of for name, of in origins(description).items() if name not in ends}
+
+
+def readings(description: Description) -> Counter[str]:
+    """How often each value is read in the lines, detached or not."""
+    detached = detached_within(description)
+    return Counter(
+        detached.get(name, name)
+        for line in description.lines
+        if line.name not in detached
+        for name in reads(line)
+    )
 
 
 def symbols(description: Description) -> dict[str, str]:
@@ -72,7 +95,7 @@ class Writer:
         """The products of a sum, and then its biases."""
         weights = self.description.weights_by_name
         products = [
-            f"{p.weight}[{weights[p.weight].parts[p.part].label}]·{self._symbol(p.of)}"
+            f"{p.weight}[{weights[p.weight].parts[p.part].label}]·{self._factor(p.of)}"
             for p in line.products
         ]
         biases = [f"{b.weight}[{weights[b.weight].parts[b.part].label}]" for b in line.biases]
@@ -80,6 +103,10 @@ class Writer:
 
     def _symbol(self, name: str) -> str:
         return self.symbols.get(name, name)
+
+    def _factor(self, name: str) -> str:
+        text, binds = self._operand(name)
+        return text if binds == TIGHT else f"({text})"
 
     def _operand(self, operand: Operand) -> tuple[str, int]:
         """What stands for it, and how tightly it holds together."""

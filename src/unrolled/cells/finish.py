@@ -90,11 +90,7 @@ def _name(
     trace: Trace, following: list[Node], variables: list[Mapping[str, Any]]
 ) -> dict[Node, str]:
     """Names everything; returns the lines that have names in the equations."""
-    by_variable: dict[Node, str] = {}
-    for of_a_step in variables:
-        for variable, value in of_a_step.items():
-            if isinstance(value, Value) and value.node.trace is trace:
-                by_variable.setdefault(value.node, variable)
+    by_variable = _by_variable(trace, variables)
     names = _Names([value.name for value in trace.given] + [w.name for w in trace.weights.values()])
     named: dict[Node, str] = {}
     for value in [*trace.weights, *trace.draws, *trace.made]:
@@ -115,6 +111,27 @@ def _name(
             weight, name=value.name, parts=(Part(value.name, value.size),)
         )
     return named
+
+
+def _by_variable(trace: Trace, variables: list[Mapping[str, Any]]) -> dict[Node, str]:
+    """The variables that hold the values of the step, or have them detached."""
+    found: dict[Node, str] = {}
+    detached: dict[Node, str] = {}
+    for of_a_step in variables:
+        for variable, value in of_a_step.items():
+            if isinstance(value, Value) and value.node.trace is trace:
+                of = _origin(value.node, trace.made)
+                (found if of is value.node else detached).setdefault(of, variable)
+    return detached | found
+
+
+def _origin(value: Node, made: Mapping[Node, Made]) -> Node:
+    """What has the name: of what is detached, what it is the value of."""
+    line = made.get(value)
+    if line is None or line.operation != "detach":
+        return value
+    (of,) = line.reads()
+    return of
 
 
 class _Names:
@@ -282,17 +299,18 @@ class _Weights:
     def _suffix(self, term: Term, made: Made) -> str:
         if term.name is not None:
             return term.name
-        if term.of is self.trace.input:
+        of = _origin(term.of, self.made)
+        if of is self.trace.input:
             return "ih"
-        if term.of is self.trace.states[0]:
+        if of is self.trace.states[0]:
             return "hh"
-        if term.of in self.made and term.of not in self.named:
+        if of in self.made and of not in self.named:
             refuse(
                 "what linear multiplies needs a name: assign it to a variable first, which names "
                 "the weight",
                 made.node.place,
             )
-        return term.of.name
+        return of.name
 
     def _part(
         self, kind: Kind, name: str, label: str, value: Node, term: Term | None = None

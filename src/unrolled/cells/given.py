@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from unrolled.cells.derive import BackSum
 from unrolled.cells.description import Description, Line, Product, Sum, Weight
+from unrolled.cells.detached import undetached
 from unrolled.cells.lowering import Step, fused, lowered, needed
 from unrolled.cells.placing import Equations, Place, Rows
 from unrolled.cells.staging import is_reduction
@@ -38,7 +39,8 @@ class Given:
     """What a step is given, and where it lies."""
 
     def __init__(self, cell: Description, units: Mapping[str, int], draws: bool) -> None:
-        self.cell, self.units = cell, units
+        self.described, self.cell, self.units = cell, undetached(cell), units
+        cell = self.cell
         multiplied = {product.of for line in cell.sums for product in line.products}
         drawn = [d for d in cell.draws if draws or d.name in multiplied]
         self.resting = {d.name: d.resting for d in cell.draws if d not in drawn}

@@ -88,6 +88,14 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     return line("where", condition, x, y)
 
 
+def detach(x: Any) -> Any:
+    """The value of x, through which no gradient goes, as torch's ``.detach()`` has it.
+
+    It goes by x's name: what ``linear`` multiplies it by are rows of the matrix that multiplies x.
+    """
+    return line("detach", x)
+
+
 def mean(x: Any) -> Any:
     """The mean over the units of a row: one number, which all of them share."""
     if isinstance(x, Value) and x.node.size == ONE:
@@ -192,6 +200,6 @@ FUNCTIONS.update(
     (function.__name__, function)
     for function in (
         sigmoid, tanh, relu, exp, log, sqrt, absolute, sign, softplus, softsign, hard_sigmoid,
-        hard_tanh, minimum, maximum, where, mean, variance,
+        hard_tanh, minimum, maximum, where, detach, mean, variance,
     )
 )  # fmt: skip

@@ -30,6 +30,8 @@ def lowered(lines: Iterable[Step], units: Mapping[str, int]) -> list[Step]:
     for line in lines:
         if isinstance(line, Line) and line.operation == "share":
             found.append(replace(line, operation="divide", operands=_shared(line, units)))
+        elif isinstance(line, Line) and line.operation == "detach":
+            found.append(replace(line, operation="copy"))
         elif isinstance(line, Line) and line.operation == "power":
             found += _power(line)
         else:

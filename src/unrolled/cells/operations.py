@@ -100,8 +100,10 @@ UNIT_BY_UNIT: dict[str, Operation] = {
     "less_equal": Operation(2, lambda x, y: float(x <= y), "{} ≤ {}", 0),
     "equal": Operation(2, lambda x, y: float(x == y), "{} = {}", 0),
     "where": Operation(3, lambda c, x, y: x if c != 0 else y, "where({}, {}, {})"),
+    "detach": Operation(1, lambda x: x, "detach({})"),
 }
-"""By name. Comparisons give 1 or 0, and ``where`` takes all but 0 for true."""
+"""By name. Comparisons give 1 or 0, ``where`` takes all but 0 for true, and ``detach`` gives what
+it is given: only derivatives tell the difference."""
 
 OVER_UNITS: dict[str, Operation] = {"mean": Operation(1, lambda x: x, "mean({})")}
 """What makes one number a row of the numbers of all its units."""

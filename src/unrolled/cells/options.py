@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from unrolled.cells.cell import Cell
 from unrolled.cells.description import Description, Draw, Line, Sum
+from unrolled.cells.detached import origins
 from unrolled.cells.values import CellError
 
 
@@ -67,9 +68,11 @@ def variational_dropout(cell: Cell | type[Cell] | Description, /, **rates: float
     """
     found = described(cell)
     sizes = {q.name: q.size for q in (found.input, *found.states, *found.constants)}
+    detached = origins(found)
     for name, rate in rates.items():
         _check(name, rate)
-        if name not in sizes or all(p.of != name for s in found.sums for p in s.products):
+        multiplied = {detached.get(p.of, p.of) for s in found.sums for p in s.products}
+        if name not in sizes or name not in multiplied:
             raise CellError(
                 f"{found.name} multiplies nothing named {name}. It has {', '.join(sizes)}"
             )
@@ -83,11 +86,15 @@ def variational_dropout(cell: Cell | type[Cell] | Description, /, **rates: float
             Line(scaled, size, "divide", (mask, keep)),  # 1 outside of training, to the last bit
             Line(dropped, size, "multiply", (name, scaled)),
         ]
+        reads = {name: dropped}
         for line in found.lines:
             if isinstance(line, Sum):
-                of = [replace(p, of=dropped if p.of == name else p.of) for p in line.products]
+                of = [replace(p, of=reads.get(p.of, p.of)) for p in line.products]
                 line = replace(line, products=tuple(of))
             lines.append(line)
+            if detached.get(line.name) == name:
+                reads[line.name] = _free(found, f"dropped_{line.name}")
+                lines.append(Line(reads[line.name], size, "detach", (dropped,)))
         drawn = Draw(mask, size, "bernoulli", keep, "sequence", keep)
         found = replace(found, draws=(*found.draws, drawn), lines=tuple(lines))
     return found

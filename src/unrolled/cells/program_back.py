@@ -27,7 +27,7 @@ class Back(Equations):
 
     def __init__(self, given: Given) -> None:
         self.given, self.cell = given, given.cell
-        self.backward = differentiate(given.cell)
+        self.backward = differentiate(given.described)
         lines = given.at_hand(self.backward.lines)
         self.kept, again = self._kept(lines)
         results = {*self.backward.by.values()}

@@ -22,6 +22,7 @@ FLAT_AT_ENDS = (
     "multiply",
     "divide",
     "negative",
+    "detach",
 )
 """What a gate is made of."""
 
@@ -114,6 +115,7 @@ def _divide(x: Range, y: Range) -> Range:
 
 RULES: dict[str, Callable[..., Range]] = {
     "negative": lambda x: (-x[1], -x[0]),
+    "detach": lambda x: x,
     "absolute": _absolute,
     "sign": lambda _: (-1.0, 1.0),
     "less": lambda _, __: (0.0, 1.0),

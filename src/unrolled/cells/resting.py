@@ -13,11 +13,11 @@ def at_rest(description: Description) -> Description:
     """The same cell with the values that its draws have outside of training.
 
     A line of numbers alone is a number where other lines read it, and a line that multiplies or
-    divides by 1 is what it was before: so a cell with variational dropout is the cell again. A draw
-    stays only where it is needed as a vector: a matrix multiplies it, a state becomes it, or it
-    widens a number that all units share.
+    divides by 1, or detaches, is what it was before: so a cell with variational dropout is the cell
+    again. A draw stays only where it is needed as a vector: a matrix multiplies it, a state becomes
+    it, or it widens a number that all units share.
     """
-    sizes = _sizes(description)
+    sizes, weights = _sizes(description), description.weights_by_name
     numbers = {draw.name: draw.resting for draw in description.draws}
     same: dict[str, str] = {}
     lines: list[Sum | Line] = []
@@ -38,7 +38,7 @@ def at_rest(description: Description) -> Description:
             lines.append(replace(line, operands=tuple(renamed)))
             continue
         kept = _unchanged(line.operation, operands)
-        if kept is not None and sizes[kept] == line.size:
+        if kept is not None and sizes[kept] == line.size and kept not in weights:
             same[line.name] = kept
         else:
             lines.append(replace(line, operands=operands))
@@ -65,6 +65,8 @@ def _unchanged(operation: str, operands: tuple[Operand, ...]) -> str | None:
     """The operand that comes out as it went in, if one does."""
     match operation, operands:
         case (("multiply" | "divide"), (str(kept), 1.0)):
+            return kept
+        case "detach", (str(kept),):
             return kept
         case "multiply", (1.0, str(kept)):
             return kept

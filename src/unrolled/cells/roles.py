@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from unrolled.cells.description import Description, Product, Sum, reads
+from unrolled.cells.detached import origins
 from unrolled.cells.operations import OPERATIONS
 
 FAR = 20.0
@@ -68,11 +69,12 @@ def recurrent_parts(description: Description) -> tuple[Product, ...]:
         if not hanging.isdisjoint(reads(line)):
             hanging.add(line.name)
     size, weights = description.output.size, description.weights_by_name
+    of = origins(description)
     return tuple(
         product
         for of_sum in description.sums
         for product in of_sum.products
-        if product.of in states
+        if of.get(product.of, product.of) in states
         or (product.of in hanging and weights[product.weight].columns == size)
     )
 

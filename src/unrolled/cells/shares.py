@@ -66,7 +66,7 @@ class _Shares:
         match line.operation, parts:
             case "negative", [share]:
                 return self._line(line, "negative", share)
-            case "add" | "subtract", [x, None]:
+            case ("add" | "subtract", [x, None]) | ("detach", [x]):
                 return x
             case "add", [None, y]:
                 return y

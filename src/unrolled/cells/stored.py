@@ -23,10 +23,12 @@ from unrolled.cells.description import (
     Sum,
     Weight,
 )
+from unrolled.cells.detached import origins
 from unrolled.cells.operations import OPERATIONS
 from unrolled.errors import InputError, clip
 
-FORMAT = 1
+FORMATS = PLAIN, FORMAT = 1, 2
+"""A cell is written in the oldest that can say it: the newer is that of cells that detach."""
 MOST = {
     "constants": 100,
     "states": 100,
@@ -47,7 +49,7 @@ MOST_BLOCKS = 10_000
 
 def to_json(description: Description) -> dict[str, Any]:
     """The description in JSON's values."""
-    found = {"format": FORMAT, **asdict(description)}
+    found = {"format": FORMAT if origins(description) else PLAIN, **asdict(description)}
     for line in found["lines"]:
         if "operands" in line:
             line["operands"] = [_written(operand) for operand in line["operands"]]
@@ -176,13 +178,13 @@ class _Reader:
         self.lines: list[Sum | Line] = []
 
     def description(self, at: _At) -> Description:
-        if isinstance(at.value, Mapping) and (version := at.value.get("format")) != FORMAT:
+        if isinstance(at.value, Mapping) and (version := at.value.get("format")) not in FORMATS:
             if isinstance(version, int) and version > FORMAT:
                 raise InputError(
                     f"{at.where}: its format is {version}, and this version of unrolled reads "
                     f"{FORMAT}. Install a newer one"
                 )
-            at.within(".format", version).refuse(f"the number {FORMAT}")
+            at.within(".format", version).refuse(f"one of the numbers {FORMATS}")
         fields = at.fields(*FIELDS)
         name = fields["name"].text()
         input = self._quantity(fields["input"])

@@ -68,11 +68,22 @@ class Trace:
         self.made: dict[Node, Made] = {}
         self.weights: dict[Node, Weight] = {}
         self.draws: dict[Node, Draw] = {}
+        self._detached: dict[Node, Node] = {}  # what is detached as what, and that as itself
         self.frames: dict[CodeType, FrameType | None] = {}  # of the step, while it runs
 
     def line(self, operation: str, operands: list[Node | float], size: str) -> Node:
-        """A new line."""
+        """A new line; what is detached already, or once more, is the same."""
+        if operation == "detach":
+            (of,) = operands
+            assert isinstance(of, Node)
+            return self._detach(of, size)
         return self._add(Made(Node(self, "", size), operation, operands))
+
+    def _detach(self, of: Node, size: str) -> Node:
+        if of not in self._detached:
+            found = self._add(Made(Node(self, "", size), "detach", [of]))
+            self._detached |= {of: found, found: found}
+        return self._detached[of]
 
     def sum(
         self, values: list[Node], size: str, name: str | None, form: Form, *, bias: bool

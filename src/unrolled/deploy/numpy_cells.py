@@ -115,6 +115,7 @@ NUMPYS: dict[str, Callable[..., Any]] = {
     "less_equal": _as_numbers(np.less_equal),
     "equal": _as_numbers(np.equal),
     "where": lambda condition, x, y: np.where(condition != 0, x, y),
+    "detach": lambda x: x,
     "mean": _mean,
 }
 """What NumPy has for each operation."""

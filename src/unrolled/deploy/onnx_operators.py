@@ -29,6 +29,7 @@ OPERATORS = {
     "less_equal": "LessOrEqual",
     "equal": "Equal",
     "where": "Where",
+    "detach": "Identity",
     "mean": "ReduceMean",
 }
 TRUTHS = ("less", "less_equal", "equal")

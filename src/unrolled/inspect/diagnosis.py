@@ -17,7 +17,7 @@ from unrolled.summary import Summarised
 
 @dataclass(frozen=True, repr=False)
 class Lyapunov(Summarised):
-    """The Lyapunov spectrum along the data.
+    """The Lyapunov spectrum along the data: of what a step does, also where its cell detaches.
 
     Attributes:
         exponents: of the joint state of all layers, the largest first, in nats a step; the mean

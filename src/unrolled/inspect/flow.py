@@ -7,13 +7,12 @@ than a few simple ones stands in one box and is written out.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from unrolled.cells.description import Description, Draw, Line, Sum, reads
-from unrolled.cells.equations import Writer, symbols
+from unrolled.cells.equations import Writer, detached_within, readings, symbols
 from unrolled.cells.operations import OPERATIONS
 from unrolled.errors import abridged
 
@@ -74,13 +73,14 @@ class _Flow:
         self.cell = description
         self.symbols = symbols(description)
         self.ends = {*description.named, *description.next}
-        self.readers = Counter(name for line in description.lines for name in reads(line))
+        self.detached = detached_within(description)
+        self.readers = readings(description)
         self.readers.update(description.next)
-        self.inline = self._inlined()
-        self.writer = Writer(description, self.symbols, self.inline)
         given = (description.input, *description.states, *description.constants)
         self.flowing = {quantity.name for quantity in given}
         self.flowing |= {draw.name for draw in description.draws} | set(description.by_name)
+        self.inline = self._inlined()
+        self.writer = Writer(description, self.symbols, self.inline)
         self.hues = self._hued()
         self.spelled: set[str] = set()
         """What formulas name, so that its line has to say who it is."""
@@ -126,9 +126,10 @@ class _Flow:
     def _inlined(self) -> set[str]:
         """The lines that belong to the expression that reads them, sums left aside.
 
-        What a sum multiplies is no part of it: it flows in from outside.
+        What a sum multiplies is no part of it: it flows in from outside. That something is detached
+        is written wherever it is read.
         """
-        multiplied = {name for line in self.cell.sums for name in reads(line)}
+        multiplied = {name for line in self.cell.sums for name in self._read(line)}
         length: dict[str, int] = {}
         for line in self.cell.lines:
             parts = {name: length.get(name, len(name)) for name in reads(line)}
@@ -138,9 +139,14 @@ class _Flow:
                 del length[longest]
                 parts[longest] = len(longest)
             is_lone = self.readers[line.name] == 1 and line.name not in {*self.ends, *multiplied}
-            if is_lone and isinstance(line, Line):
+            if (is_lone and isinstance(line, Line)) or line.name in self.detached:
                 length[line.name] = sum(parts.values()) + len(" + ")
         return set(length)
+
+    def _read(self, line: Sum | Line) -> list[str]:
+        """What flows into a line, detached or not: weights don't."""
+        read = [self.detached.get(name, name) for name in reads(line)]
+        return [name for name in read if name in self.flowing]
 
     def _tree(self, line: Line) -> Iterator[Line]:
         """The lines of an expression, what is read before what reads it."""
@@ -154,10 +160,11 @@ class _Flow:
     def _drawn(self, line: Sum | Line) -> list[Node]:
         """The nodes of an expression, that of ``line`` the last."""
         if isinstance(line, Sum):
-            self.spelled |= set(reads(line))
+            read = self._read(line)
+            self.spelled |= set(read)
             terms = [abridged(term, LONGEST_TERM) for term in self.writer.terms(line)]
             rows = (terms[0], *(f"+ {term}" for term in terms[1:]))
-            return [self._node(line, "box", rows, [Read(name) for name in reads(line)])]
+            return [self._node(line, "box", rows, map(Read, read))]
         tree = list(self._tree(line))
         if len(tree) <= MOST_OPERATIONS and all(map(self._is_simple, tree)):
             return [self._operation(part) for part in tree]

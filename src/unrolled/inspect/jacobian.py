@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unrolled.cells.derive import Backward, differentiate
 from unrolled.cells.description import Description
+from unrolled.cells.detached import undetached
 from unrolled.inspect.steps import Layer
 from unrolled.scan import equations
 
@@ -21,7 +22,8 @@ def state_jacobians(layer: Layer, row: int, steps: int) -> Tensor:
 
     The joint state s is all states of the cell, one after the other, in the order in which they are
     handed on. The equations are differentiated symbolically (:mod:`unrolled.cells.derive`) and
-    computed for all numbers of the state at once.
+    computed for all numbers of the state at once. These are the derivatives of what the step does:
+    also by what the cell detaches, through which no gradient goes.
 
     Args:
         layer: a layer of a recorded module.
@@ -57,7 +59,7 @@ def _jacobians(layer: Layer, where: Tensor) -> Tensor:
 
 @cache
 def _backward(cell: Description) -> Backward:
-    return differentiate(cell)
+    return differentiate(undetached(cell))
 
 
 def lyapunov_spectrum(jacobians: Tensor, transient: int) -> Tensor:

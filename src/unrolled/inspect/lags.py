@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells.description import Description, reads
+from unrolled.cells.detached import origins
 from unrolled.inspect.trace import Trace
 
 Verdict = Literal["vanishing", "steady", "exploding"]
@@ -99,10 +100,10 @@ def _of_output(trace: Trace, module: str, layer: int) -> Tensor:
 
 
 def _is_read_again(cell: Description) -> bool:
-    """Whether a step makes other states of its output."""
-    made_of = {cell.next[0]}
+    """Whether a step makes other states of its output, by which a gradient comes back to it."""
+    made_of, detached = {cell.next[0]}, origins(cell)
     for line in cell.lines:
-        if not made_of.isdisjoint(reads(line)):
+        if line.name not in detached and not made_of.isdisjoint(reads(line)):
             made_of.add(line.name)
     return cell.next[0] in cell.by_name and not made_of.isdisjoint(cell.next[1:])
 

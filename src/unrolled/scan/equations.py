@@ -221,6 +221,7 @@ TORCHS: dict[str, Callable[..., Any]] = {
     "less_equal": _of_two(torch.le),
     "equal": _of_two(torch.eq),
     "where": _where,
+    "detach": torch.Tensor.detach,
     "mean": lambda x: x.mean(-1, keepdim=True),
     "total": lambda x: x.sum(-1, keepdim=True),
 }

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolled.cells.detached import undetached
 from unrolled.scan import equations
 from unrolled.scan.draws import resting
 from unrolled.scan.layer import Kept
@@ -51,7 +52,9 @@ class Watch:
             assert place is not None
             after[state.name] = place.of(kept)
         columns = {name: place.of(kept) for name, place in plan.places.items()}
-        of_next = dict(zip(cell.next, after.values(), strict=True))
+        # What a state becomes is kept once, also where it is detached.
+        of_next = dict(zip(undetached(cell).next, after.values(), strict=True))
+        of_next |= zip(cell.next, after.values(), strict=True)
         named = {name: columns[name] if name in columns else of_next[name] for name in cell.named}
         # The output is the caller's, who may change it.
         self.values = {name: value.detach().clone() for name, value in {**named, **after}.items()}

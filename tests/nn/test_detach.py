@@ -1,0 +1,201 @@
+"""Cells that detach, beside loops of torch's operations with ``.detach()``."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.func import grad, jvp, vmap
+
+import unrolled
+from support_nn import BACKENDS, use_backend
+from unrolled.cells import Cell, detach, linear, sigmoid, tanh, weight
+from unrolled.nn import Recurrent
+
+T, B, INPUTS, H = 7, 3, 2, 5
+
+
+class TruncatedLSTM(Cell):
+    """Gradients go back through the cell state alone."""
+
+    def step(self, x, hidden, cell):
+        old = detach(hidden)
+        write = sigmoid(linear(x, old))
+        forget = sigmoid(linear(x, old))
+        candidate = tanh(linear(x, old))
+        output = sigmoid(linear(x, old))
+        cell = detach(forget) * cell + write * candidate
+        return output * tanh(cell), cell
+
+
+def by_loop(module, x, hidden, cell):
+    """The same with torch's operations."""
+    outputs = []
+    for now in x:
+        gates = now @ module.weight_ih_l0.T + hidden.detach() @ module.weight_hh_l0.T
+        i, f, g, o = (gates + module.bias_ih_l0).chunk(4, -1)
+        cell = f.sigmoid().detach() * cell + i.sigmoid() * g.tanh()
+        hidden = o.sigmoid() * cell.tanh()
+        outputs.append(hidden)
+    return torch.stack(outputs), (hidden, cell)
+
+
+def by_module(module, x, hidden, cell):
+    output, last = module(x, (hidden[None], cell[None]))
+    return output, tuple(state[0] for state in last)
+
+
+def loss(run, module, *given):
+    output, (hidden, cell) = run(module, *given)
+    return (output**3).sum() + (hidden * cell).sum()
+
+
+@pytest.fixture(params=BACKENDS, autouse=True)
+def _backend(request, monkeypatch):
+    use_backend(monkeypatch, request.param)
+
+
+@pytest.fixture
+def module():
+    return Recurrent(TruncatedLSTM, INPUTS, H, dtype=torch.float64)
+
+
+@pytest.fixture
+def given():
+    shapes = (T, B, INPUTS), (B, H), (B, H)
+    return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+def gradients(run, module, given, **options):
+    leaves = [*given, *module.parameters()]
+    return torch.autograd.grad(
+        loss(run, module, *given), leaves, allow_unused=True, materialize_grads=True, **options
+    )
+
+
+def test_values_and_gradients_are_those_of_a_loop(module, given):
+    torch.testing.assert_close(by_module(module, *given), by_loop(module, *given))
+    found, expected = (gradients(run, module, given) for run in (by_module, by_loop))
+    torch.testing.assert_close(found, expected)
+    assert not found[1].any(), "a gradient by the hidden state before the first step"
+
+
+def test_second_derivatives_are_those_of_a_loop(module, given):
+    def curvature(run):
+        first = gradients(run, module, given, create_graph=True)
+        leaves = [given[0], given[2], *module.parameters()]
+        return torch.autograd.grad(sum(f.square().sum() for f in first), leaves)
+
+    torch.testing.assert_close(curvature(by_module), curvature(by_loop))
+
+
+# torch scripts its own rules for it when they are first used.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")
+def test_forward_mode_is_that_of_a_loop(module, given):
+    given = tuple(value.detach() for value in given)
+    ways = tuple(torch.randn_like(value) for value in given)
+    with unrolled.backend("auto"):
+        found, expected = (
+            jvp(lambda *values, run=run: run(module, *values), given, ways)
+            for run in (by_module, by_loop)
+        )
+    torch.testing.assert_close(found, expected)
+
+
+def test_gradients_of_each_row_are_those_of_a_loop(module, given):
+    rows = tuple(value.detach().movedim(-2, 0).unsqueeze(-2) for value in given)
+    with unrolled.backend("auto"):
+        found, expected = (
+            vmap(grad(lambda *values, run=run: loss(run, module, *values), (0, 2)))(*rows)
+            for run in (by_module, by_loop)
+        )
+    torch.testing.assert_close(found, expected)
+
+
+def test_compiled_by_torch_it_has_the_same_gradients(module, given):
+    def run(module, *given):
+        return torch.compile(by_module, backend="aot_eager", fullgraph=True)(module, *given)
+
+    torch.testing.assert_close(gradients(run, module, given), gradients(by_loop, module, given))
+
+
+class WholeLSTM(Cell):
+    def step(self, x, hidden, cell):
+        write = sigmoid(linear(x, hidden))
+        forget = sigmoid(linear(x, hidden))
+        candidate = tanh(linear(x, hidden))
+        output = sigmoid(linear(x, hidden))
+        cell = forget * cell + write * candidate
+        return output * tanh(cell), cell
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("enabled", [True, False], ids=["training", "inference"])
+def test_forward_it_changes_no_bit(enabled, dtype):
+    one, other = (Recurrent(cell, 9, 33, dtype=dtype) for cell in (TruncatedLSTM, WholeLSTM))
+    other.load_state_dict(one.state_dict())
+    x = torch.randn(20, 14, 9, dtype=dtype)
+    with torch.set_grad_enabled(enabled):
+        (found, last), (expected, states) = one(x), other(x)
+    torch.testing.assert_close((found, last), (expected, states), rtol=0, atol=0)
+
+
+def test_the_layer_below_learns_nothing_through_it():
+    class Blind(Cell):
+        def step(self, x, h):
+            return tanh(linear(detach(x), h))
+
+    module = Recurrent(Blind, INPUTS, H, num_layers=2)
+    leaves = [module.get_parameter(f"weight_hh_l{layer}") for layer in range(2)]
+    total = module(torch.randn(T, B, INPUTS))[0].sum()
+    below, above = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+    assert above.any()
+    assert not below.any()
+
+
+def test_a_weight_that_is_detached_may_be_multiplied():
+    class Seen(Cell):
+        def step(self, x, h):
+            gain = weight()
+            return tanh(linear(x, h) + gain * linear(detach(gain)))
+
+    module = Recurrent(Seen, INPUTS, H, dtype=torch.float64)
+    x = torch.randn(T, B, INPUTS, dtype=torch.float64)
+    h, outputs = torch.zeros(B, H, dtype=torch.float64), []
+    w = dict(module.named_parameters())
+    for now in x:
+        gates = now @ w["weight_ih_l0"].T + h @ w["weight_hh_l0"].T + w["bias_ih_l0"]
+        seen = w["gain_l0"].detach() @ w["weight_gain_l0"].T + w["bias_gain_l0"]
+        h = torch.tanh(gates + w["gain_l0"] * seen)
+        outputs.append(h)
+    expected, found = torch.stack(outputs), module(x)[0]
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(o.square().sum(), [*w.values()]) for o in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    assert "detach(gain)" in unrolled.draw(Seen)
+
+
+class TruncatedRNN(Cell):
+    def step(self, x, h):
+        return tanh(linear(x, detach(h)))
+
+
+class WholeRNN(Cell):
+    def step(self, x, h):
+        return tanh(linear(x, h))
+
+
+def test_the_gradient_by_lag_ends_where_it_is_cut():
+    module = Recurrent(TruncatedRNN, INPUTS, H)
+    diagnosis = unrolled.diagnose(module, torch.randn(T, B, INPUTS))
+    assert diagnosis.gradient_by_lag[0] > 0
+    assert not diagnosis.gradient_by_lag[1:].any()
+
+
+def test_the_lyapunov_spectrum_is_that_of_what_the_step_does():
+    one, other = Recurrent(TruncatedRNN, INPUTS, H), Recurrent(WholeRNN, INPUTS, H)
+    other.load_state_dict(one.state_dict())
+    x = torch.randn(30, B, INPUTS)
+    found, expected = (unrolled.diagnose(module, x).lyapunov for module in (one, other))
+    assert found is not None
+    assert expected is not None
+    torch.testing.assert_close(found.exponents, expected.exponents)
