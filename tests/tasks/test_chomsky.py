@@ -147,6 +147,13 @@ def test_every_symbol_is_read_and_written(name):
     assert {symbol for _, answer in pairs for symbol in answer} == set(task.writes)
 
 
+def test_chance_where_strings_are_long():
+    task = formal("stack-manipulation", 300)
+    batch = task.batch(2000, 8)
+    share = (batch.target[batch.mask] == 0).double().mean().item()
+    assert task.chance.score == pytest.approx(share, abs=0.005)
+
+
 def test_a_stack_begins_with_any_number_of_bits():
     task = StackManipulation()
     actions = ("pop", "push 0", "push 1")

@@ -31,6 +31,9 @@ from unrolled.tasks.base import (
 MODULUS = 5
 """What the arithmetic tasks, and the cycle, count up to."""
 
+SPREAD = 100
+"""Frequencies are averaged over all lengths, or over so many, evenly spread, if there are more."""
+
 DIGITS = tuple(str(digit) for digit in range(MODULUS))
 BITS = ("0", "1")
 END = 2
@@ -139,8 +142,8 @@ class Transduction(Task):
     @property
     def chance(self) -> Chance:
         """The frequencies of the answer's symbols; see the class."""
-        lengths = range(self.least, self.length + 1)
-        counts = np.sum([self.frequencies(length) for length in lengths], axis=0)
+        spread = np.linspace(self.least, self.length, min(self.length - self.least + 1, SPREAD))
+        counts = np.sum([self.frequencies(round(length)) for length in spread], axis=0)
         share = counts / counts.sum()
         loss = -(share * np.log(np.where(share > 0, share, 1.0))).sum()
         return Chance(loss=float(loss), score=float(share.max()))

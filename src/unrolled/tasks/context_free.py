@@ -112,7 +112,8 @@ class BracketedArithmetic(Transduction):
 
     def frequencies(self, length: int) -> Array:
         """Over the lengths of the parts."""
-        return _values(length)
+        known: Array = _values(1 << length.bit_length())[length]  # few tables for many lengths
+        return known
 
     def _strings(self, n: int, length: int, rng: np.random.Generator) -> Strings:
         drawn = _any_of(rng)
@@ -172,18 +173,13 @@ def _expression(length: int, operators: str, drawn: Callable[[int], int]) -> tup
 
 
 @cache
-def _values(length: int) -> Array:
-    """The probabilities of an expression's values; see :class:`BracketedArithmetic`."""
-    if length <= 4:
-        return uniform(MODULUS)
-    lengths = range(1, length - 3)
-    both = np.mean(
-        [np.outer(_values(left), _values(length - 3 - left)) for left in lengths], axis=0
-    )
-    one, two = np.indices(both.shape)
-    counts = [
-        np.bincount((value % MODULUS).ravel(), both.ravel())
-        for value in (one + two, one - two, one * two)
-    ]
-    values: Array = np.mean(counts, axis=0)
+def _values(longest: int) -> Array:
+    """The probabilities [ℓ, 5] of the values of expressions; see :class:`BracketedArithmetic`."""
+    values = np.full((longest + 1, MODULUS), 1 / MODULUS)
+    one, two = np.indices((MODULUS, MODULUS))
+    results = [(value % MODULUS).ravel() for value in (one + two, one - two, one * two)]
+    for length in range(5, longest + 1):
+        left = values[1 : length - 3]  # the right part has what the left one leaves
+        both = (left.T @ left[::-1] / len(left)).ravel()
+        values[length] = np.mean([np.bincount(result, both) for result in results], axis=0)
     return values

@@ -25,6 +25,23 @@ POWERS = np.array([1, 2, 4, 3])
 LOGARITHMS = np.array([0, 0, 1, 3, 2])
 """To the base 2, of the digits 1 … 4; 0 stands for itself."""
 
+TOTAL, FACTOR = np.divmod(np.arange(MODULUS**2), MODULUS)
+"""The states of an evaluation from left to right: the sum so far, and the product under way."""
+
+
+def _evaluation() -> Array:
+    """The probabilities [25, 25] of what an operator and a digit make of each state."""
+    moves = np.zeros((MODULUS**2, MODULUS**2))
+    for digit in range(MODULUS):
+        ended = MODULUS * ((TOTAL + FACTOR) % MODULUS)
+        multiplied = MODULUS * TOTAL + FACTOR * digit % MODULUS
+        for after in (ended + digit, ended + -digit % MODULUS, multiplied):
+            moves[np.arange(MODULUS**2), after] += 1 / (3 * MODULUS)
+    return moves
+
+
+EVALUATION = _evaluation()
+
 
 @dataclass(frozen=True)
 class EvenPairs(Transduction):
@@ -109,19 +126,10 @@ class ModularArithmetic(Transduction):
 
     def frequencies(self, length: int) -> Array:
         """Over the states of a left-to-right evaluation."""
-        total, factor = np.indices((MODULUS, MODULUS))
-        state = np.zeros((MODULUS, MODULUS))  # the sum so far, the product under way
-        state[0] = 1 / MODULUS
-        for _ in range((length - 1) // 2):
-            after = np.zeros_like(state)
-            # A new product: + and − let any digit, or its negative, begin it.
-            ended = np.bincount(((total + factor) % MODULUS).ravel(), state.ravel())
-            after += 2 / 3 * ended[:, None] / MODULUS
-            for digit in range(MODULUS):
-                np.add.at(after, (total, factor * digit % MODULUS), state / (3 * MODULUS))
-            state = after
-        ended = np.bincount(((total + factor) % MODULUS).ravel(), state.ravel())
-        return ended.astype(np.float64)
+        begun = np.zeros(MODULUS**2)
+        begun[:MODULUS] = 1 / MODULUS  # the first digit is any
+        ended = begun @ np.linalg.matrix_power(EVALUATION, (length - 1) // 2)
+        return np.bincount((TOTAL + FACTOR) % MODULUS, ended).astype(np.float64)
 
     def _strings(self, n: int, length: int, rng: np.random.Generator) -> Strings:
         pairs = (length - 1) // 2
