@@ -92,9 +92,14 @@ class Architecture:
         }
 
     @property
+    def output_bias(self) -> int:
+        """How many biases an output has: 1 or 0."""
+        return int("outputs" in self.biased)
+
+    @property
     def output_reads(self) -> int:
-        """What an output reads: cells, inputs, and the bias."""
-        return self.cells + self.shortcut * self.inputs + ("outputs" in self.biased)
+        """What an output reads: the cells, the 1 of its bias, and the inputs, in this order."""
+        return self.cells + self.output_bias + self.shortcut * self.inputs
 
     @property
     def weights(self) -> int:

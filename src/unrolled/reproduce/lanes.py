@@ -1,4 +1,4 @@
-"""Several networks of 1997, each learning by itself, in one pass of one module.
+"""Several networks of 1997, each learning by itself, in one pass of the core.
 
 A network of four memory cells is far too small to keep a processor busy. Trials with other initial
 weights and other sequences are independent of each other: so they run side by side.
@@ -6,28 +6,35 @@ weights and other sequences are independent of each other: so they run side by s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from unrolled.errors import InputError
 from unrolled.nn import Recurrent
 from unrolled.reproduce.architecture import Architecture
 from unrolled.reproduce.wiring import copies, wire
+from unrolled.scan import Given, Sequences
+from unrolled.scan.native import is_built
+from unrolled.scan.passes import Pass, Stage
+from unrolled.scan.plan import plans
+from unrolled.scan.spec import Drawn
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a sequence of each network is to give.
+    """What the sequences of each network are to give.
 
     Attributes:
-        targets: [T, K, O], or with ``ends`` [1, K, O].
-        mask: [T, K], 1 where something is asked and else 0, or with ``ends`` [1, K].
-        ends: [K], the step at which each network is asked; None where it is at many.
+        targets: [K, S, O], S = T·B, a step after the other; with ``ends`` S = B.
+        mask: [K, S, 1], 1 where something is asked and else 0; None where all count.
+        ends: [B, K], the step at which each network is asked; None where it is at many.
     """
 
     targets: Tensor
-    mask: Tensor
+    mask: Tensor | None = None
     ends: Tensor | None = None
 
 
@@ -35,196 +42,222 @@ class Lanes:
     """K networks of one kind: a pass over a sequence each, and the update that follows.
 
     The error is E = ½ Σ (target − output)² over all outputs and steps of a sequence, and an update
-    is −rate · ∂E/∂w after each sequence.
+    is −rate · ∂E/∂w after each sequence. The core's passes are called without autograd: with it an
+    update of such small networks takes twice as long.
 
     Attributes:
         architecture: the networks'.
         weights: theirs [K, W], those of the outputs last; :meth:`load` makes changes known.
+
+    Raises:
+        InputError: the package was built without a compiler.
     """
 
     reads_input = True
-    """Whether the module multiplies the input."""
+    """Whether the core multiplies the input."""
 
     def __init__(self, architecture: Architecture, weights: Tensor) -> None:
+        if not is_built():
+            raise InputError(
+                "this runs on the compiled core, and the package was built without a compiler. "
+                "Install a C++ compiler, and the package anew"
+            )
         self.architecture, self.weights = architecture, weights
-        self.lanes = len(weights)
-        sizes = self._input_size(), self.lanes * architecture.cells
-        self.module = Recurrent(architecture.cell, *sizes, dtype=weights.dtype)
-        self._learned = self._parameters()
-        self._inside = weights.new_zeros(sum(p.numel() for p in self._learned))
-        begin = 0
-        for parameter in self._learned:
-            view = self._inside[begin : begin + parameter.numel()]
-            parameter.data = view.view_as(parameter)
-            begin += parameter.numel()
+        self.lanes, dtype = len(weights), weights.dtype
+        self._networks = torch.arange(self.lanes)
+        after = weights[:, architecture.hidden_weights :]
+        self._readout = after.view(self.lanes, architecture.outputs, -1)
+        module = Recurrent(
+            architecture.cell, self._input_size(), self.lanes * architecture.cells, dtype=dtype
+        )
+        self._spec = module.spec()
+        planned = plans(self._spec, dtype)
+        assert not isinstance(planned, str)
+        self._plans = planned
+        self._flat = [parameter.detach() for parameter in module.parameters()]
+        learned = self._flat[0 if self.reads_input else 1 :]
+        self._wanted = [not self.reads_input, self.reads_input, *[True] * (len(self._flat) - 1)]
+        counts = [weight.numel() for weight in learned]
+        self._inside = weights.new_zeros(sum(counts))
+        views = zip(self._inside.split(counts), learned, strict=True)
+        self._flat[-len(learned) :] = [view.view_as(weight) for view, weight in views]
         wiring = wire(architecture, self.lanes, reads_input=self.reads_input)
         self._places, self._own = map(torch.from_numpy, (wiring.inside, wiring.own))
-        self._networks = torch.arange(self.lanes)
         self.load()
 
     def _input_size(self) -> int:
         return self.lanes * self.architecture.inputs
 
-    def _parameters(self) -> list[torch.nn.Parameter]:
-        """Those that are learned."""
-        return list(self.module.parameters())
-
     def load(self) -> None:
-        """Puts the weights into the module."""
-        self._inside[self._places] = self.weights.view(-1)[self._own]
-
-    @property
-    def readout(self) -> Tensor:
-        """The outputs' weights [K, O, ·]: of the cells, of the inputs if they are read, the bias."""
-        architecture = self.architecture
-        shape = self.lanes, architecture.outputs, architecture.output_reads
-        return self.weights[:, architecture.hidden_weights :].view(shape)
+        """Puts the weights into the core's matrices."""
+        values = self.weights.view(-1).index_select(0, self._own)
+        self._inside.index_copy_(0, self._places, values)
 
     # --- what a sequence comes to ---------------------------------------------------------------
 
-    def outputs(self, inputs: Tensor, asked: Asked) -> Tensor:
-        """What the networks give where they are asked, [T, K, O] or [1, K, O].
+    @torch.no_grad()
+    def outputs(self, inputs: Tensor, ends: Tensor | None = None) -> Tensor:
+        """What the networks give at the steps ``ends`` [B, K], or at all, [K, S, O].
 
         Args:
-            inputs: [T, K, I].
-            asked: where.
+            inputs: B sequences for each network, [T, B, K, I].
+            ends: see :class:`Asked`.
         """
-        with torch.no_grad():
-            return self._read_out(self._states(self._pass(self._read(inputs)), asked), inputs)
+        hidden, _ = self._pass(self._read(inputs)).forward()
+        return self._read_out(self._states(hidden, ends), inputs)
 
+    @torch.no_grad()
     def learn(self, inputs: Tensor, asked: Asked, rate: float) -> Tensor:
-        """One update of every network after a sequence each; returns its outputs before that."""
-        read = self._read(inputs)
-        hidden = self._pass(read)
-        with torch.no_grad():
-            states = self._states(hidden.detach(), asked)
-            outputs = self._read_out(states, inputs)
-            error = (outputs - asked.targets) * asked.mask[..., None]
-            d_net = error * outputs * (1 - outputs)
-            d_states = torch.einsum("sko,kon->skn", d_net, self.readout[..., : states.shape[-1]])
-            d_hidden = self._back(d_states, hidden, asked)
-        hidden.backward(d_hidden)
-        with torch.no_grad():
-            self._update(read, inputs, states, d_net, rate)
+        """One update of every network after its sequences; returns its outputs before that.
+
+        Args:
+            inputs: [T, B, K, I]; in 1997 an update came after each sequence, B = 1.
+            asked: what is to be learned.
+            rate: α.
+        """
+        recurrent, stages = self._pass(self._read(inputs)), list[Stage]()
+        hidden, last = recurrent.forward(stages)
+        states = self._states(hidden, asked.ends)
+        outputs = self._read_out(states, inputs)
+        d_net = (outputs - asked.targets) * outputs * (1 - outputs)
+        if asked.mask is not None:
+            d_net *= asked.mask
+        d_states = d_net @ self._readout[..., : self.architecture.cells]
+        found = recurrent.backward(
+            stages, [self._back(d_states, hidden, asked), *[None] * len(last)], self._wanted
+        )
+        self._update(inputs, states, d_net, found, rate)
         return outputs
 
-    def _pass(self, read: Tensor) -> Tensor:
-        """The cells' outputs [T, 1, K·N]."""
-        output: Tensor = self.module(read)[0]
-        return output
+    def _pass(self, read: Tensor) -> Pass:
+        given = Given(Sequences(read), read.shape[1], None, [], self._flat)
+        return Pass(self._spec, self._plans, given, Drawn())
 
     def _read(self, inputs: Tensor) -> Tensor:
-        """What the module reads, [T, 1, K·I]."""
-        return inputs.flatten(1)[:, None]
+        """What the core reads, [T, B, ·]."""
+        return inputs.flatten(2)
 
-    def _states(self, hidden: Tensor, asked: Asked) -> Tensor:
-        """The cells' outputs where the networks are asked, [T, K, N] or [1, K, N]."""
-        each = hidden.view(-1, self.lanes, self.architecture.cells)
-        return each if asked.ends is None else each[asked.ends, self._networks][None]
+    def _states(self, hidden: Tensor, ends: Tensor | None) -> Tensor:
+        """What the outputs read beside the inputs: the cells [K, S, N], and the 1 of the bias."""
+        each = self._of_networks(hidden)
+        if ends is None:
+            states = each.permute(2, 0, 1, 3).flatten(1, 2)
+        else:
+            rows = torch.arange(len(ends))[:, None]
+            states = each[ends, rows, self._networks].transpose(0, 1)
+        if not self.architecture.output_bias:
+            return states
+        return torch.cat([states, states.new_ones(*states.shape[:2], 1)], dim=2)
+
+    def _of_networks(self, hidden: Tensor) -> Tensor:
+        """[T, B, K, N]."""
+        return hidden.view(*hidden.shape[:2], self.lanes, -1)
 
     def _back(self, d_states: Tensor, hidden: Tensor, asked: Asked) -> Tensor:
-        """The gradient of the cells' outputs at all steps, as they are."""
-        if asked.ends is None:
-            return d_states.reshape(hidden.shape)
+        """The gradient of the cells' outputs at all steps, as they lie."""
         found = torch.zeros_like(hidden)
-        found.view(-1, *d_states.shape[1:])[asked.ends, self._networks] = d_states[0]
+        each = self._of_networks(found)
+        if asked.ends is None:
+            each.copy_(d_states.view(self.lanes, *hidden.shape[:2], -1).permute(1, 2, 0, 3))
+        else:
+            rows = torch.arange(len(asked.ends))[:, None]
+            each[asked.ends, rows, self._networks] = d_states.transpose(0, 1)
         return found
 
     def _read_out(self, states: Tensor, inputs: Tensor) -> Tensor:
-        """What the outputs give, [S, K, O]."""
-        cells = states.shape[-1]
-        net = torch.einsum("skn,kon->sko", states, self.readout[..., :cells])
+        """What the outputs give, [K, ·, O]."""
+        net = states @ self._readout[..., : states.shape[2]].mT
         if self.architecture.shortcut:
             net += self._shortcut(inputs)
-        if "outputs" in self.architecture.biased:
-            net += self.readout[..., -1]
         return net.sigmoid_()
 
-    def _shortcut(self, inputs: Tensor) -> Tensor:
-        """What the outputs read of the inputs, [T, K, O]."""
-        return torch.einsum("ski,koi->sko", inputs, self.readout[..., self._of_inputs])
-
     @property
-    def _of_inputs(self) -> slice:
-        cells = self.architecture.cells
-        return slice(cells, cells + self.architecture.inputs)
+    def _direct(self) -> Tensor:
+        """The outputs' weights of the inputs, [K, O, I]."""
+        return self._readout[..., self.architecture.cells + self.architecture.output_bias :]
+
+    def _shortcut(self, inputs: Tensor) -> Tensor:
+        """What the outputs read of the inputs, [K, S, O]."""
+        return inputs.permute(2, 0, 1, 3).flatten(1, 2) @ self._direct.mT
 
     # --- the update -----------------------------------------------------------------------------
 
     def _update(
-        self, read: Tensor, inputs: Tensor, states: Tensor, d_net: Tensor, rate: float
+        self,
+        inputs: Tensor,
+        states: Tensor,
+        d_net: Tensor,
+        found: Sequence[Tensor | None],
+        rate: float,
     ) -> None:
-        cells = states.shape[-1]
-        self.readout[..., :cells] -= rate * torch.einsum("sko,skn->kon", d_net, states)
+        self._readout[..., : states.shape[2]].baddbmm_(d_net.mT, states, alpha=-rate)
         if self.architecture.shortcut:
             self._update_shortcut(inputs, d_net, rate)
-        if "outputs" in self.architecture.biased:
-            self.readout[..., -1] -= rate * d_net.sum(0)
-        gradients = torch.cat([p.grad.view(-1) for p in self._learned if p.grad is not None])
-        weights = self.weights.view(-1)
-        weights.index_add_(0, self._own, gradients[self._places], alpha=-rate)
-        for parameter in self._learned:
-            parameter.grad = None
-        self._update_input(read, inputs, rate)
+        d_read, *d_flat = found
+        gradients = torch.cat([d.view(-1) for d in d_flat if d is not None])
+        taken = gradients.index_select(0, self._places)
+        self.weights.view(-1).index_add_(0, self._own, taken, alpha=-rate)
+        if d_read is not None:
+            self._update_input(inputs, d_read.flatten(0, 1), rate)
         self.load()
 
-    def _update_input(self, read: Tensor, inputs: Tensor, rate: float) -> None:
-        """What the input is multiplied by, where it is not in the module."""
-
     def _update_shortcut(self, inputs: Tensor, d_net: Tensor, rate: float) -> None:
-        gradient = torch.einsum("sko,ski->koi", d_net, inputs)
-        self.readout[..., self._of_inputs] -= rate * gradient
+        self._direct.baddbmm_(d_net.mT, inputs.permute(2, 0, 1, 3).flatten(1, 2), alpha=-rate)
+
+    def _update_input(self, inputs: Tensor, d_read: Tensor, rate: float) -> None:
+        """What the input is multiplied by where the core does not do it; ``d_read`` [S, ·]."""
 
 
 class SymbolLanes(Lanes):
     """The same for networks that read one symbol of many at a step: its weights are looked up.
 
-    ``inputs`` are then the symbols [T, K], whole numbers from 0 to I − 1.
+    ``inputs`` are then the symbols [T, B, K], whole numbers from 0 to I − 1.
     """
 
     reads_input = False
 
     def __init__(self, architecture: Architecture, weights: Tensor) -> None:
         super().__init__(architecture, weights)
-        lanes, width = self.lanes, architecture.weights
-        row = sum(architecture.reads.values())
-        units = sum(architecture.units.values())
-        first = torch.arange(lanes)[:, None] * width
+        # The core is given the sums over the input, and takes them as they are.
+        torch.nn.init.eye_(self._flat[0])
+        row, units = sum(architecture.reads.values()), sum(architecture.units.values())
+        first = torch.arange(self.lanes)[:, None] * architecture.weights
         self._tables = first + torch.arange(units) * row
-        """Where the weights of symbol 0 stand among all, [K, U]."""
-        reads = torch.arange(architecture.outputs) * architecture.output_reads
-        self._direct = first + architecture.hidden_weights + architecture.cells + reads
-        """Where those of the outputs do, [K, O]."""
-        self._copies = torch.from_numpy(copies(architecture, lanes))
+        """Where the hidden layer's weights of symbol 0 stand among all, [K, U]."""
+        outputs = torch.arange(architecture.outputs) * architecture.output_reads
+        before = architecture.hidden_weights + architecture.cells + architecture.output_bias
+        self._outputs = first + before + outputs
+        """Where the outputs' do, [K, O]."""
+        self._copies = torch.from_numpy(copies(architecture, self.lanes))
 
     def _input_size(self) -> int:
         return len(self.architecture.units) * self.lanes * self.architecture.cells
 
-    def _parameters(self) -> list[torch.nn.Parameter]:
-        # The module is given the sums over the input, and takes them as they are.
-        matrix = self.module.get_parameter("weight_ih_l0")
-        torch.nn.init.eye_(matrix).requires_grad_(False)
-        return [p for p in self.module.parameters() if p is not matrix]
-
     def _read(self, inputs: Tensor) -> Tensor:
-        with torch.no_grad():
-            sums = self.weights.view(-1)[self._tables + inputs[..., None]].flatten(1)
-            read = sums[:, self._copies][:, None]
-        return read.requires_grad_()
+        sums = self._looked_up(self._tables, inputs)
+        return sums.index_select(1, self._copies).unflatten(0, inputs.shape[:2])
 
-    def _update_input(self, read: Tensor, inputs: Tensor, rate: float) -> None:
-        assert read.grad is not None
-        gradient = read.grad.new_zeros(len(read), self._tables.numel())
-        gradient.index_add_(1, self._copies, read.grad[:, 0])
-        self._add(self._tables, inputs, gradient, rate)
+    def _update_input(self, inputs: Tensor, d_read: Tensor, rate: float) -> None:
+        gradient = d_read.new_zeros(len(d_read), self._tables.numel())
+        gradient.index_add_(1, self._copies, d_read)
+        self._take(self._tables, inputs, gradient, rate)
 
     def _shortcut(self, inputs: Tensor) -> Tensor:
-        return self.weights.view(-1)[self._direct + inputs[..., None]]
+        return self._looked_up(self._outputs, inputs).unflatten(1, (self.lanes, -1)).transpose(0, 1)
 
     def _update_shortcut(self, inputs: Tensor, d_net: Tensor, rate: float) -> None:
-        self._add(self._direct, inputs, d_net, rate)
+        self._take(self._outputs, inputs, d_net.transpose(0, 1), rate)
 
-    def _add(self, first: Tensor, symbols: Tensor, gradient: Tensor, rate: float) -> None:
-        """Takes the gradient [T, K, ·] from the weights of the symbols."""
-        places = (first + symbols[..., None]).flatten()
+    def _looked_up(self, first: Tensor, symbols: Tensor) -> Tensor:
+        """The weights of the symbols, [S, K·U]."""
+        return self.weights.view(-1)[self._of(first, symbols)].flatten(1)
+
+    def _take(self, first: Tensor, symbols: Tensor, gradient: Tensor, rate: float) -> None:
+        """Takes the gradient [S, ·] from the weights of the symbols."""
+        places = self._of(first, symbols).flatten()
         self.weights.view(-1).index_add_(0, places, gradient.flatten(), alpha=-rate)
+
+    @staticmethod
+    def _of(first: Tensor, symbols: Tensor) -> Tensor:
+        """Where the weights of the symbols stand, [S, K, U]."""
+        return first + symbols.flatten(0, 1)[..., None]

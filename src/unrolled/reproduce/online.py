@@ -1,0 +1,234 @@
+"""Trials as in 1997: an update after each sequence, until a rule says that the task is solved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unrolled.reproduce.architecture import Architecture
+from unrolled.reproduce.lanes import Asked, Lanes, SymbolLanes
+from unrolled.reproduce.problems import Draw, Together, together
+from unrolled.reproduce.rules import Limits, Measure
+from unrolled.reproduce.wiring import bias_place
+
+Array = NDArray[np.float64]
+
+BLOCK = 50
+"""After so many sequences it is asked whether a trial is over, and how many are drawn at once."""
+
+CHUNK = 250
+"""How many sequences a test runs at once, before it asks whether to go on."""
+
+START, TRAIN, TEST = range(3)
+"""The streams of random numbers that a seed gives."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The weights at the beginning.
+
+    Attributes:
+        reach: all are uniform within ± so much, but for these:
+        biases: by the name of the gate its bias in each block.
+    """
+
+    reach: float
+    biases: Mapping[str, Sequence[float]]
+
+    def draw(self, architecture: Architecture, rng: np.random.Generator) -> Array:
+        """A network's weights [W]."""
+        weights = rng.uniform(-self.reach, self.reach, architecture.weights)
+        for label, values in self.biases.items():
+            begin = bias_place(architecture, label)
+            weights[begin : begin + len(values)] = values
+        return weights
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a trial is solved.
+
+    Attributes:
+        recent: what the errors of the ``last`` training sequences have to keep to; None for any.
+        last: how many that are.
+        test: what those of a test have to keep to; None where there is no test.
+        tests: how many sequences a test has.
+        every: it is taken after every so many sequences, if ``recent`` is kept.
+        fresh: whether each test has new sequences.
+    """
+
+    recent: Limits | None = None
+    last: int = 2000
+    test: Limits | None = None
+    tests: int = 256
+    every: int = BLOCK
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that makes a trial.
+
+    Attributes:
+        architecture: the network's.
+        start: its weights at the beginning.
+        rate: the learning rate.
+        draw: the sequences.
+        measure: how wrong one is.
+        rule: when it is solved.
+        budget: after so many sequences it has failed.
+        symbols: whether the sequences are symbols.
+    """
+
+    architecture: Architecture
+    start: Start
+    rate: float
+    draw: Draw
+    measure: Measure
+    rule: Rule
+    budget: int
+    symbols: bool = False
+
+    def lanes(self, weights: Tensor) -> Lanes:
+        """Networks with these weights [K, W]."""
+        return (SymbolLanes if self.symbols else Lanes)(self.architecture, weights)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial that is over.
+
+    Attributes:
+        seed: its own.
+        solved: whether the rule was kept.
+        sequences: after how many.
+        weights: those that it ended with, [W].
+    """
+
+    seed: int
+    solved: bool
+    sequences: int
+    weights: Tensor
+
+
+class Trials:
+    """Trials of one recipe, side by side."""
+
+    def __init__(self, recipe: Recipe, seeds: Sequence[int]) -> None:
+        self.recipe, self.seeds = recipe, list(seeds)
+        self.sequences = 0
+        starts = [
+            recipe.start.draw(recipe.architecture, np.random.default_rng([seed, START]))
+            for seed in seeds
+        ]
+        self._train = [np.random.default_rng([seed, TRAIN]) for seed in seeds]
+        self._test = [np.random.default_rng([seed, TEST]) for seed in seeds]
+        self.lanes = recipe.lanes(torch.from_numpy(np.array(starts, dtype=np.float32)))
+        self._errors = np.empty((0, len(starts)))
+        self._tests: Together | None = None
+
+    def advance(self) -> list[Outcome]:
+        """Learns a block of sequences; returns the trials that are over with it."""
+        recipe, rule = self.recipe, self.recipe.rule
+        errors = self._learn(together([recipe.draw(BLOCK, rng) for rng in self._train]))
+        self.sequences += BLOCK
+        self._errors = np.concatenate([self._errors, errors])[-rule.last :]
+        solved = np.full(len(self.seeds), True)
+        if rule.recent is not None:
+            solved &= len(self._errors) >= rule.last
+            solved &= rule.recent.are_kept(self._errors)
+        if rule.test is not None:
+            solved &= self.sequences % rule.every == 0
+            if solved.any():
+                solved[solved] = self._keeps_to(rule.test, np.flatnonzero(solved))
+        return self._take_out(solved)
+
+    def _learn(self, block: Together) -> Array:
+        """The errors [n, K] of each sequence before its update."""
+        lanes, rate, outputs = self.lanes, self.recipe.rate, []
+        ends = block.lengths - 1 if block.mask is None else None
+        for number, targets in enumerate(block.targets):
+            asked = Asked(
+                targets,
+                None if block.mask is None else block.mask[number],
+                None if ends is None else ends[number, None],
+            )
+            outputs.append(lanes.learn(block.inputs[number, :, None], asked, rate))
+        return _numbers(self.recipe.measure(torch.stack(outputs), block.truth, block.mask))
+
+    def _keeps_to(self, limits: Limits, which: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether these trials pass the test."""
+        errors = test(
+            self.recipe,
+            self.lanes.weights[torch.from_numpy(which)],
+            [self._test[k] if self.recipe.rule.fresh else self._own_test(k) for k in which],
+            self.recipe.rule.tests,
+            limits,
+        )
+        return limits.are_kept(errors)
+
+    def _own_test(self, k: int) -> np.random.Generator:
+        """Gives the same sequences each time."""
+        return np.random.default_rng([self.seeds[k], TEST])
+
+    def _take_out(self, solved: NDArray[np.bool_]) -> list[Outcome]:
+        is_over = solved | (self.sequences >= self.recipe.budget)
+        if not is_over.any():
+            return []
+        weights = self.lanes.weights
+        over = [
+            Outcome(self.seeds[k], bool(solved[k]), self.sequences, weights[k].clone())
+            for k in np.flatnonzero(is_over)
+        ]
+        left = np.flatnonzero(~is_over)
+        self.seeds = [self.seeds[k] for k in left]
+        self._train = [self._train[k] for k in left]
+        self._test = [self._test[k] for k in left]
+        self._errors = self._errors[:, left]
+        if len(left):
+            self.lanes = self.recipe.lanes(weights[torch.from_numpy(left)].clone())
+        return over
+
+
+def test(
+    recipe: Recipe,
+    weights: Tensor,
+    rngs: Sequence[np.random.Generator],
+    count: int,
+    limits: Limits | None = None,
+) -> Array:
+    """The errors [n, K] of networks on new sequences; fewer than ``count`` where all have failed.
+
+    Args:
+        recipe: what they were trained by.
+        weights: theirs [K, W].
+        rngs: for each network where its sequences come from.
+        count: how many sequences.
+        limits: those that can't be kept any more end the test; None for the whole of it.
+    """
+    lanes, found = recipe.lanes(weights), np.empty((0, len(weights)))
+    while len(found) < count:
+        block = together([recipe.draw(min(CHUNK, count - len(found)), rng) for rng in rngs])
+        inputs = block.inputs.transpose(0, 1)
+        if block.mask is None:
+            outputs = lanes.outputs(inputs, block.lengths - 1).transpose(0, 1)[:, :, None]
+        else:
+            steps = inputs.shape[0]
+            outputs = lanes.outputs(inputs).unflatten(1, (steps, -1)).permute(2, 0, 1, 3)
+        errors = _numbers(recipe.measure(outputs, block.truth, block.mask))
+        found = np.concatenate([found, errors])
+        if limits is not None and (limits.count(found) > limits.wrong).all():
+            break
+    return found
+
+
+def _numbers(errors: Tensor) -> Array:
+    return errors.double().numpy()
+
+
+Progress = Callable[[int], None]

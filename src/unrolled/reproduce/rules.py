@@ -1,0 +1,64 @@
+"""When a trial counts as solved, as the papers have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float64]
+
+
+class Measure(Protocol):
+    """How wrong a sequence is, in one number."""
+
+    def __call__(self, outputs: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
+        """[..., S, O] twice, and the mask [..., S, 1], to [...]."""
+
+
+def largest_error(outputs: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
+    """The largest absolute error of all outputs, at all steps that are asked."""
+    error = (outputs - truth).abs()
+    if mask is not None:
+        error = error * mask
+    return error.amax((-2, -1))
+
+
+def misranked(outputs: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
+    """1 if at some step an output with the truth 1 is not above all with the truth 0, else 0."""
+    highest = outputs.masked_fill(truth > 0.5, -1.0).amax(-1)
+    lowest = outputs.masked_fill(truth <= 0.5, 2.0).amin(-1)
+    wrong = (lowest <= highest).to(outputs.dtype)
+    if mask is not None:
+        wrong = wrong * mask[..., 0]
+    return wrong.amax(-1)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a number of sequences has to keep to.
+
+    Attributes:
+        tolerance: a sequence whose error is not below it is wrong.
+        wrong: so many may be.
+        mean: the mean error has to be below it; None for any.
+    """
+
+    tolerance: float
+    wrong: int = 0
+    mean: float | None = None
+
+    def are_kept(self, errors: Array) -> NDArray[np.bool_]:
+        """Of the errors [n, K] of n sequences, for each network."""
+        kept: NDArray[np.bool_] = self.count(errors) <= self.wrong
+        if self.mean is not None:
+            kept &= errors.mean(axis=0) < self.mean
+        return kept
+
+    def count(self, errors: Array) -> NDArray[np.int64]:
+        """How many are wrong, for each network."""
+        found: NDArray[np.int64] = (~(errors < self.tolerance)).sum(axis=0)
+        return found
