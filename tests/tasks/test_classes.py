@@ -1,20 +1,12 @@
-"""Temporal order, noise-free lag, two sequences, copying: each sequence read symbol by symbol."""
+"""Temporal order, two sequences, copying: each sequence read symbol by symbol."""
 
 import numpy as np
 import pytest
 import torch
 
-from unrolled.tasks import Copying, NoiseFreeLag, TemporalOrder, TwoSequence
+from support_tasks import words
+from unrolled.tasks import Copying, TemporalOrder, TwoSequence, TwoSequenceTargets
 from unrolled.tasks.order import SYMBOLS
-
-
-def words(batch, symbols):
-    """Each sequence's one-hot inputs as a list of symbols."""
-    for row, steps in zip(batch.inputs, batch.lengths.tolist(), strict=True):
-        real = row[:steps]
-        assert (real.sum(dim=1) == 1).all()
-        assert not row[steps:].any()
-        yield [symbols[place] for place in real.argmax(dim=1).tolist()]
 
 
 @pytest.mark.parametrize(
@@ -44,30 +36,6 @@ def test_temporal_order(relevant, windows):
     assert classes == set(range(2**relevant))
 
 
-def test_noise_free_lag():
-    task = NoiseFreeLag(7)
-    batch = task.batch(50, 2)
-    names = ["a1", "a2", "a3", "a4", "a5", "a6", "x", "y"]
-    seen = set()
-    for row, word in enumerate(words(batch, names)):
-        target = [names[place] for place in batch.target[row].tolist()]
-        whole = [*word, target[-1]]
-        assert whole[1:] == target
-        assert whole == [whole[0], *names[:6], whole[0]]
-        seen.add(whole[0])
-    assert seen == {"x", "y"}
-    assert batch.mask.all()
-
-
-def test_noise_free_lag_is_right_only_if_every_symbol_is():
-    task = NoiseFreeLag(5)
-    batch = task.batch(4, 0)
-    logits = torch.nn.functional.one_hot(batch.target, task.outputs).float()
-    assert task.score(logits, batch) == 1.0
-    logits[1, 2] = logits[1, 2].roll(1)
-    assert task.score(logits, batch) == 0.75
-
-
 @pytest.mark.parametrize("relevant", [1, 3])
 @pytest.mark.parametrize("noisy", [False, True])
 def test_two_sequence(relevant, noisy):
@@ -87,6 +55,34 @@ def test_two_sequence(relevant, noisy):
         assert not told.any()
     assert set(batch.lengths.tolist()) == set(range(60, 67))
     assert batch.mask.sum(dim=1).eq(1).all()
+
+
+@pytest.mark.parametrize("relevant", [1, 3])
+def test_two_sequence_targets(relevant):
+    task = TwoSequenceTargets(60, relevant=relevant)
+    batch = task.batch(4000, 3)
+    told = batch.inputs[:, :relevant, 0]
+    assert set(told.flatten().tolist()) == {-1.0, 1.0}
+    assert (told == told[:, :1]).all()
+    expected = task.expected(batch)
+    assert not expected[~batch.mask].any()
+    means = [0.2 if row[0] > 0 else 0.8 for row in told.tolist()]
+    assert expected[batch.mask].flatten().tolist() == pytest.approx(means)
+    noise = (batch.target - expected)[batch.mask].double()
+    assert noise.mean().abs() < 5 * np.sqrt(0.1 / 4000)
+    assert noise.var().item() == pytest.approx(0.1, rel=0.1)
+    assert set(batch.lengths.tolist()) == set(range(60, 67))
+
+
+def test_targets_are_judged_without_their_noise():
+    task = TwoSequenceTargets(20)
+    batch = task.batch(4, 0)
+    off = torch.tensor([0.0, 0.0999, -0.1001, 0.5]).view(4, 1, 1)
+    prediction = task.expected(batch) + off
+    assert task.score(prediction, batch) == 0.5
+    assert task.distance(prediction, batch) == pytest.approx(0.175, abs=1e-6)
+    error = (prediction - batch.target)[batch.mask].square().mean()
+    assert task.loss(prediction, batch).item() == pytest.approx(error.item(), rel=1e-6)
 
 
 def test_copying():

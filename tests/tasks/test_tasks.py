@@ -11,6 +11,7 @@ from unrolled.tasks import TASKS, ContinualReber, EmbeddedReber, make_task
 
 NAMES = sorted(TASKS)
 SHORT = {"delay-line": 6, "sin-cos": 8}
+FIRST_MARKED = 1 / 10 + 9 / 10 / (40 / 2 - 1)
 
 
 def short(name):
@@ -53,7 +54,7 @@ def test_a_generator_goes_on(name):
     assert one.inputs.shape != two.inputs.shape or not torch.equal(one.inputs, two.inputs)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "two-sequence-targets"])
 def test_the_target_itself_is_the_perfect_prediction(name):
     task = short(name)
     batch = task.batch(5, 0)
@@ -66,17 +67,24 @@ def test_the_target_itself_is_the_perfect_prediction(name):
     assert task.loss(perfect, batch).item() < 1e-6
 
 
+ANSWERS = {
+    "adding": (1.0, 1.0),
+    "adding-hochreiter": (0.5, 0.5),
+    # With p for the first pair's being marked, which makes the product one uniform value.
+    "multiplication": ((1 - FIRST_MARKED) / 4 + FIRST_MARKED / 2, 0.04),
+    "two-sequence-targets": (0.5, 0.2),
+    "delay-line": (0.0, 0.0),
+    "sin-cos": (0.0, 0.0),
+}
+"""What to answer always, for the loss and for the score."""
+
+
 def guesses(name, task, batch, rng):
     """What is best without memory, for the loss and for the score: see each task's docstring."""
     n, steps = batch.mask.shape
     if task.kind == "regression":
-        mean = {"adding": 1.0, "adding-hochreiter": 0.5, "delay-line": 0.0, "sin-cos": 0.0}.get(
-            name
-        )
-        if mean is None:  # multiplication: estimated, and the one that is most often near
-            mean = batch.target[batch.mask].mean().item()
-            return torch.full((n, steps, 1), mean), torch.full((n, steps, 1), 0.04)
-        return (torch.full((n, steps, 1), mean),) * 2
+        for_loss, for_score = ANSWERS[name]
+        return torch.full((n, steps, 1), for_loss), torch.full((n, steps, 1), for_score)
     if task.kind == "symbols":
         letters = torch.tensor([0, 1, 0, 0, 1, 0, 0], dtype=torch.bool)
         closing = forgotten(name, batch)
@@ -92,6 +100,9 @@ def guesses(name, task, batch, rng):
     known = torch.full((n, steps, task.outputs), -40.0)
     if name == "noise-free-lag":
         known[:, :-1].scatter_(2, batch.target[:, :-1, None], 40.0)
+        known[:, -1, -2:] = 0.0
+    elif name == "noisy-lag":
+        known[:, :-1, :-2] = 0.0
         known[:, -1, -2:] = 0.0
     elif name == "copying":
         known[:, :-10, -1] = 40.0

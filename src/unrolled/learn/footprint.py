@@ -114,12 +114,11 @@ def check_comparison(task: Task, config: NetworkConfig, batch: int, tested: int)
     """
     check_weights(config, "--hidden-size" + _or_length(task))
     length = getattr(task, "length", 1)
-    # As it is drawn, in double precision, and as it is read.
-    drawn = (DOUBLE + SINGLE) * task.inputs
+    read = SINGLE * task.inputs
     for sequences, flag, keeps in ((batch, "--batch-size", True), (tested, "--test-size", False)):
         numbers = SINGLE * config.numbers_per_step(keeps=keeps)
         check_memory(
-            sequences * length * max(drawn, numbers),
+            sequences * length * max(read, numbers),
             f"{sequences:,} sequences of {length:,} steps",
             f"Lower {flag}, --hidden-size{_or_length(task)}",
         )

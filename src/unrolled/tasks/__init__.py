@@ -12,7 +12,8 @@ from functools import partial
 
 from unrolled.errors import InputError
 from unrolled.tasks.base import LOSSES, Batch, Chance, Rng, Task
-from unrolled.tasks.latch import NoiseFreeLag, TwoSequence
+from unrolled.tasks.lag import NoiseFreeLag, NoisyLag, VeryLongLag
+from unrolled.tasks.latch import TwoSequence, TwoSequenceTargets
 from unrolled.tasks.marked import Adding, Multiplication
 from unrolled.tasks.order import TemporalOrder
 from unrolled.tasks.reber import ContinualReber, EmbeddedReber
@@ -26,8 +27,11 @@ TASKS: dict[str, Callable[..., Task]] = {
     "temporal-order": TemporalOrder,
     "temporal-order-3": partial(TemporalOrder, relevant=3),
     "noise-free-lag": NoiseFreeLag,
+    "noisy-lag": NoisyLag,
+    "very-long-lag": VeryLongLag,
     "two-sequence": TwoSequence,
     "two-sequence-noisy": partial(TwoSequence, noisy=True),
+    "two-sequence-targets": TwoSequenceTargets,
     "embedded-reber": EmbeddedReber,
     "continual-reber": ContinualReber,
     "copying": Copying,
@@ -48,11 +52,14 @@ __all__ = [
     "EmbeddedReber",
     "Multiplication",
     "NoiseFreeLag",
+    "NoisyLag",
     "Rng",
     "SinCos",
     "Task",
     "TemporalOrder",
     "TwoSequence",
+    "TwoSequenceTargets",
+    "VeryLongLag",
     "make_task",
 ]
 

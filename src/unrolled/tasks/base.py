@@ -17,6 +17,7 @@ from unrolled.resources import LARGEST_SIZE
 from unrolled.summary import short
 
 Array = NDArray[np.float64]
+Hot = NDArray[np.float32]
 Whole = NDArray[np.int64]
 Rng = int | np.random.Generator
 """Where random numbers come from: a seed, or a generator that goes on from where it stands."""
@@ -106,9 +107,7 @@ class Task(ABC):
         Raises:
             InputError: ``n`` is less than 1.
         """
-        if n < 1:
-            raise InputError(f"n: at least 1 sequence was expected, got {n}. Ask for more")
-        return self._draw(n, np.random.default_rng(rng))
+        return self._draw(n, generator(n, rng))
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """The mean loss over the masked steps, a scalar to differentiate.
@@ -170,9 +169,23 @@ def explained(given: Tensor, asked: Tensor) -> Tensor:
     return 1.0 - (given - asked).square() / asked.var(correction=0)
 
 
-def one_hot(symbols: Whole, size: int) -> Array:
+def generator(n: int, rng: Rng) -> np.random.Generator:
+    """What ``n`` sequences are drawn from.
+
+    Raises:
+        InputError: ``n`` is less than 1.
+    """
+    if n < 1:
+        raise InputError(f"n: at least 1 sequence was expected, got {n}. Ask for more")
+    return np.random.default_rng(rng)
+
+
+def one_hot(symbols: Whole, size: int) -> Hot:
     """``symbols`` [n, T] as [n, T, size]."""
-    return np.where(symbols[..., None] == np.arange(size), 1.0, 0.0)
+    hot = np.zeros((symbols.size, size), dtype=np.float32)
+    # Written one by one: of a thousand symbols a comparison with all would take milliseconds.
+    hot[np.arange(symbols.size), symbols.ravel()] = 1.0
+    return hot.reshape(*symbols.shape, size)
 
 
 def at_the_end(lengths: Whole, steps: int) -> NDArray[np.bool_]:
@@ -181,12 +194,12 @@ def at_the_end(lengths: Whole, steps: int) -> NDArray[np.bool_]:
     return mask
 
 
-def to_batch(inputs: Array, target: Array | Whole, lengths: Whole, mask: Any) -> Batch:
-    """As tensors; what stands past a sequence's length becomes zero."""
-    real = np.arange(inputs.shape[1]) < lengths[:, None]
+def to_batch(inputs: Array | Hot, target: Array | Hot | Whole, lengths: Whole, mask: Any) -> Batch:
+    """As tensors; what stands past a sequence's length becomes zero, in ``inputs`` themselves."""
+    inputs[np.arange(inputs.shape[1]) >= lengths[:, None]] = 0.0
     goal = torch.from_numpy(target)
     return Batch(
-        torch.from_numpy(np.where(real[..., None], inputs, 0.0)).float(),
+        torch.from_numpy(inputs).float(),
         goal.float() if goal.is_floating_point() else goal,
         torch.from_numpy(lengths),
         torch.from_numpy(mask),

@@ -40,7 +40,8 @@ class TemporalOrder(Task):
     symbol foremost, and is asked at the trigger.
     Published: lengths 100 to 110, the symbols at random places in 10–20 and 50–60, or in 10–20,
     33–43 and 66–76; other lengths scale these. Solved when 2000 sequences in a row are right (and
-    the average error below 0.1); of 2560 new ones 1 or 2 are then wrong.
+    the average error below 0.1); of 2560 new ones 1 or 2 are then wrong. There a sequence is right
+    if every output is off by less than 0.3, here if the most likely class is the right one.
     Chance: always the same class. 1/4 are right and the cross-entropy is ln 4 = 1.386; with three
     symbols 1/8 and ln 8 = 2.079.
     """

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.tasks.base import (
     Array,
     Batch,
     Chance,
+    Hot,
     Kind,
     Task,
     Whole,
@@ -63,20 +63,21 @@ CLOSING = tuple(state for state in (2 + len(REBER), 2 + 2 * len(REBER) + 2))
 """The two states in which the first letter is asked again."""
 
 
-def _tables() -> tuple[Whole, Whole, Array]:
-    """Symbols [states, 2], next states [states, 2], and which symbols are legal [states, 7].
+def _tables() -> tuple[Whole, Hot]:
+    """What comes and where it leads [states, 2, 2], and which symbols are legal [states, 7].
 
-    A state with one arrow has it twice. The end is told as a state where B comes again.
+    A state with one arrow has it twice. The end stays the end, and tells that B comes again.
     """
-    whole = (*EMBEDDED, EMBEDDED[0])
+    whole = (*EMBEDDED, (("B", END),))
     pairs = [(arrows[0], arrows[-1]) for arrows in whole]
-    symbols = np.array([[SYMBOLS.index(symbol) for symbol, _ in pair] for pair in pairs])
-    following = np.array([[state for _, state in pair] for pair in pairs])
-    legal = one_hot(symbols, len(SYMBOLS)).max(axis=1)
-    return symbols, following, legal
+    moves = np.array([[(SYMBOLS.index(symbol), to) for symbol, to in pair] for pair in pairs])
+    return moves, one_hot(moves[..., 0], len(SYMBOLS)).max(axis=1)
 
 
-EMITTED, FOLLOWING, LEGAL = _tables()
+MOVES, LEGAL = _tables()
+
+SHORTEST = 9
+"""The symbols of the shortest strings, BTBTXSETE among them."""
 
 
 @dataclass(frozen=True)
@@ -136,16 +137,14 @@ class EmbeddedReber(_Reber):
         )
 
     def _draw(self, n: int, rng: np.random.Generator) -> Batch:
-        states = np.zeros((n, 1), dtype=np.int64)
-        symbols = np.empty((n, 0), dtype=np.int64)
-        while (states[:, -1] != END).any():
-            read, last = _advance(states[:, -1], rng)
-            symbols = np.column_stack([symbols, read])
-            states = np.column_stack([states, np.where(states[:, -1] == END, END, last)])
-        after = states[:, 1:-1]
-        mask = after != END
-        inputs = one_hot(symbols[:, :-1], self.inputs)
-        return to_batch(inputs, LEGAL[after] * mask[..., None], mask.sum(axis=1), mask)
+        symbols, after = _strings(n, rng)
+        mask = after[:, :-1] != END  # nothing comes after the E
+        return to_batch(
+            one_hot(symbols[:, :-1], self.inputs),
+            LEGAL[after[:, :-1]] * mask[..., None],
+            mask.sum(axis=1),
+            mask,
+        )
 
     def _worth(self, given: Tensor, asked: Tensor) -> Tensor:
         legal = asked > 0.5
@@ -161,9 +160,9 @@ class ContinualReber(_Reber):
     Neural Computation 12(10), which brought the forget gate. A stream of ``length`` symbols starts
     with a new string. What may come next is asked at each step, as in :class:`EmbeddedReber`;
     at the end of a string that is B.
-    Published: streams of up to 100,000 symbols. A prediction is right if every output is within
-    0.49 of its target, and the measure is how many symbols a stream is followed to the first
-    error, here as a share of the stream; solved is when it is followed to its end.
+    Published: streams of 100,000 symbols. A prediction is right if every output is within 0.49 of
+    its target, and the measure is how many symbols a stream is followed to the first error, here as
+    a share of the stream; solved is when 10 streams are followed to their ends.
     Chance: to know the grammar and to have forgotten the letter. Every string then survives with
     probability 1/2, and the binary cross-entropy is ln 2 for two of the 7 outputs once in a string.
     Both are summed exactly over the states in which a stream may be at each step.
@@ -205,15 +204,16 @@ class ContinualReber(_Reber):
         )
 
     def _draw(self, n: int, rng: np.random.Generator) -> Batch:
-        symbols = np.empty((n, self.length), dtype=np.int64)
-        after = np.empty_like(symbols)
-        state = np.zeros(n, dtype=np.int64)
-        for step in range(self.length):
-            symbols[:, step], state = _advance(state, rng)
-            after[:, step] = state
+        strings = -(-self.length // SHORTEST)  # so many are enough, were all the shortest
+        symbols, after = _strings(n * strings, rng)
+        real = np.column_stack([np.ones(n * strings, dtype=np.bool_), after[:, :-1] != END])
+        streams = [
+            (symbols[rows][real[rows]][: self.length], after[rows][real[rows]][: self.length])
+            for rows in np.arange(n * strings).reshape(n, strings)
+        ]
         return to_batch(
-            one_hot(symbols, self.inputs),
-            LEGAL[after],
+            one_hot(np.stack([read for read, _ in streams]), self.inputs),
+            LEGAL[np.stack([states for _, states in streams])],
             np.full(n, self.length),
             np.ones((n, self.length), dtype=np.bool_),
         )
@@ -233,12 +233,19 @@ def _moves() -> Array:
     """The probabilities [states, states] of going from one state to another; the end stays."""
     moves = np.zeros((END + 1, END + 1))
     for state in range(END):
-        for following in FOLLOWING[state]:
+        for following in MOVES[state, :, 1]:
             moves[state, following] += 0.5
     return moves
 
 
-def _advance(states: Whole, rng: np.random.Generator) -> tuple[Whole, Whole]:
-    """From each state [n] the symbol that comes and the state after it."""
-    forks: NDArray[np.int64] = rng.integers(0, 2, len(states))
-    return EMITTED[states, forks], FOLLOWING[states, forks]
+def _strings(n: int, rng: np.random.Generator) -> tuple[Whole, Whole]:
+    """Whole strings, symbols [n, S] and the state after each; past a string's end that is the end.
+
+    S is the length of the longest.
+    """
+    state, steps = np.zeros(n, dtype=np.int64), []
+    while (state != END).any():
+        steps.append(MOVES[state, rng.integers(0, 2, n)])
+        state = steps[-1][:, 1]
+    walked = np.stack(steps, axis=1)
+    return walked[..., 0], walked[..., 1]
