@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 BLOCK = 50
 """After so many sequences it is asked whether a trial is over, and how many are drawn at once."""
 
-CHUNK = 250
+CHUNK = 512
 """How many sequences a test runs at once, before it asks whether to go on."""
 
 START, TRAIN, TEST = range(3)
@@ -78,7 +78,7 @@ class Recipe:
         architecture: the network's.
         start: its weights at the beginning.
         rate: the learning rate.
-        draw: the sequences.
+        source: of a trial's seed, what it learns from and what it is tested by.
         measure: how wrong one is.
         rule: when it is solved.
         budget: after so many sequences it has failed.
@@ -88,7 +88,7 @@ class Recipe:
     architecture: Architecture
     start: Start
     rate: float
-    draw: Draw
+    source: Callable[[int], tuple[Draw, Draw]]
     measure: Measure
     rule: Rule
     budget: int
@@ -126,6 +126,7 @@ class Trials:
             recipe.start.draw(recipe.architecture, np.random.default_rng([seed, START]))
             for seed in seeds
         ]
+        self._sources = [recipe.source(seed) for seed in seeds]
         self._train = [np.random.default_rng([seed, TRAIN]) for seed in seeds]
         self._test = [np.random.default_rng([seed, TEST]) for seed in seeds]
         self.lanes = recipe.lanes(torch.from_numpy(np.array(starts, dtype=np.float32)))
@@ -135,7 +136,8 @@ class Trials:
     def advance(self) -> list[Outcome]:
         """Learns a block of sequences; returns the trials that are over with it."""
         recipe, rule = self.recipe, self.recipe.rule
-        errors = self._learn(together([recipe.draw(BLOCK, rng) for rng in self._train]))
+        drawn = zip(self._sources, self._train, strict=True)
+        errors = self._learn(together([draw(BLOCK, rng) for (draw, _), rng in drawn]))
         self.sequences += BLOCK
         self._errors = np.concatenate([self._errors, errors])[-rule.last :]
         solved = np.full(len(self.seeds), True)
@@ -166,6 +168,7 @@ class Trials:
         errors = test(
             self.recipe,
             self.lanes.weights[torch.from_numpy(which)],
+            [self._sources[k][1] for k in which],
             [self._test[k] if self.recipe.rule.fresh else self._own_test(k) for k in which],
             self.recipe.rule.tests,
             limits,
@@ -187,6 +190,7 @@ class Trials:
         ]
         left = np.flatnonzero(~is_over)
         self.seeds = [self.seeds[k] for k in left]
+        self._sources = [self._sources[k] for k in left]
         self._train = [self._train[k] for k in left]
         self._test = [self._test[k] for k in left]
         self._errors = self._errors[:, left]
@@ -198,6 +202,7 @@ class Trials:
 def test(
     recipe: Recipe,
     weights: Tensor,
+    draws: Sequence[Draw],
     rngs: Sequence[np.random.Generator],
     count: int,
     limits: Limits | None = None,
@@ -207,13 +212,15 @@ def test(
     Args:
         recipe: what they were trained by.
         weights: theirs [K, W].
-        rngs: for each network where its sequences come from.
+        draws: for each network its sequences,
+        rngs: and where they come from.
         count: how many sequences.
         limits: those that can't be kept any more end the test; None for the whole of it.
     """
     lanes, found = recipe.lanes(weights), np.empty((0, len(weights)))
     while len(found) < count:
-        block = together([recipe.draw(min(CHUNK, count - len(found)), rng) for rng in rngs])
+        chunk, drawn = min(CHUNK, count - len(found)), zip(draws, rngs, strict=True)
+        block = together([draw(chunk, rng) for draw, rng in drawn])
         inputs = block.inputs.transpose(0, 1)
         if block.mask is None:
             outputs = lanes.outputs(inputs, block.lengths - 1).transpose(0, 1)[:, :, None]

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.tasks import Batch, Task
+from unrolled.tasks import Batch, EmbeddedReber, Task, TwoSequenceTargets
+from unrolled.tasks.lag import NoiseFreeLag, NoisyLag, VeryLongLag
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,19 @@ def answers(task: Task) -> Draw:
 
     def draw(n: int, rng: np.random.Generator) -> Sequences:
         batch = task.batch(n, rng)
-        return _asked_at_the_end(batch, _at_the_end(batch))
+        targets = _at_the_end(batch, batch.target)
+        return Sequences(batch.inputs, batch.lengths, targets, targets)
+
+    return draw
+
+
+def noisy_answers(task: TwoSequenceTargets) -> Draw:
+    """A task whose targets are noisy: the answers are judged by their means."""
+
+    def draw(n: int, rng: np.random.Generator) -> Sequences:
+        batch = task.batch(n, rng)
+        targets, truth = (_at_the_end(batch, t) for t in (batch.target, task.expected(batch)))
+        return Sequences(batch.inputs, batch.lengths, targets, truth)
 
     return draw
 
@@ -97,17 +110,101 @@ def classes(task: Task) -> Draw:
 
     def draw(n: int, rng: np.random.Generator) -> Sequences:
         batch = task.batch(n, rng)
-        asked = _at_the_end(batch)
-        if task.outputs == 2:
-            return _asked_at_the_end(batch, asked[:, None].float())
-        return _asked_at_the_end(batch, torch.nn.functional.one_hot(asked, task.outputs).float())
+        asked = _at_the_end(batch, batch.target)
+        targets = asked[:, None].float() if task.outputs == 2 else _one_hot(asked, task.outputs)
+        return Sequences(batch.inputs, batch.lengths, targets, targets)
 
     return draw
 
 
-def _at_the_end(batch: Batch) -> Tensor:
-    return batch.target[torch.arange(len(batch.target)), batch.lengths - 1]
+def second_symbols(task: VeryLongLag) -> Draw:
+    """The symbols of the very long lag; the one to be told has an output for each of both."""
+
+    def draw(n: int, rng: np.random.Generator) -> Sequences:
+        whole = torch.from_numpy(task.symbols(n, rng))
+        lengths = (whole >= 0).sum(1) - 1
+        targets = _one_hot(whole[:, 1] - (task.inputs - 2), 2)
+        return Sequences(whole[:, :-1].clamp(min=0), lengths, targets, targets)
+
+    return draw
 
 
-def _asked_at_the_end(batch: Batch, targets: Tensor) -> Sequences:
-    return Sequences(batch.inputs, batch.lengths, targets, targets)
+def next_symbols(task: NoiseFreeLag | NoisyLag) -> Draw:
+    """The symbols of a long lag: the next one is asked at every step."""
+
+    def draw(n: int, rng: np.random.Generator) -> Sequences:
+        whole = torch.from_numpy(task.symbols(n, rng))
+        targets = _one_hot(whole[:, 1:], task.outputs)
+        return Sequences(whole[:, :-1], torch.full((n,), task.length), targets, targets)
+
+    return draw
+
+
+STRINGS = 256
+"""So many strings of the embedded grammar are learned, and so many others tested."""
+
+PAIRS = 3
+"""Of experiment 1 there are three pairs of training and test strings, and ten trials with each."""
+
+
+def grammar(seed: int) -> tuple[Draw, Draw]:
+    """Embedded Reber strings to learn from, drawn from a set, and all that are tested.
+
+    The target is the symbol that comes; an answer is judged by those that may come.
+    """
+    learned, tested = _strings_apart(np.random.default_rng([seed % PAIRS, STRINGS]))
+
+    def draw(n: int, rng: np.random.Generator) -> Sequences:
+        return _picked(learned, torch.from_numpy(rng.integers(0, STRINGS, n)))
+
+    def both(n: int, rng: np.random.Generator) -> Sequences:
+        steps = max(learned.inputs.shape[1], tested.inputs.shape[1])
+        return Sequences(
+            *(
+                torch.cat([_padded(getattr(one, name), steps) for one in (learned, tested)])
+                if name != "lengths"
+                else torch.cat([learned.lengths, tested.lengths])
+                for name in ("inputs", "lengths", "targets", "truth")
+            )
+        )
+
+    return draw, both
+
+
+def _strings_apart(rng: np.random.Generator) -> tuple[Sequences, Sequences]:
+    """Strings to learn from, and others to test: none of those is among the first."""
+    learned = _strings(STRINGS, rng)
+    known = {_text(learned, i) for i in range(STRINGS)}
+    drawn = _strings(8 * STRINGS, rng)
+    others = [i for i in range(8 * STRINGS) if _text(drawn, i) not in known][:STRINGS]
+    return learned, _picked(drawn, torch.tensor(others))
+
+
+def _strings(n: int, rng: np.random.Generator) -> Sequences:
+    batch = EmbeddedReber().batch(n, rng)
+    following = torch.cat([batch.inputs[:, 1:], torch.zeros_like(batch.inputs[:, :1])], dim=1)
+    # At a string's last step only one symbol may come: the end.
+    last = torch.arange(following.shape[1]) == batch.lengths[:, None] - 1
+    targets = torch.where(last[..., None], batch.target, following)
+    return Sequences(batch.inputs, batch.lengths, targets, batch.target)
+
+
+def _text(strings: Sequences, i: int) -> tuple[int, ...]:
+    return tuple(strings.inputs[i, : strings.lengths[i]].argmax(1).tolist())
+
+
+def _picked(strings: Sequences, which: Tensor) -> Sequences:
+    return Sequences(
+        strings.inputs[which],
+        strings.lengths[which],
+        strings.targets[which],
+        strings.truth[which],
+    )
+
+
+def _at_the_end(batch: Batch, values: Tensor) -> Tensor:
+    return values[torch.arange(len(values)), batch.lengths - 1]
+
+
+def _one_hot(symbols: Tensor, size: int) -> Tensor:
+    return torch.nn.functional.one_hot(symbols, size).float()

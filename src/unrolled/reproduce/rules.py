@@ -27,6 +27,11 @@ def largest_error(outputs: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor
     return error.amax((-2, -1))
 
 
+def error_at_the_end(outputs: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
+    """The largest absolute error of all outputs at the last step of sequences of one length."""
+    return (outputs - truth)[..., -1, :].abs().amax(-1)
+
+
 def misranked(outputs: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
     """1 if at some step an output with the truth 1 is not above all with the truth 0, else 0."""
     highest = outputs.masked_fill(truth > 0.5, -1.0).amax(-1)
