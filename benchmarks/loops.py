@@ -76,6 +76,71 @@ def lstm1997(w: Weights, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
     return torch.sigmoid(o) * (2 * torch.sigmoid(c) - 1), c
 
 
+def truncated_lstm1997(
+    w: Weights, x: Tensor, h: Tensor, c: Tensor, i: Tensor, o: Tensor
+) -> tuple[Tensor, ...]:
+    before = linear(h.detach(), w["weight_hh"])
+    before = before + linear(i.detach(), w["weight_input"])
+    before = before + linear(o.detach(), w["weight_output"])
+    i, g, o = (x + before).chunk(3, -1)
+    i, o = torch.sigmoid(i), torch.sigmoid(o)
+    c = c + i * (4 * torch.sigmoid(g) - 2)
+    return o * (2 * torch.sigmoid(c) - 1), c, i, o
+
+
+def no_input_gate(w: Weights, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    f, g, o = _gates(w, x, h, 3)
+    c = torch.sigmoid(f + w["peephole_forget"] * c) * c + torch.tanh(g)
+    return torch.sigmoid(o + w["peephole_output"] * c) * torch.tanh(c), c
+
+
+def no_forget_gate(w: Weights, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    i, g, o = _gates(w, x, h, 3)
+    c = c + torch.sigmoid(i + w["peephole_input"] * c) * torch.tanh(g)
+    return torch.sigmoid(o + w["peephole_output"] * c) * torch.tanh(c), c
+
+
+def no_output_gate(w: Weights, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    i, f, g = _gates(w, x, h, 3)
+    i = torch.sigmoid(i + w["peephole_input"] * c)
+    c = torch.sigmoid(f + w["peephole_forget"] * c) * c + i * torch.tanh(g)
+    return torch.tanh(c), c
+
+
+def no_input_activation(w: Weights, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    i, f, g, o = _gates(w, x, h, 4)
+    i = torch.sigmoid(i + w["peephole_input"] * c)
+    c = torch.sigmoid(f + w["peephole_forget"] * c) * c + i * g
+    return torch.sigmoid(o + w["peephole_output"] * c) * torch.tanh(c), c
+
+
+def no_output_activation(w: Weights, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    i, f, g, o = _gates(w, x, h, 4)
+    i = torch.sigmoid(i + w["peephole_input"] * c)
+    c = torch.sigmoid(f + w["peephole_forget"] * c) * c + i * torch.tanh(g)
+    return torch.sigmoid(o + w["peephole_output"] * c) * c, c
+
+
+def peephole_cifg(w: Weights, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    i, g, o = _gates(w, x, h, 3)
+    i = torch.sigmoid(i + w["peephole_input"] * c)
+    c = (1 - i) * c + i * torch.tanh(g)
+    return torch.sigmoid(o + w["peephole_output"] * c) * torch.tanh(c), c
+
+
+def full_gate_recurrence(
+    w: Weights, x: Tensor, h: Tensor, c: Tensor, i: Tensor, f: Tensor, o: Tensor
+) -> tuple[Tensor, ...]:
+    gates = [linear(gate, w[f"weight_{n}"]) for gate, n in ((i, "input"), (f, "forget"))]
+    of_i, of_f, of_o = (gates[0] + gates[1] + linear(o, w["weight_output"])).chunk(3, -1)
+    i, f, g, o = _gates(w, x, h, 4)
+    i = torch.sigmoid(i + of_i + w["peephole_input"] * c)
+    f = torch.sigmoid(f + of_f + w["peephole_forget"] * c)
+    c = f * c + i * torch.tanh(g)
+    o = torch.sigmoid(o + of_o + w["peephole_output"] * c)
+    return o * torch.tanh(c), c, i, f, o
+
+
 def normalised_lstm(w: Weights, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
     def gain(of: str) -> Tensor:
         return torch.cat([w[f"{of}_{gate}"] for gate in "ifco"])
@@ -166,6 +231,16 @@ STEPS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "PeepholeLSTM": peephole,
     "CIFG": cifg,
     "LSTM1997": lstm1997,
+    "TruncatedLSTM1997": truncated_lstm1997,
+    "VanillaLSTM": peephole,
+    "NIG": no_input_gate,
+    "NFG": no_forget_gate,
+    "NOG": no_output_gate,
+    "NIAF": no_input_activation,
+    "NOAF": no_output_activation,
+    "PeepholeCIFG": peephole_cifg,
+    "NP": lstm,
+    "FGR": full_gate_recurrence,
     "LayerNormLSTM": normalised_lstm,
     "GRUResetBefore": gru_reset_before,
     "MGU": mgu,

@@ -66,6 +66,73 @@ def lstm1997(w, x, h, c, _):
     return sigmoid(w.gate("output", x, h)) * (2 * sigmoid(c) - 1), c
 
 
+def truncated_lstm1997(w, x, h, c, i, o, _):
+    def net(label):
+        before = ("input", i), ("output", o)
+        return w.gate(label, x, h) + sum(w(name, label) @ gate for name, gate in before)
+
+    g = 4 / (1 + np.exp(-net("candidate"))) - 2
+    i, o = sigmoid(net("input")), sigmoid(net("output"))
+    c = c + i * g
+    return o * (2 / (1 + np.exp(-c)) - 1), c, i, o
+
+
+def seeing(w, label, x, y, c):
+    return sigmoid(w.gate(label, x, y) + w(f"peephole_{label}") * c)
+
+
+def nig(w, x, y, c, _):
+    c = np.tanh(w.gate("candidate", x, y)) + c * seeing(w, "forget", x, y, c)
+    return np.tanh(c) * seeing(w, "output", x, y, c), c
+
+
+def nfg(w, x, y, c, _):
+    c = np.tanh(w.gate("candidate", x, y)) * seeing(w, "input", x, y, c) + c
+    return np.tanh(c) * seeing(w, "output", x, y, c), c
+
+
+def nog(w, x, y, c, _):
+    i, f = seeing(w, "input", x, y, c), seeing(w, "forget", x, y, c)
+    c = np.tanh(w.gate("candidate", x, y)) * i + c * f
+    return np.tanh(c), c
+
+
+def niaf(w, x, y, c, _):
+    i, f = seeing(w, "input", x, y, c), seeing(w, "forget", x, y, c)
+    c = w.gate("candidate", x, y) * i + c * f
+    return np.tanh(c) * seeing(w, "output", x, y, c), c
+
+
+def noaf(w, x, y, c, _):
+    i, f = seeing(w, "input", x, y, c), seeing(w, "forget", x, y, c)
+    c = np.tanh(w.gate("candidate", x, y)) * i + c * f
+    return c * seeing(w, "output", x, y, c), c
+
+
+def peephole_cifg(w, x, y, c, _):
+    i = seeing(w, "input", x, y, c)
+    c = np.tanh(w.gate("candidate", x, y)) * i + c * (1 - i)
+    return np.tanh(c) * seeing(w, "output", x, y, c), c
+
+
+def no_peepholes(w, x, y, c, _):
+    i, f, o = (sigmoid(w.gate(label, x, y)) for label in ("input", "forget", "output"))
+    c = np.tanh(w.gate("candidate", x, y)) * i + c * f
+    return np.tanh(c) * o, c
+
+
+def fgr(w, x, y, c, i, f, o, _):
+    def gate(label, c):
+        r_i, r_f, r_o = (w(name, label) for name in ("input", "forget", "output"))
+        net = w.gate(label, x, y) + w(f"peephole_{label}") * c
+        return sigmoid(net + r_i @ i + r_f @ f + r_o @ o)
+
+    input, forget = gate("input", c), gate("forget", c)  # noqa: A001
+    c = np.tanh(w.gate("candidate", x, y)) * input + c * forget
+    output = gate("output", c)
+    return np.tanh(c) * output, c, input, forget, output
+
+
 def normalised(a, gain, bias):
     return (a - a.mean()) / np.sqrt(a.var() + 1e-5) * gain + bias
 
@@ -156,6 +223,16 @@ PAPERS: dict[Any, Any] = {
     cells.PeepholeLSTM: peephole,
     cells.CIFG: cifg,
     cells.LSTM1997: lstm1997,
+    cells.TruncatedLSTM1997: truncated_lstm1997,
+    cells.VanillaLSTM: peephole,
+    cells.NIG: nig,
+    cells.NFG: nfg,
+    cells.NOG: nog,
+    cells.NIAF: niaf,
+    cells.NOAF: noaf,
+    cells.PeepholeCIFG: peephole_cifg,
+    cells.NP: no_peepholes,
+    cells.FGR: fgr,
     cells.LayerNormLSTM: layer_norm,
     cells.GRUResetBefore: reset_before,
     cells.MGU: mgu,

@@ -23,7 +23,7 @@ from support_onnx_cells import (
     run,
 )
 from unrolled import cells
-from unrolled.cells import Cell, Form, linear, sigmoid, tanh, weight
+from unrolled.cells import Cell, Form, detach, linear, sigmoid, tanh, weight
 
 
 @pytest.fixture
@@ -38,6 +38,8 @@ STANDARD: dict[str, tuple[str, dict[str, Any]]] = {
     "LSTM-no-bias": ("LSTM", {}),
     "variational": ("LSTM", {}),
     "PeepholeLSTM": ("LSTM", {}),
+    "VanillaLSTM": ("LSTM", {}),
+    "NP": ("LSTM", {}),
     "CIFG": ("LSTM", {"input_forget": 1}),
     "GRU": ("GRU", {"linear_before_reset": 1}),
     "GRUResetBefore": ("GRU", {"linear_before_reset": 0}),
@@ -63,6 +65,16 @@ class OwnLSTM(Cell):
         keep = sigmoid(1.0 + linear(u) + linear(s))
         m = new * take + m * keep
         return tanh(m) * out, m
+
+
+class Truncated(Cell):
+    """What is detached is as it is where nobody learns."""
+
+    def step(self, x, h, c):
+        old = detach(h)
+        take, keep = sigmoid(linear(x, old)), sigmoid(linear(x, old))
+        c = detach(keep) * c + take * tanh(linear(x, old))
+        return sigmoid(linear(x, old)) * tanh(c), c
 
 
 class OwnPeephole(Cell):
@@ -108,6 +120,7 @@ class OwnRNN(Cell):
 
 OWN = {
     OwnLSTM: ("LSTM", {}),
+    Truncated: ("LSTM", {}),
     OwnPeephole: ("LSTM", {}),
     OwnCIFG: ("LSTM", {"input_forget": 1}),
     OwnGRU: ("GRU", {"linear_before_reset": 1}),

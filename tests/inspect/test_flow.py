@@ -292,6 +292,12 @@ def test_a_difference_marks_what_is_taken_away():
     assert [read.mark for read in node(cells.GRU, "_11").reads] == ["", "−"]
 
 
+def test_what_is_detached_flows_in_and_is_called_so_in_the_box():
+    of_input, *_ = (n for n in flow(cells.TruncatedLSTM1997().description) if n.shape == "box")
+    assert [read.name for read in of_input.reads] == ["x", "hidden", "input", "output"]
+    assert "+ weight_hh[input]·detach(hidden[t−1])" in of_input.text
+
+
 def test_a_weight_stands_in_the_box_of_what_it_multiplies():
     found = [n.text for n in flow(cells.PeepholeLSTM().description)]
     assert ("peephole_forget ⊙",) in found

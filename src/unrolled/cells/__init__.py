@@ -50,9 +50,20 @@ if TYPE_CHECKING:
     )
     from unrolled.cells.leaky import AntisymmetricRNN, LeakyRNN
     from unrolled.cells.lstm import LSTM, ProjectedLSTM
-    from unrolled.cells.lstm1997 import LSTM1997
+    from unrolled.cells.lstm1997 import LSTM1997, TruncatedLSTM1997
     from unrolled.cells.minimal import JANET, MGU, MinGRU, MinLSTM
     from unrolled.cells.normalised import LayerNormLSTM
+    from unrolled.cells.odyssey import (
+        FGR,
+        NFG,
+        NIAF,
+        NIG,
+        NOAF,
+        NOG,
+        NP,
+        PeepholeCIFG,
+        VanillaLSTM,
+    )
     from unrolled.cells.options import variational_dropout, zoneout
     from unrolled.cells.peephole import PeepholeLSTM
     from unrolled.cells.slstm import SLSTM
@@ -92,9 +103,10 @@ _HOMES = {
     ),
     "leaky": ("AntisymmetricRNN", "LeakyRNN"),
     "lstm": ("LSTM", "ProjectedLSTM"),
-    "lstm1997": ("LSTM1997",),
+    "lstm1997": ("LSTM1997", "TruncatedLSTM1997"),
     "minimal": ("JANET", "MGU", "MinGRU", "MinLSTM"),
     "normalised": ("LayerNormLSTM",),
+    "odyssey": ("FGR", "NFG", "NIAF", "NIG", "NOAF", "NOG", "NP", "PeepholeCIFG", "VanillaLSTM"),
     "options": ("variational_dropout", "zoneout"),
     "peephole": ("PeepholeLSTM",),
     "slstm": ("SLSTM",),
@@ -104,11 +116,18 @@ _HOMES = {
 __all__ = [
     "CIFG",
     "EALSTM",
+    "FGR",
     "GRU",
     "JANET",
     "LSTM",
     "LSTM1997",
     "MGU",
+    "NFG",
+    "NIAF",
+    "NIG",
+    "NOAF",
+    "NOG",
+    "NP",
     "RNN",
     "SLSTM",
     "AntisymmetricRNN",
@@ -122,8 +141,11 @@ __all__ = [
     "LeakyRNN",
     "MinGRU",
     "MinLSTM",
+    "PeepholeCIFG",
     "PeepholeLSTM",
     "ProjectedLSTM",
+    "TruncatedLSTM1997",
+    "VanillaLSTM",
     "absolute",
     "detach",
     "exp",

@@ -11,7 +11,8 @@ from unrolled.cells.language import linear, sigmoid, tanh
 class CIFG(Cell):
     """Coupled input and forget gates: forget = 1 − input.
 
-    Greff et al. 2017, "LSTM: a search space odyssey", arXiv 1503.04069, section II.
+    Greff et al. 2017, "LSTM: a search space odyssey", arXiv 1503.04069, without the peepholes
+    that the variant has there: ``PeepholeCIFG`` has them.
     """
 
     def step(self, x: Any, hidden: Any, cell: Any) -> Any:

@@ -11,7 +11,10 @@ from unrolled.cells.language import linear, sigmoid, tanh
 
 @dataclass(frozen=True)
 class LSTM(Cell):
-    """torch's: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000."""
+    """torch's: Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000.
+
+    With one bias for two it is ``NP``, the variant without peepholes, of Greff et al. 2017.
+    """
 
     bias: bool = True
 

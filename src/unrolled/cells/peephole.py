@@ -12,7 +12,8 @@ class PeepholeLSTM(Cell):
     """The gates see the cell state, each unit its own: the output gate the new one.
 
     Gers & Schmidhuber 2000, "Recurrent nets that time and count"; Gers, Schraudolph & Schmidhuber
-    2002, JMLR 3, equations 4 to 8, with tanh for both squashing functions.
+    2002, JMLR 3, equations 4 to 8, with tanh for both squashing functions. As ``VanillaLSTM`` it
+    has the variants of Greff et al. 2017.
     """
 
     def step(self, x: Any, hidden: Any, cell: Any) -> Any:
