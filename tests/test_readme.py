@@ -17,7 +17,7 @@ from unrolled.learn.comparison import CompareSettings
 from unrolled.learn.results import save_training
 from unrolled.learn.train import train_table
 from unrolled.scan import native
-from unrolled.tasks import TASKS
+from unrolled.tasks import PUBLISHED, TASKS, make_task
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")
@@ -122,11 +122,14 @@ def test_the_first_python_of_the_converting_page_runs(capsys):
 
 
 def test_the_python_of_the_page_on_tasks_runs():
-    (code,) = code_blocks("docs/tasks.md", "python")
+    code, *others = code_blocks("docs/tasks.md", "python")
     names: dict[str, Any] = {}
     exec(compile(code, "docs/tasks.md", "exec"), names)
     shapes = [list(names[name].shape) for name in ("inputs", "target", "lengths", "mask")]
     assert str(shapes)[1:-1] in code
+    for code in others:
+        exec(compile(code, "docs/tasks.md", "exec"), names)
+    assert str(list(names["batch"].inputs.shape)) in others[-1]
 
 
 def test_the_python_of_the_page_on_streams_runs(tmp_path, monkeypatch):
@@ -143,6 +146,12 @@ def test_the_python_of_the_page_on_streams_runs(tmp_path, monkeypatch):
 def test_the_page_on_tasks_has_every_task_and_commands_that_exist():
     text = (ROOT / "docs/tasks.md").read_text(encoding="utf-8")
     assert not [name for name in TASKS if f"`{name}`" not in text]
+    for name, scores in PUBLISHED.items():
+        assert re.search(
+            rf"^\| `{name}` .* \| {scores.rnn} \| {scores.lstm} \|$", text, re.MULTILINE
+        )
+        chance = f"{make_task(name).chance.score:.0%}".rstrip("%")
+        assert re.search(rf"^\| `{name}` \|[^|]*\| {chance} \|", text, re.MULTILINE)
     commands = re.findall(r"^unrolled tasks (\S+)(.*)$", text, flags=re.MULTILINE)
     for name, flags in commands:
         assert name == "--list" or name in TASKS

@@ -116,6 +116,17 @@ def test_measure_is_asked_before_and_after():
     assert plain.losses == course.losses
 
 
+def test_the_longest_sequences_are_measured():
+    lengths = []
+
+    def measure(_, inputs):
+        lengths.append(inputs.shape[1])
+
+    many = QUICK.model_copy(update={"test_size": 1000})
+    train_cell(make_task("parity-check", 12), "rnn", many, measure)
+    assert lengths == [13, 13]  # of 1000 strings of 1 to 12 symbols far more than 32 have 12
+
+
 def test_the_forget_gate_starts_where_it_was_asked():
     course = train_cell(
         TASK,

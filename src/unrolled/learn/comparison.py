@@ -119,8 +119,8 @@ def train_cell(
         cell: "rnn", "lstm" or "gru".
         settings: the budget, the size, the seed.
         measure: called as ``measure(network, inputs)`` before training and after it; what it
-            returns is kept. The inputs [n, T, I] are of sequences that training does not see, all
-            cut to the shortest of them.
+            returns is kept. The inputs [n, T, I] are the longest of the sequences on which it is
+            tried, which training does not see, all cut to the shortest of these.
         on_check: called after every check, for a progress bar.
 
     Raises:
@@ -142,7 +142,8 @@ def train_cell(
 
     with reproducible(settings.seed, settings.threads):
         network = _network(_config(task, cell, settings), settings)
-        measured = checked.inputs[:MEASURED, : int(checked.lengths[:MEASURED].min())]
+        longest = checked.lengths.argsort(descending=True, stable=True)[:MEASURED]
+        measured = checked.inputs[longest, : int(checked.lengths[longest].min())]
         before = measure and measure(network, measured)
         budget = iter(split(settings.steps))
         history = fit(

@@ -12,13 +12,48 @@ from functools import partial
 
 from unrolled.errors import InputError
 from unrolled.tasks.base import LOSSES, Batch, Chance, Rng, Task
+from unrolled.tasks.binary import BinaryAddition, BinaryMultiplication, ComputeSqrt
+from unrolled.tasks.chomsky import PUBLISHED, Transduction
+from unrolled.tasks.context_free import (
+    BracketedArithmetic,
+    ReverseString,
+    SolveEquation,
+    StackManipulation,
+)
+from unrolled.tasks.context_sensitive import (
+    BucketSort,
+    DuplicateString,
+    MissingDuplicate,
+    OddsFirst,
+)
+from unrolled.tasks.counters import CounterLanguage
 from unrolled.tasks.lag import NoiseFreeLag, NoisyLag, VeryLongLag
 from unrolled.tasks.latch import TwoSequence, TwoSequenceTargets
 from unrolled.tasks.marked import Adding, Multiplication
 from unrolled.tasks.order import TemporalOrder
 from unrolled.tasks.reber import ContinualReber, EmbeddedReber
 from unrolled.tasks.recall import Copying, DelayLine
+from unrolled.tasks.regular import CycleNavigation, EvenPairs, ModularArithmetic, ParityCheck
+from unrolled.tasks.timing import SpikeDelays
 from unrolled.tasks.wave import SinCos
+
+FORMAL: tuple[type[Transduction], ...] = (
+    EvenPairs,
+    ModularArithmetic,
+    ParityCheck,
+    CycleNavigation,
+    StackManipulation,
+    ReverseString,
+    BracketedArithmetic,
+    SolveEquation,
+    DuplicateString,
+    MissingDuplicate,
+    OddsFirst,
+    BinaryAddition,
+    BinaryMultiplication,
+    ComputeSqrt,
+    BucketSort,
+)
 
 TASKS: dict[str, Callable[..., Task]] = {
     "adding": Adding,
@@ -34,29 +69,53 @@ TASKS: dict[str, Callable[..., Task]] = {
     "two-sequence-targets": TwoSequenceTargets,
     "embedded-reber": EmbeddedReber,
     "continual-reber": ContinualReber,
+    "spike-delay": partial(SpikeDelays, spikes=1),
+    "spike-delays": SpikeDelays,
     "copying": Copying,
     "delay-line": DelayLine,
     "sin-cos": SinCos,
+    "anbn": CounterLanguage,
+    "anbncn": partial(CounterLanguage, length=50, letters=3),
+    **{task.name: task for task in FORMAL},
 }
 """What ``unrolled tasks`` knows by name."""
 
 __all__ = [
     "LOSSES",
+    "PUBLISHED",
     "TASKS",
     "Adding",
     "Batch",
+    "BinaryAddition",
+    "BinaryMultiplication",
+    "BracketedArithmetic",
+    "BucketSort",
     "Chance",
+    "ComputeSqrt",
     "ContinualReber",
     "Copying",
+    "CounterLanguage",
+    "CycleNavigation",
     "DelayLine",
+    "DuplicateString",
     "EmbeddedReber",
+    "EvenPairs",
+    "MissingDuplicate",
+    "ModularArithmetic",
     "Multiplication",
     "NoiseFreeLag",
     "NoisyLag",
+    "OddsFirst",
+    "ParityCheck",
+    "ReverseString",
     "Rng",
     "SinCos",
+    "SolveEquation",
+    "SpikeDelays",
+    "StackManipulation",
     "Task",
     "TemporalOrder",
+    "Transduction",
     "TwoSequence",
     "TwoSequenceTargets",
     "VeryLongLag",

@@ -193,7 +193,7 @@ class VeryLongLag(_Lag):
     @property
     def summary(self) -> str:
         """What is asked, in a line."""
-        return "the second symbol again, after very many distractors"
+        return "the second symbol again, after distractors"
 
     @property
     def inputs(self) -> int:

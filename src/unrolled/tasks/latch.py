@@ -139,7 +139,7 @@ class TwoSequenceTargets(_FirstValues):
     @property
     def summary(self) -> str:
         """What is asked, in a line."""
-        return "the mean of a noisy target, told by the first values"
+        return "the mean of a noisy target, told at the start"
 
     @property
     def outputs(self) -> int:

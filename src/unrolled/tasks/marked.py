@@ -102,7 +102,7 @@ class Adding(_Marked):
     @property
     def summary(self) -> str:
         """What is asked, in a line."""
-        since = "" if self.form == "unit" else ", as in 1997"
+        since = "" if self.form == "unit" else " (1997)"
         return f"the sum of two marked values among many{since}"
 
     @property

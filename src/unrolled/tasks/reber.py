@@ -79,6 +79,9 @@ MOVES, LEGAL = _tables()
 SHORTEST = 9
 """The symbols of the shortest strings, BTBTXSETE among them."""
 
+AT_ONCE = 16
+"""Random numbers are drawn for so many steps at once: most strings are shorter."""
+
 
 @dataclass(frozen=True)
 class _Reber(Task):
@@ -245,7 +248,9 @@ def _strings(n: int, rng: np.random.Generator) -> tuple[Whole, Whole]:
     """
     state, steps = np.zeros(n, dtype=np.int64), []
     while (state != END).any():
-        steps.append(MOVES[state, rng.integers(0, 2, n)])
-        state = steps[-1][:, 1]
+        for forks in rng.integers(0, 2, (AT_ONCE, n)):
+            steps.append(MOVES[state, forks])
+            state = steps[-1][:, 1]
     walked = np.stack(steps, axis=1)
-    return walked[..., 0], walked[..., 1]
+    longest = int((walked[..., 1] != END).any(axis=0).sum()) + 1
+    return walked[:, :longest, 0], walked[:, :longest, 1]
