@@ -8,7 +8,7 @@ from torch.func import grad, jvp, vmap
 
 import unrolled
 from support_nn import BACKENDS, use_backend
-from unrolled.cells import Cell, detach, linear, sigmoid, tanh
+from unrolled.cells import Cell, detach, linear, sigmoid, tanh, weight
 from unrolled.nn import Recurrent
 
 T, B, INPUTS, H = 7, 3, 2, 5
@@ -150,6 +150,28 @@ def test_the_layer_below_learns_nothing_through_it():
     below, above = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
     assert above.any()
     assert not below.any()
+
+
+def test_a_weight_that_is_detached_may_be_multiplied():
+    class Seen(Cell):
+        def step(self, x, h):
+            gain = weight()
+            return tanh(linear(x, h) + gain * linear(detach(gain)))
+
+    module = Recurrent(Seen, INPUTS, H, dtype=torch.float64)
+    x = torch.randn(T, B, INPUTS, dtype=torch.float64)
+    h, outputs = torch.zeros(B, H, dtype=torch.float64), []
+    w = dict(module.named_parameters())
+    for now in x:
+        gates = now @ w["weight_ih_l0"].T + h @ w["weight_hh_l0"].T + w["bias_ih_l0"]
+        seen = w["gain_l0"].detach() @ w["weight_gain_l0"].T + w["bias_gain_l0"]
+        h = torch.tanh(gates + w["gain_l0"] * seen)
+        outputs.append(h)
+    expected, found = torch.stack(outputs), module(x)[0]
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(o.square().sum(), [*w.values()]) for o in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    assert "detach(gain)" in unrolled.draw(Seen)
 
 
 class TruncatedRNN(Cell):

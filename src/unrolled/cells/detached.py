@@ -19,17 +19,19 @@ def origins(description: Description) -> dict[str, str]:
 
 
 def undetached(description: Description) -> Description:
-    """The same cell for those who ask for no gradient: nothing reads a line that detaches.
+    """The same cell for those who ask for no gradient: what is detached is read as what it is.
 
-    What did reads what that is the value of. The lines are still there, for those that have names.
+    The lines that detach are still there, for those that have names, and for sums, which can't
+    multiply a weight of units.
     """
     of = origins(description)
     if not of:
         return description
+    multiplied = {n: o for n, o in of.items() if o not in description.weights_by_name}
     lines: list[Sum | Line] = []
     for line in description.lines:
         if isinstance(line, Sum):
-            products = [replace(p, of=of.get(p.of, p.of)) for p in line.products]
+            products = [replace(p, of=multiplied.get(p.of, p.of)) for p in line.products]
             lines.append(replace(line, products=tuple(products)))
         else:
             operands = [of.get(o, o) if isinstance(o, str) else o for o in line.operands]

@@ -17,7 +17,7 @@ def at_rest(description: Description) -> Description:
     again. A draw stays only where it is needed as a vector: a matrix multiplies it, a state becomes
     it, or it widens a number that all units share.
     """
-    sizes = _sizes(description)
+    sizes, weights = _sizes(description), description.weights_by_name
     numbers = {draw.name: draw.resting for draw in description.draws}
     same: dict[str, str] = {}
     lines: list[Sum | Line] = []
@@ -38,7 +38,7 @@ def at_rest(description: Description) -> Description:
             lines.append(replace(line, operands=tuple(renamed)))
             continue
         kept = _unchanged(line.operation, operands)
-        if kept is not None and sizes[kept] == line.size:
+        if kept is not None and sizes[kept] == line.size and kept not in weights:
             same[line.name] = kept
         else:
             lines.append(replace(line, operands=operands))

@@ -76,11 +76,11 @@ class _Flow:
         self.detached = detached_within(description)
         self.readers = readings(description)
         self.readers.update(description.next)
-        self.inline = self._inlined()
-        self.writer = Writer(description, self.symbols, self.inline)
         given = (description.input, *description.states, *description.constants)
         self.flowing = {quantity.name for quantity in given}
         self.flowing |= {draw.name for draw in description.draws} | set(description.by_name)
+        self.inline = self._inlined()
+        self.writer = Writer(description, self.symbols, self.inline)
         self.hues = self._hued()
         self.spelled: set[str] = set()
         """What formulas name, so that its line has to say who it is."""
@@ -144,8 +144,9 @@ class _Flow:
         return set(length)
 
     def _read(self, line: Sum | Line) -> list[str]:
-        """What flows into a line, detached or not."""
-        return [self.detached.get(name, name) for name in reads(line)]
+        """What flows into a line, detached or not: weights don't."""
+        read = [self.detached.get(name, name) for name in reads(line)]
+        return [name for name in read if name in self.flowing]
 
     def _tree(self, line: Line) -> Iterator[Line]:
         """The lines of an expression, what is read before what reads it."""
