@@ -7,15 +7,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from unrolled.cells import TruncatedLSTM1997
 from unrolled.reproduce.architecture import Architecture
-from unrolled.reproduce.cells import Blocks1997
 from unrolled.reproduce.lanes import Asked, Lanes, SymbolLanes
 
 Array = NDArray[np.float64]
 
-FULL = Architecture(Blocks1997, inputs=3, outputs=2, blocks=2, size=2)
-UNBIASED = Architecture(Blocks1997, 5, 2, blocks=2, size=1, biased=frozenset())
-SHORTCUT = Architecture(Blocks1997, 4, 3, blocks=1, size=2, shortcut=True)
+FULL = Architecture(TruncatedLSTM1997, inputs=3, outputs=2, blocks=2, size=2)
+UNBIASED = Architecture(TruncatedLSTM1997, 5, 2, blocks=2, size=1, biased=frozenset())
+SHORTCUT = Architecture(TruncatedLSTM1997, 4, 3, blocks=1, size=2, shortcut=True)
 
 
 def logistic(x: Array) -> Array:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from unrolled.cells import TruncatedLSTM1997
 from unrolled.reproduce.architecture import Architecture, Biased
-from unrolled.reproduce.cells import Blocks1997, InputGated1997
+from unrolled.reproduce.cells import InputGated1997
 from unrolled.reproduce.online import Recipe, Rule, Start
 from unrolled.reproduce.problems import (
     Draw,
@@ -34,7 +35,7 @@ PATIENCE = 5
 def embedded_reber(blocks: int, size: int, rate: float, published: int) -> Recipe:
     """Experiment 1."""
     return Recipe(
-        Architecture(Blocks1997, 7, 7, blocks, size, GATES),
+        Architecture(TruncatedLSTM1997, 7, 7, blocks, size, GATES),
         Start(0.2, {"output": [-1.0, -2.0, -3.0, -4.0][:blocks]}),
         rate,
         grammar,
@@ -71,7 +72,7 @@ def very_long_lag(length: int, distractors: int, published: int) -> Recipe:
     """Experiment 2c."""
     task = VeryLongLag(length, distractors)
     return Recipe(
-        Architecture(Blocks1997, task.inputs, 2, 2, 1, NONE),
+        Architecture(TruncatedLSTM1997, task.inputs, 2, 2, 1, NONE),
         Start(0.2, {}),
         0.01,
         _always(second_symbols(task)),
@@ -96,7 +97,7 @@ def two_sequence_targets(length: int, relevant: int, published: int) -> Recipe:
 
 def _first_values(draw: Draw, rate: float, limits: Limits, published: int) -> Recipe:
     return Recipe(
-        Architecture(Blocks1997, 1, 1, 3, 1, HIDDEN),
+        Architecture(TruncatedLSTM1997, 1, 1, 3, 1, HIDDEN),
         Start(0.1, {"input": (-1.0, -3.0, -5.0), "output": (-2.0, -4.0, -6.0)}),
         rate,
         _always(draw),
@@ -119,7 +120,7 @@ def multiplication(most_wrong: int, published: int) -> Recipe:
 
 def _marked(draw: Draw, rate: float, limits: Limits, published: int) -> Recipe:
     return Recipe(
-        Architecture(Blocks1997, 2, 1, 2, 2),
+        Architecture(TruncatedLSTM1997, 2, 1, 2, 2),
         Start(0.1, {"input": (-3.0, -6.0)}),
         rate,
         _always(draw),
@@ -133,7 +134,7 @@ def temporal_order(relevant: int, published: int) -> Recipe:
     """Experiment 6a with two relevant symbols, 6b with three."""
     task = TemporalOrder(relevant=3 if relevant == 3 else 2)
     return Recipe(
-        Architecture(Blocks1997, task.inputs, task.outputs, relevant, 2),
+        Architecture(TruncatedLSTM1997, task.inputs, task.outputs, relevant, 2),
         Start(0.1, {"input": (-2.0, -4.0, -6.0)[:relevant]}),
         0.5 if relevant == 2 else 0.1,
         _always(classes(task)),

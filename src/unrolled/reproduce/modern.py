@@ -1,0 +1,146 @@
+"""The same tasks for today's networks, as they are shipped: Adam, minibatches, clipping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.learn.runtime import reproducible
+from unrolled.model import Network, NetworkConfig
+from unrolled.model.choice import CellName
+from unrolled.reproduce.memory import ROWS, Memory, measured
+from unrolled.tasks import Batch, Task
+
+NETWORKS: dict[str, CellName] = {"LSTM": "lstm", "GRU": "gru", "Elman RNN": "rnn"}
+
+TRAIN, CHECK, TEST = range(3)
+"""The streams of random numbers that a seed gives."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How today's networks are trained.
+
+    Attributes:
+        updates: after so many a trial has failed.
+        hidden_size: H.
+        batch_size: how many new sequences an update has.
+        rate: Adam's.
+        clip: the largest norm of the gradient.
+        every: after so many updates the network is tried on new sequences,
+        checked: on so many. Once it solves these, the trial is over.
+        tested: on so many others it is tested then.
+    """
+
+    updates: int = 5000
+    hidden_size: int = 32
+    batch_size: int = 32
+    rate: float = 0.003
+    clip: float = 1.0
+    every: int = 50
+    checked: int = 256
+    tested: int = 2560
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a trial came to; see :class:`unrolled.reproduce.results.Result`."""
+
+    solved: bool
+    sequences: int
+    wrong: int
+    tested: int
+    error: float
+    weights: int
+    memory: Memory
+    seconds: float
+
+
+def train(
+    task: Task,
+    network: str,
+    seed: int,
+    training: Training,
+    on_check: Callable[[int], None] = lambda _: None,
+) -> Trained:
+    """One trial: trains until the task is solved, or the updates are spent.
+
+    Args:
+        task: what is learned; solved is what it says itself.
+        network: one of :data:`NETWORKS`.
+        seed: of weights and sequences.
+        training: how.
+        on_check: called with the number of sequences at each check.
+    """
+    started = time.perf_counter()
+    train_rng, check_rng, test_rng = (
+        np.random.default_rng([seed, stream]) for stream in (TRAIN, CHECK, TEST)
+    )
+    with reproducible(seed, threads=1):
+        model = Network(
+            NetworkConfig(
+                cell=NETWORKS[network],
+                input_size=task.inputs,
+                hidden_size=training.hidden_size,
+                output_size=task.outputs,
+            )
+        )
+        weights = list(model.parameters())
+        adam = torch.optim.Adam(weights, lr=training.rate)
+        solved, done = False, 0
+        while not solved and done < training.updates:
+            model.train()
+            for _ in range(training.every):
+                loss = _loss(model, task, task.batch(training.batch_size, train_rng))
+                adam.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(weights, training.clip)
+                adam.step()
+            done += training.every
+            score, _ = _tried(model.eval(), task, training.checked, check_rng)
+            solved = score >= task.solved
+            on_check(done * training.batch_size)
+        score, error = _tried(model, task, training.tested, test_rng)
+        memory = _memory(model, task, test_rng)
+    return Trained(
+        solved=solved,
+        sequences=done * training.batch_size,
+        wrong=round((1 - score) * training.tested),
+        tested=training.tested,
+        error=error,
+        weights=model.count_weights(),
+        memory=memory,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _loss(model: Network, task: Task, batch: Batch) -> Tensor:
+    prediction, _ = model(batch.inputs, lengths=batch.lengths)
+    return task.loss(prediction, batch)
+
+
+CHUNK = 256
+
+
+def _tried(
+    model: Network, task: Task, count: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """The mean score and loss on so many new sequences."""
+    scores, losses = [], []
+    with torch.no_grad():
+        for _ in range(0, count, CHUNK):
+            batch = task.batch(min(CHUNK, count), rng)
+            prediction, _ = model(batch.inputs, lengths=batch.lengths)
+            scores.append(task.score(prediction, batch))
+            losses.append(task.loss(prediction, batch).item())
+    return float(np.mean(scores)), float(np.mean(losses))
+
+
+def _memory(model: Network, task: Task, rng: np.random.Generator) -> Memory:
+    batch = task.batch(ROWS, rng)
+    return measured(model, batch.inputs[:, : int(batch.lengths.min())])
