@@ -1,16 +1,15 @@
-"""What the trials came to: one file, a line a trial, which a killed run leaves whole."""
+"""What the trials came to: files with a line a trial, which a killed run leaves whole."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, ClassVar, Generic, Protocol, TypeVar
 
 from unrolled.atomic import InUseError, lock
 from unrolled.errors import InputError
@@ -18,55 +17,17 @@ from unrolled.errors import InputError
 NUMBERS = {"int": int, "float": float, "str": str, "bool": lambda text: text == "True"}
 
 
-@dataclass(frozen=True)
-class Result:
-    """A trial.
+class Record(Protocol):
+    """A trial, a frozen dataclass of numbers and texts."""
 
-    Attributes:
-        row: the row of the table.
-        column: "faithful" or "modern".
-        network: its name.
-        seed: of everything that was drawn.
-        solved: whether the criterion was met.
-        sequences: how many it had learned from by then.
-        wrong: so many new sequences were wrong at the end,
-        tested: of so many.
-        error: the mean error of those, in the column's own measure.
-        weights: how many the network has.
-        horizon: after so many steps the gradient has fallen to a hundredth; see ``diagnose``.
-        steps: the largest lag at which it was measured.
-        gradient: g(k) at the lags :func:`lags_of` ``steps``, as a JSON list.
-        seconds: how long it took, testing included.
-        version: of the package.
-        processor: what it ran on.
-    """
-
-    row: str
-    column: str
-    network: str
-    seed: int
-    solved: bool
-    sequences: int
-    wrong: int
-    tested: int
-    error: float
-    weights: int
-    horizon: int
-    steps: int
-    gradient: str
-    seconds: float
-    version: str
-    processor: str
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def trial(self) -> tuple[str, str, str, int]:
-        """Which one it is."""
-        return self.row, self.column, self.network, self.seed
+    def trial(self) -> tuple[str | int, ...]:
+        """Which one it is: no two in a file are the same."""
 
-    def gradient_by_lag(self) -> list[float]:
-        """g(k) at the lags of :func:`lags_of`."""
-        found: list[float] = json.loads(self.gradient)
-        return found
+
+R = TypeVar("R", bound=Record)
 
 
 def lags_of(steps: int, count: int = 24) -> list[int]:
@@ -75,11 +36,13 @@ def lags_of(steps: int, count: int = 24) -> list[int]:
     return sorted({min(steps, round(ratio**k) - 1) for k in range(count)})
 
 
-NAMES = [field.name for field in fields(Result)]
+def names_of(kind: type[Record]) -> list[str]:
+    """The columns of a file with records of this kind."""
+    return [field.name for field in fields(kind)]
 
 
-def read(path: Path) -> list[Result]:
-    """The results of a file, in the order in which they came; none if there is no such file.
+def read(path: Path, kind: type[R]) -> list[R]:
+    """The records of a file, in the order in which they came; none if there is no such file.
 
     A last line that was not written to its end is left out.
 
@@ -97,25 +60,20 @@ def read(path: Path) -> list[Result]:
     lines = text.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines.pop()
-    return [_result(path, number, values) for number, values in _rows(path, lines)]
-
-
-def _rows(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     rows = csv.reader(lines)
-    header = next(rows, None)
-    if header is not None and header != NAMES:
+    header, expected = next(rows, None), names_of(kind)
+    if header is not None and header != expected:
         raise InputError(
-            f"{path}: is no file of results: its first line should be {','.join(NAMES)}. "
+            f"{path}: is no file of results: its first line should be {','.join(expected)}. "
             "Name another with --results"
         )
-    yield from enumerate(rows, start=2)
+    return [_record(path, kind, number, values) for number, values in enumerate(rows, start=2)]
 
 
-def _result(path: Path, number: int, values: list[str]) -> Result:
+def _record(path: Path, kind: type[R], number: int, values: list[str]) -> R:
     try:
-        pairs = zip(fields(Result), values, strict=True)
-        found = Result(**{field.name: NUMBERS[str(field.type)](value) for field, value in pairs})
-        found.gradient_by_lag()
+        pairs = zip(fields(kind), values, strict=True)
+        found = kind(**{field.name: NUMBERS[str(field.type)](value) for field, value in pairs})
     except ValueError as error:
         raise InputError(
             f"{path}, line {number}: is no result ({error}). Delete the line: the trial is run again"
@@ -123,20 +81,20 @@ def _result(path: Path, number: int, values: list[str]) -> Result:
     return found
 
 
-class Results:
+class Results(Generic[R]):
     """A file that is open for more, and what stands in it."""
 
-    def __init__(self, file: BinaryIO, found: list[Result]) -> None:
+    def __init__(self, file: BinaryIO, found: list[R]) -> None:
         self._file, self.all = file, found
-        self.done = {result.trial for result in found}
+        self.done = {record.trial for record in found}
 
-    def add(self, result: Result) -> None:
+    def add(self, record: R) -> None:
         """Writes a line, and returns when it is on the disk."""
-        self._file.write(_line([str(value) for value in asdict(result).values()]))
+        self._file.write(_line([str(getattr(record, f.name)) for f in fields(record)]))
         self._file.flush()
         os.fsync(self._file.fileno())
-        self.all.append(result)
-        self.done.add(result.trial)
+        self.all.append(record)
+        self.done.add(record.trial)
 
 
 def _line(values: Sequence[str]) -> bytes:
@@ -146,8 +104,8 @@ def _line(values: Sequence[str]) -> bytes:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Results]:
-    """The results of a file, for one process to add to.
+def writing(path: Path, kind: type[R]) -> Iterator[Results[R]]:
+    """The records of a file, for one process to add to.
 
     Raises:
         InputError: it can't be written, is no such file, or another process writes it.
@@ -155,12 +113,12 @@ def writing(path: Path) -> Iterator[Results]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with lock(path.with_name(f".{path.name}.lock")):
-            found = read(path)
+            found = read(path, kind)
             with path.open("ab") as file:
                 content = path.read_bytes()
                 file.truncate(content.rfind(b"\n") + 1)  # a line that was broken off goes
                 if b"\n" not in content:
-                    file.write(_line(NAMES))
+                    file.write(_line(names_of(kind)))
                 yield Results(file, found)
     except InUseError:
         raise InputError(
