@@ -304,6 +304,34 @@ def doctor(
 
 
 @app.command()
+def reproduce(
+    results: Annotated[
+        Path, typer.Option(help="The file to which trials are added; what is in it is not run.")
+    ] = Path("reproduction.csv"),
+    row: Annotated[
+        list[str] | None, typer.Option(help="A row of the tables; repeat for several [all].")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="faithful (as in 1997) or modern (today's networks) [both]."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Of each row so many [all].")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="So many trials at once [the cores].")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Four short rows, three trials.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Print the rows.")] = False,
+) -> None:
+    """Rerun the experiments that made the case for the LSTM in 1997, at full length."""
+    from unrolled.cli.reproduce import list_rows, run_reproduce
+
+    if list_:
+        list_rows()
+    else:
+        run_reproduce(results, row or [], column or [], trials, processes, quick=quick)
+
+
+@app.command()
 def tasks(
     name: Annotated[str | None, typer.Argument(help="A task, such as adding.")] = None,
     show: Annotated[bool, typer.Option("--list", help="List the tasks and leave.")] = False,

@@ -78,7 +78,7 @@ class Lanes:
         learned = self._flat[0 if self.reads_input else 1 :]
         self._wanted = [not self.reads_input, self.reads_input, *[True] * (len(self._flat) - 1)]
         counts = [weight.numel() for weight in learned]
-        self._inside = weights.new_zeros(sum(counts))
+        self._inside, self._nothing = weights.new_zeros(sum(counts)), weights.new_zeros(0)
         views = zip(self._inside.split(counts), learned, strict=True)
         self._flat[-len(learned) :] = [view.view_as(weight) for view, weight in views]
         wiring = wire(architecture, self.lanes, reads_input=self.reads_input)
@@ -92,6 +92,15 @@ class Lanes:
         """Puts the weights into the core's matrices."""
         values = self.weights.view(-1).index_select(0, self._own)
         self._inside.index_copy_(0, self._places, values)
+
+    def module(self) -> Recurrent:
+        """The hidden layers as a module that reads all their inputs side by side, K·I and K·N."""
+        sizes = self.lanes * self.architecture.inputs, self.lanes * self.architecture.cells
+        found = Recurrent(self.architecture.cell, *sizes, dtype=self.weights.dtype)
+        lanes = self if self.reads_input else Lanes(self.architecture, self.weights)
+        for parameter, weight in zip(found.parameters(), lanes._flat, strict=True):
+            parameter.data.copy_(weight)
+        return found
 
     # --- what a sequence comes to ---------------------------------------------------------------
 
@@ -194,7 +203,7 @@ class Lanes:
         if self.architecture.shortcut:
             self._update_shortcut(inputs, d_net, rate)
         d_read, *d_flat = found
-        gradients = torch.cat([d.view(-1) for d in d_flat if d is not None])
+        gradients = torch.cat([self._nothing, *[d.view(-1) for d in d_flat if d is not None]])
         taken = gradients.index_select(0, self._places)
         self.weights.view(-1).index_add_(0, self._own, taken, alpha=-rate)
         if d_read is not None:

@@ -127,9 +127,7 @@ def _loss(model: Network, task: Task, batch: Batch) -> Tensor:
 CHUNK = 256
 
 
-def _tried(
-    model: Network, task: Task, count: int, rng: np.random.Generator
-) -> tuple[float, float]:
+def _tried(model: Network, task: Task, count: int, rng: np.random.Generator) -> tuple[float, float]:
     """The mean score and loss on so many new sequences."""
     scores, losses = [], []
     with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,6 +83,7 @@ class Recipe:
         measure: how wrong one is.
         rule: when it is solved.
         budget: after so many sequences it has failed.
+        tested: on so many new sequences a network is tested when its trial is over, as in 1997.
         symbols: whether the sequences are symbols.
     """
 
@@ -92,6 +94,7 @@ class Recipe:
     measure: Measure
     rule: Rule
     budget: int
+    tested: int = 2560
     symbols: bool = False
 
     def lanes(self, weights: Tensor) -> Lanes:
@@ -133,9 +136,31 @@ class Trials:
         self._errors = np.empty((0, len(starts)))
         self._tests: Together | None = None
 
+    def state(self) -> dict[str, Any]:
+        """All that changes: from it :meth:`restore` goes on with the same numbers."""
+        return {
+            "seeds": self.seeds,
+            "sequences": self.sequences,
+            "train": [rng.bit_generator.state for rng in self._train],
+            "test": [rng.bit_generator.state for rng in self._test],
+            "weights": self.lanes.weights.tolist(),
+            "errors": self._errors.tolist(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes what :meth:`state` gave, of the same trials or of those of them that were left."""
+        self._keep([self.seeds.index(seed) for seed in state["seeds"]])
+        self.sequences = state["sequences"]
+        for rngs, states in ((self._train, state["train"]), (self._test, state["test"])):
+            for rng, its in zip(rngs, states, strict=True):
+                rng.bit_generator.state = its
+        self.lanes.weights.copy_(torch.tensor(state["weights"]))
+        self.lanes.load()
+        self._errors = np.array(state["errors"]).reshape(-1, len(self.seeds))
+
     def advance(self) -> list[Outcome]:
         """Learns a block of sequences; returns the trials that are over with it."""
-        recipe, rule = self.recipe, self.recipe.rule
+        rule = self.recipe.rule
         drawn = zip(self._sources, self._train, strict=True)
         errors = self._learn(together([draw(BLOCK, rng) for (draw, _), rng in drawn]))
         self.sequences += BLOCK
@@ -188,15 +213,18 @@ class Trials:
             Outcome(self.seeds[k], bool(solved[k]), self.sequences, weights[k].clone())
             for k in np.flatnonzero(is_over)
         ]
-        left = np.flatnonzero(~is_over)
-        self.seeds = [self.seeds[k] for k in left]
-        self._sources = [self._sources[k] for k in left]
-        self._train = [self._train[k] for k in left]
-        self._test = [self._test[k] for k in left]
-        self._errors = self._errors[:, left]
-        if len(left):
-            self.lanes = self.recipe.lanes(weights[torch.from_numpy(left)].clone())
+        self._keep([int(k) for k in np.flatnonzero(~is_over)])
         return over
+
+    def _keep(self, which: list[int]) -> None:
+        """Goes on with these trials alone."""
+        self.seeds = [self.seeds[k] for k in which]
+        self._sources = [self._sources[k] for k in which]
+        self._train = [self._train[k] for k in which]
+        self._test = [self._test[k] for k in which]
+        self._errors = self._errors[:, which]
+        if which:
+            self.lanes = self.recipe.lanes(self.lanes.weights[which].clone())
 
 
 def test(
@@ -205,7 +233,7 @@ def test(
     draws: Sequence[Draw],
     rngs: Sequence[np.random.Generator],
     count: int,
-    limits: Limits | None = None,
+    limits: Limits | None,
 ) -> Array:
     """The errors [n, K] of networks on new sequences; fewer than ``count`` where all have failed.
 
@@ -236,6 +264,3 @@ def test(
 
 def _numbers(errors: Tensor) -> Array:
     return errors.double().numpy()
-
-
-Progress = Callable[[int], None]

@@ -9,8 +9,15 @@ from functools import partial
 from unrolled.reproduce import faithful
 from unrolled.reproduce.modern import Training
 from unrolled.reproduce.online import Recipe
-from unrolled.tasks import Adding, EmbeddedReber, Multiplication, Task, TemporalOrder
-from unrolled.tasks import TwoSequence, TwoSequenceTargets
+from unrolled.tasks import (
+    Adding,
+    EmbeddedReber,
+    Multiplication,
+    Task,
+    TemporalOrder,
+    TwoSequence,
+    TwoSequenceTargets,
+)
 from unrolled.tasks.lag import NoiseFreeLag, NoisyLag, VeryLongLag
 
 LONG = Training(updates=2000)
@@ -30,6 +37,7 @@ class Row:
         sequences: after how many the LSTM of 1997 had solved it, on average.
         solved: in so many percent of the trials.
         trials: how many these were; at least ten are run here.
+        steps: of a sequence, roughly.
         recipe: the paper's trial.
         task: what today's networks learn; None where it is another row's.
         training: how they do.
@@ -41,6 +49,7 @@ class Row:
     sequences: int
     solved: int
     trials: int
+    steps: int
     recipe: Callable[[], Recipe]
     task: Callable[[], Task] | None
     training: Training = SHORT
@@ -59,6 +68,7 @@ def _reber(blocks: int, size: int, rate: float, sequences: int, solved: int) -> 
         sequences,
         solved,
         30,
+        25,
         partial(faithful.embedded_reber, blocks, size, rate, sequences),
         EmbeddedReber if (blocks, size, rate) == (4, 1, 0.1) else None,
     )
@@ -72,6 +82,7 @@ def _very_long(length: int, distractors: int, sequences: int) -> Row:
         sequences,
         100,
         20,
+        length,
         partial(faithful.very_long_lag, length, distractors, sequences),
         partial(VeryLongLag, length, distractors),
         LONG if length > 200 else SHORT,
@@ -86,6 +97,7 @@ def _two_sequence(length: int, relevant: int, sequences: int) -> Row:
         sequences,
         100,
         10,
+        length,
         partial(faithful.two_sequence, length, relevant, sequences),
         partial(TwoSequence, length, relevant),
         LONG if length > 200 else SHORT,
@@ -100,6 +112,7 @@ def _targets(relevant: int, sequences: int) -> Row:
         sequences,
         100,
         10,
+        100,
         partial(faithful.two_sequence_targets, 100, relevant, sequences),
         partial(TwoSequenceTargets, 100, relevant),
     )
@@ -113,6 +126,7 @@ def _adding(length: int, sequences: int) -> Row:
         sequences,
         100,
         10,
+        length,
         partial(faithful.adding, length, sequences),
         partial(Adding, length, form="hochreiter"),
         LONG if length > 200 else SHORT,
@@ -127,6 +141,7 @@ def _multiplication(wrong: int, sequences: int) -> Row:
         sequences,
         100,
         10,
+        100,
         partial(faithful.multiplication, wrong, sequences),
         partial(Multiplication, 100) if wrong == 13 else None,
     )
@@ -139,11 +154,11 @@ ROWS = [
     _reber(4, 1, 0.5, 9_500, 97),
     _reber(3, 2, 0.5, 8_440, 100),
     Row(
-        "2a", "2a", "noise-free sequences, p = 100", 5_040, 100, 18,
+        "2a", "2a", "noise-free sequences, p = 100", 5_040, 100, 18, 100,
         partial(faithful.noise_free_lag, 100, 5_040), partial(NoiseFreeLag, 100),
     ),
     Row(
-        "2b", "2b", "no local regularities, p = 100", 5_680, 100, 18,
+        "2b", "2b", "no local regularities, p = 100", 5_680, 100, 18, 100,
         partial(faithful.noisy_lag, 100, 5_680), partial(NoisyLag, 100),
     ),
     _very_long(50, 50, 30_000),
@@ -166,12 +181,15 @@ ROWS = [
     _multiplication(140, 482_000),
     _multiplication(13, 1_273_000),
     Row(
-        "6a", "6a", "temporal order, 4 classes", 31_390, 100, 20,
+        "6a", "6a", "temporal order, 4 classes", 31_390, 100, 20, 100,
         partial(faithful.temporal_order, 2, 31_390), TemporalOrder,
     ),
     Row(
-        "6b", "6b", "temporal order, 8 classes", 571_100, 100, 10,
+        "6b", "6b", "temporal order, 8 classes", 571_100, 100, 10, 100,
         partial(faithful.temporal_order, 3, 571_100), partial(TemporalOrder, relevant=3),
     ),
 ]  # fmt: skip
 """All rows, in the order of the paper."""
+
+QUICK = ("2a", "2b", "3a-100-3", "6a")
+"""The rows of ``--quick``: each a different kind of task, and short."""
