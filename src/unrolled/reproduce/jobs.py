@@ -201,7 +201,12 @@ def _run_modern(row: Row, job: Job, emit: Emit) -> None:
     sequences = row.training.updates * row.training.batch_size
     for seed in job.seeds:
         found = train(
-            row.task(), job.network, seed, row.training, lambda done: emit(done / sequences)
+            row.task(),
+            job.network,
+            seed,
+            row.steps,
+            row.training,
+            lambda done: emit(done / sequences),
         )
         emit(
             _result(

@@ -13,10 +13,30 @@ from torch import Tensor
 from unrolled.learn.runtime import reproducible
 from unrolled.model import Network, NetworkConfig
 from unrolled.model.choice import CellName
+from unrolled.nn.init import RecurrentModule, chrono_
 from unrolled.reproduce.memory import ROWS, Memory, measured
 from unrolled.tasks import Batch, Task
 
-NETWORKS: dict[str, CellName] = {"LSTM": "lstm", "GRU": "gru", "Elman RNN": "rnn"}
+Begin = Callable[[RecurrentModule, int], None]
+"""Sets initial values, for sequences of so many steps."""
+
+
+def as_shipped(module: RecurrentModule, steps: int) -> None:
+    """Leaves the initial values that torch has, too."""
+
+
+def chrono(module: RecurrentModule, steps: int) -> None:
+    """Gates that begin with memories up to the length of a sequence."""
+    chrono_(module, max(2, steps))
+
+
+NETWORKS: dict[str, tuple[CellName, Begin]] = {
+    "LSTM": ("lstm", as_shipped),
+    "GRU": ("gru", as_shipped),
+    "Elman RNN": ("rnn", as_shipped),
+    "LSTM, chrono": ("lstm", chrono),
+}
+"""By their names: the cell, and its initial values. The last one is not as it is shipped."""
 
 TRAIN, CHECK, TEST = range(3)
 """The streams of random numbers that a seed gives."""
@@ -40,7 +60,7 @@ class Training:
     updates: int = 5000
     hidden_size: int = 32
     batch_size: int = 32
-    rate: float = 0.003
+    rate: float = 0.01
     clip: float = 1.0
     every: int = 50
     checked: int = 256
@@ -65,6 +85,7 @@ def train(
     task: Task,
     network: str,
     seed: int,
+    steps: int,
     training: Training,
     on_check: Callable[[int], None] = lambda _: None,
 ) -> Trained:
@@ -74,6 +95,7 @@ def train(
         task: what is learned; solved is what it says itself.
         network: one of :data:`NETWORKS`.
         seed: of weights and sequences.
+        steps: how long the sequences are, roughly.
         training: how.
         on_check: called with the number of sequences at each check.
     """
@@ -81,15 +103,17 @@ def train(
     train_rng, check_rng, test_rng = (
         np.random.default_rng([seed, stream]) for stream in (TRAIN, CHECK, TEST)
     )
+    cell, begin = NETWORKS[network]
     with reproducible(seed, threads=1):
         model = Network(
             NetworkConfig(
-                cell=NETWORKS[network],
+                cell=cell,
                 input_size=task.inputs,
                 hidden_size=training.hidden_size,
                 output_size=task.outputs,
             )
         )
+        begin(model.recurrent, steps)
         weights = list(model.parameters())
         adam = torch.optim.Adam(weights, lr=training.rate)
         solved, done = False, 0
