@@ -305,9 +305,12 @@ def doctor(
 
 @app.command()
 def reproduce(
-    results: Annotated[
-        Path, typer.Option(help="The file to which trials are added; what is in it is not run.")
-    ] = Path("reproduction.csv"),
+    folder: Annotated[
+        Path, typer.Option("--results", help="Trials are added here; what is here is not run.")
+    ] = Path("reproduction"),
+    part: Annotated[
+        list[str] | None, typer.Option(help="A part, such as tables; repeat for several [all].")
+    ] = None,
     row: Annotated[
         list[str] | None, typer.Option(help="A row of the tables; repeat for several [all].")
     ] = None,
@@ -319,16 +322,17 @@ def reproduce(
     processes: Annotated[
         int | None, typer.Option(min=1, max=1024, help="So many trials at once [the cores].")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Four short rows, three trials.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="Print the rows.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A few minutes: four short rows.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Print the rows of the tables.")] = False,
 ) -> None:
     """Rerun the experiments that made the case for the LSTM in 1997, at full length."""
-    from unrolled.cli.reproduce import list_rows, run_reproduce
+    from unrolled.cli.reproduce import Selection, list_rows, run_reproduce
 
     if list_:
         list_rows()
-    else:
-        run_reproduce(results, row or [], column or [], trials, processes, quick=quick)
+        return
+    selection = Selection(row or (), column or (), trials)
+    run_reproduce(folder, part or [], selection, processes, quick=quick)
 
 
 @app.command()

@@ -2,48 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from unrolled.cli.display import notes, screen
 from unrolled.errors import InputError
-from unrolled.reproduce.jobs import FAITHFUL, MODERN, Job, jobs
+from unrolled.reproduce.jobs import FAITHFUL, MODERN
 from unrolled.reproduce.machine import cores
+from unrolled.reproduce.parts import PARTS, Job, Trial, named
 from unrolled.reproduce.published import QUICK, ROWS
-from unrolled.reproduce.results import Results, writing
+from unrolled.reproduce.results import Record, Results, writing
 from unrolled.reproduce.runner import run_all
-from unrolled.reproduce.tables import Result
 
 COLUMNS = (FAITHFUL, MODERN)
 
+QUICK_TRIALS = 3
+"""So many trials of each row has ``--quick``."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which trials of the tables are wanted; nothing named is all."""
+
+    rows: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    trials: int | None = None
+
+    def __post_init__(self) -> None:
+        keys = [row.key for row in ROWS]
+        for flag, given, known in (("row", self.rows, keys), ("column", self.columns, COLUMNS)):
+            for name in given:
+                if name not in known:
+                    raise InputError(
+                        f"--{flag}: one of {', '.join(known)} was expected, got {name!r}"
+                    )
+
+    def has(self, trial: Trial) -> bool:
+        """Whether a trial is wanted."""
+        row, column, _, seed = trial
+        return (
+            (not self.rows or row in self.rows)
+            and (not self.columns or column in self.columns)
+            and (self.trials is None or int(seed) < self.trials)
+        )
+
 
 def run_reproduce(
-    results: Path,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    trials: int | None,
+    folder: Path,
+    parts: Sequence[str],
+    selection: Selection,
     processes: int | None,
     *,
     quick: bool,
 ) -> None:
-    """Runs what is not in the file yet, and adds it there."""
-    _check(rows, columns)
-    at_once = processes or cores()
-    if quick and (rows or trials is not None):
-        raise InputError("--quick: chooses rows and trials itself. Leave out --row and --trials")
-    wanted, each = (QUICK, 3) if quick else (rows, trials)
-    with writing(results, Result) as file:
-        left = jobs(file.done, columns=columns or COLUMNS, keys=wanted, trials=each)
-        _announce(left, file, at_once)
+    """Runs what is not in the folder's files yet, and adds it there."""
+    for part in parts:
+        if part not in PARTS:
+            raise InputError(f"--part: one of {', '.join(PARTS)} was expected, got {part!r}")
+    if selection != Selection():
+        parts = parts or ["tables"]
+        if list(parts) != ["tables"]:
+            raise InputError("--row, --column and --trials: are of the part tables. Name it alone")
+    if quick:
+        if parts:
+            raise InputError("--quick: chooses the trials itself. Leave out what else does")
+        parts, selection = ["tables"], Selection(rows=QUICK, trials=QUICK_TRIALS)
+    with ExitStack() as stack:
+        files = {
+            part: stack.enter_context(writing(folder / f"{part}.csv", named(part).RECORD))
+            for part in parts or PARTS
+        }
+        left = [job for part, file in files.items() for job in _left(part, file, selection)]
+        left.sort(key=lambda job: -job.seconds)
+        at_once = processes or cores()
+        _announce(left, sum(len(file.done) for file in files.values()), at_once)
         if left:
-            _run(left, file, results, at_once)
-    screen.print(f"{results}: {len(file.all):,} trials", soft_wrap=True)
+            _run(left, files, folder, at_once)
+    for part, file in files.items():
+        screen.print(f"{folder / f'{part}.csv'}: {len(file.all):,} trials", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Skipped:
+    """The trials that are not run: those that are done, and those that nobody wants."""
+
+    done: set[Trial]
+    wants: Callable[[Trial], bool]
+
+    def __contains__(self, trial: object) -> bool:
+        return trial in self.done or (isinstance(trial, tuple) and not self.wants(trial))
+
+
+def _left(part: str, file: Results[Record], selection: Selection) -> list[Job]:
+    wants = selection.has if part == "tables" else lambda _: True
+    return named(part).jobs(_Skipped(file.done, wants))
 
 
 def list_rows() -> None:
-    """Prints the rows, a line each."""
+    """Prints the rows of the tables, a line each."""
     width = max(len(row.key) for row in ROWS)
     for row in ROWS:
         screen.print(
@@ -53,25 +113,15 @@ def list_rows() -> None:
         )
 
 
-def _check(rows: Sequence[str], columns: Sequence[str]) -> None:
-    keys = [row.key for row in ROWS]
-    for key in rows:
-        if key not in keys:
-            raise InputError(f"--row: one of {', '.join(keys)} was expected, got {key!r}")
-    for column in columns:
-        if column not in COLUMNS:
-            raise InputError(f"--column: {' or '.join(COLUMNS)} was expected, got {column!r}")
-
-
-def _announce(left: Sequence[Job], file: Results[Result], processes: int) -> None:
-    trials = sum(len(job.seeds) for job in left)
+def _announce(left: Sequence[Job], done: int, processes: int) -> None:
+    trials = sum(len(job.trials) for job in left)
     if not left:
         notes.print("All of it is there.")
         return
     seconds = max(sum(job.seconds for job in left) / processes, left[0].seconds)
-    before = f" ({len(file.done):,} are there)" if file.done else ""
+    before = f" ({done:,} are there)" if done else ""
     notes.print(
-        f"{trials:,} trials{before}, in {processes} processes: about {_in_words(seconds)}. "
+        f"{trials:,} trials{before}, {processes} at once: about {_in_words(seconds)}. "
         "Ctrl-C ends it; the same command goes on from there.",
         soft_wrap=True,
     )
@@ -84,7 +134,9 @@ def _in_words(seconds: float) -> str:
     return f"{minutes / 60:.1f} hours"
 
 
-def _run(left: list[Job], file: Results[Result], results: Path, processes: int) -> None:
+def _run(
+    left: Sequence[Job], files: dict[str, Results[Record]], folder: Path, processes: int
+) -> None:
     bar = Progress(
         BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeElapsedColumn(),
         TextColumn("left:"), TimeRemainingColumn(), console=notes,
@@ -92,15 +144,9 @@ def _run(left: list[Job], file: Results[Result], results: Path, processes: int) 
     with bar:
         task = bar.add_task("", total=sum(job.seconds for job in left))
 
-        def watch(done: float, result: Result | None) -> None:
+        def watch(done: float, record: Record | None) -> None:
             bar.update(task, completed=done)
-            if result is not None:
-                ending = "solved" if result.solved else "not solved"
-                bar.console.print(
-                    f"{result.row} {result.network}, seed {result.seed}: {ending} after "
-                    f"{result.sequences:,} sequences",
-                    soft_wrap=True,
-                )
+            if record is not None:
+                bar.console.print(str(record), soft_wrap=True)
 
-        aside = results.with_name(f".{results.name}.under-way")
-        run_all(left, file, aside, processes, watch)
+        run_all(left, files, folder / ".under-way", processes, watch)

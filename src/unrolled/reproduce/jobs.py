@@ -1,11 +1,10 @@
-"""What there is to run for the tables, in parts that can run side by side."""
+"""The part `tables`: what there is to run, and how a trial is run."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from unrolled.reproduce.memory import ROWS as LOOKED_AT
 from unrolled.reproduce.memory import Memory, measured
 from unrolled.reproduce.modern import NETWORKS, train
 from unrolled.reproduce.online import Outcome, Recipe, Trials, test
+from unrolled.reproduce.parts import Emit, Job, Trial
 from unrolled.reproduce.published import ROWS, Row
 from unrolled.reproduce.tables import Result
 
@@ -34,6 +34,9 @@ LANES = 10
 LATER = 3
 """The stream of random numbers for that, beside those of :mod:`online`."""
 
+TODAYS = 10
+"""Trials of each of today's networks."""
+
 SAVED_EVERY = 20.0
 """After so many seconds the state of the trials is saved."""
 
@@ -41,104 +44,65 @@ SLOWER = 1.5
 """Trials end one by one, and the last may take so many times the mean."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """Trials that one process runs.
-
-    Attributes:
-        row: the key of their row.
-        column: faithful or modern.
-        network: its name.
-        seeds: of the trials.
-        seconds: how long it may take, roughly, on the machine that the page names.
-    """
-
-    row: str
-    column: str
-    network: str
-    seeds: tuple[int, ...]
-    seconds: float
-
-    @property
-    def name(self) -> str:
-        """For people, and for a file's name."""
-        seeds = self.seeds[0] if len(self.seeds) == 1 else f"{self.seeds[0]}-{self.seeds[-1]}"
-        return f"{self.row} {self.network}, seed {seeds}"
+RECORD = Result
 
 
-Emit = Callable[[Result | float], None]
-"""Is given each result, and now and then the share of the job that is done."""
-
-
-def jobs(
-    done: Collection[tuple[str | int, ...]],
-    *,
-    columns: Sequence[str] = (FAITHFUL, MODERN),
-    keys: Sequence[str] = (),
-    trials: int | None = None,
-) -> list[Job]:
-    """What is left to do, the longest first.
-
-    Args:
-        done: the trials that are.
-        columns: which columns are wanted.
-        keys: which rows; all if none is named.
-        trials: so many of each; None for all.
-    """
+def jobs(done: Container[Trial]) -> list[Job]:
+    """What is left to do."""
     found: list[Job] = []
     for row in ROWS:
-        if not keys or row.key in keys:
-            if FAITHFUL in columns:
-                found += _faithful(row, done, trials)
-            if MODERN in columns and row.task is not None:
-                found += _modern(row, done, trials)
-    return sorted(found, key=lambda job: -job.seconds)
+        found += _faithful(row, done)
+        if row.task is not None:
+            found += _modern(row, done)
+    return found
 
 
-def _faithful(
-    row: Row, done: Collection[tuple[str | int, ...]], trials: int | None
-) -> Iterator[Job]:
-    seeds = [s for s in row.seeds[:trials] if (row.key, FAITHFUL, OF_1997, s) not in done]
-    for begin in range(0, len(seeds), LANES):
-        some = tuple(seeds[begin : begin + LANES])
+def _faithful(row: Row, done: Container[Trial]) -> Iterator[Job]:
+    trials = [(row.key, FAITHFUL, OF_1997, seed) for seed in row.seeds]
+    left = [trial for trial in trials if trial not in done]
+    for begin in range(0, len(left), LANES):
+        some = tuple(left[begin : begin + LANES])
         each = 3e-4 + row.steps * 2.7e-7 * len(some)
-        yield Job(row.key, FAITHFUL, OF_1997, some, SLOWER * row.sequences * each)
+        yield _job(some, SLOWER * row.sequences * each)
 
 
-def _modern(row: Row, done: Collection[tuple[str | int, ...]], trials: int | None) -> Iterator[Job]:
+def _modern(row: Row, done: Container[Trial]) -> Iterator[Job]:
+    each = 1.5e-3 + row.steps * 1.2e-5
     for network in NETWORKS:
-        for seed in range(10)[:trials]:
-            if (row.key, MODERN, network, seed) not in done:
-                each = 1.5e-3 + row.steps * 1.2e-5
-                yield Job(row.key, MODERN, network, (seed,), row.training.updates * each)
+        for seed in range(TODAYS):
+            trial = row.key, MODERN, network, seed
+            if trial not in done:
+                yield _job((trial,), row.training.updates * each)
+
+
+def _job(trials: tuple[Trial, ...], seconds: float) -> Job:
+    (row, _, network, first), (*_, last) = trials[0], trials[-1]
+    seeds = first if len(trials) == 1 else f"{first}-{last}"
+    return Job("tables", f"{row} {network}, seed {seeds}", trials, seconds)
 
 
 def run(job: Job, saved: Path, emit: Emit) -> None:
-    """Runs the trials of a job.
-
-    Args:
-        job: which.
-        saved: a file for the state of trials that take long; what it holds of them is gone on with.
-        emit: is given the results.
-    """
-    row = next(row for row in ROWS if row.key == job.row)
+    """Runs the trials of a job; see :class:`Part`."""
+    key, column, network, _ = job.trials[0]
+    row = next(row for row in ROWS if row.key == key)
+    seeds = [int(seed) for *_, seed in job.trials]
     with without_subnormals():
-        if job.column == FAITHFUL:
-            _run_faithful(row, job, saved, emit)
+        if column == FAITHFUL:
+            _run_faithful(row, seeds, saved, emit)
         else:
-            _run_modern(row, job, emit)
+            _run_modern(row, str(network), seeds, emit)
 
 
 # --- as in 1997 ---------------------------------------------------------------------------------
 
 
-def _run_faithful(row: Row, job: Job, saved: Path, emit: Emit) -> None:
+def _run_faithful(row: Row, seeds: Sequence[int], saved: Path, emit: Emit) -> None:
     recipe = row.recipe()
     with reproducible(0, threads=1):
-        trials, seconds = Trials(recipe, job.seeds), 0.0
+        trials, seconds = Trials(recipe, seeds), 0.0
         if saved.exists():
             state = json.loads(saved.read_text())
-            if set(state["trials"]["seeds"]) <= set(job.seeds):
+            if set(state["trials"]["seeds"]) <= set(seeds):
                 trials.restore(state["trials"])
                 seconds = state["seconds"]
         began = last = time.perf_counter()
@@ -196,13 +160,13 @@ def _memory_1997(recipe: Recipe, outcome: Outcome) -> Memory:
 # --- today --------------------------------------------------------------------------------------
 
 
-def _run_modern(row: Row, job: Job, emit: Emit) -> None:
+def _run_modern(row: Row, network: str, seeds: Sequence[int], emit: Emit) -> None:
     assert row.task is not None
     sequences = row.training.updates * row.training.batch_size
-    for seed in job.seeds:
+    for seed in seeds:
         found = train(
             row.task(),
-            job.network,
+            network,
             seed,
             row.steps,
             row.training,
@@ -212,7 +176,7 @@ def _run_modern(row: Row, job: Job, emit: Emit) -> None:
             _result(
                 row,
                 MODERN,
-                job.network,
+                network,
                 seed,
                 solved=found.solved,
                 sequences=found.sequences,
@@ -227,14 +191,23 @@ def _run_modern(row: Row, job: Job, emit: Emit) -> None:
 
 
 def _result(
-    row: Row, column: str, network: str, seed: int, *, memory: Memory, error: float,
-    seconds: float, **values: int,
-) -> Result:  # fmt: skip
+    row: Row,
+    column: str,
+    network: str,
+    seed: int,
+    *,
+    solved: bool,
+    memory: Memory,
+    error: float,
+    seconds: float,
+    **values: int,
+) -> Result:
     return Result(
         row=row.key,
         column=column,
         network=network,
         seed=seed,
+        solved=solved,
         error=float(f"{error:.4g}"),
         horizon=memory.horizon,
         steps=memory.steps,

@@ -79,7 +79,7 @@ class Lanes:
         self._wanted = [not self.reads_input, self.reads_input, *[True] * (len(self._flat) - 1)]
         counts = [weight.numel() for weight in learned]
         self._inside, self._nothing = weights.new_zeros(sum(counts)), weights.new_zeros(0)
-        views = zip(self._inside.split(counts), learned, strict=True)
+        views = zip(torch.split(self._inside, counts), learned, strict=True)
         self._flat[-len(learned) :] = [view.view_as(weight) for view, weight in views]
         wiring = wire(architecture, self.lanes, reads_input=self.reads_input)
         self._places, self._own = map(torch.from_numpy, (wiring.inside, wiring.own))
@@ -244,7 +244,7 @@ class SymbolLanes(Lanes):
 
     def _read(self, inputs: Tensor) -> Tensor:
         sums = self._looked_up(self._tables, inputs)
-        return sums.index_select(1, self._copies).unflatten(0, inputs.shape[:2])
+        return sums.index_select(1, self._copies).view(*inputs.shape[:2], -1)
 
     def _update_input(self, inputs: Tensor, d_read: Tensor, rate: float) -> None:
         gradient = d_read.new_zeros(len(d_read), self._tables.numel())
@@ -252,7 +252,7 @@ class SymbolLanes(Lanes):
         self._take(self._tables, inputs, gradient, rate)
 
     def _shortcut(self, inputs: Tensor) -> Tensor:
-        return self._looked_up(self._outputs, inputs).unflatten(1, (self.lanes, -1)).transpose(0, 1)
+        return self._looked_up(self._outputs, inputs).view(-1, *self._outputs.shape).transpose(0, 1)
 
     def _update_shortcut(self, inputs: Tensor, d_net: Tensor, rate: float) -> None:
         self._take(self._outputs, inputs, d_net.transpose(0, 1), rate)

@@ -122,7 +122,7 @@ def train(
             for _ in range(training.every):
                 loss = _loss(model, task, task.batch(training.batch_size, train_rng))
                 adam.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 torch.nn.utils.clip_grad_norm_(weights, training.clip)
                 adam.step()
             done += training.every

@@ -254,7 +254,11 @@ def test(
             outputs = lanes.outputs(inputs, block.lengths - 1).transpose(0, 1)[:, :, None]
         else:
             steps = inputs.shape[0]
-            outputs = lanes.outputs(inputs).unflatten(1, (steps, -1)).permute(2, 0, 1, 3)
+            outputs = (
+                lanes.outputs(inputs)
+                .view(lanes.lanes, steps, -1, recipe.architecture.outputs)
+                .permute(2, 0, 1, 3)
+            )
         errors = _numbers(recipe.measure(outputs, block.truth, block.mask))
         found = np.concatenate([found, errors])
         if limits is not None and (limits.count(found) > limits.wrong).all():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 Trial = tuple[str | int, ...]
 """Which trial it is: the first values of a record."""
@@ -37,7 +38,7 @@ class Part(Protocol):
     RECORD: type[Any]
     """The records of its file."""
 
-    def jobs(self, done: Collection[Trial]) -> list[Job]:
+    def jobs(self, done: Container[Trial]) -> list[Job]:
         """What is left to do."""
 
     def run(self, job: Job, saved: Path, emit: Emit) -> None:
@@ -48,3 +49,12 @@ class Part(Protocol):
             saved: a file for the state of trials that take long; what it holds is gone on with.
             emit: see :data:`Emit`.
         """
+
+
+PARTS = {"tables": "unrolled.reproduce.jobs"}
+"""The parts by their names, and the modules that they are."""
+
+
+def named(part: str) -> Part:
+    """The part of this name."""
+    return cast("Part", import_module(PARTS[part]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -14,7 +14,12 @@ from typing import Any, BinaryIO, ClassVar, Generic, Protocol, TypeVar
 from unrolled.atomic import InUseError, lock
 from unrolled.errors import InputError
 
-NUMBERS = {"int": int, "float": float, "str": str, "bool": lambda text: text == "True"}
+NUMBERS: dict[str, Callable[[str], object]] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "bool": lambda text: text == "True",
+}
 
 
 class Record(Protocol):
@@ -25,6 +30,9 @@ class Record(Protocol):
     @property
     def trial(self) -> tuple[str | int, ...]:
         """Which one it is: no two in a file are the same."""
+
+    def __str__(self) -> str:
+        """What came of it, in a line."""
 
 
 R = TypeVar("R", bound=Record)
@@ -76,7 +84,8 @@ def _record(path: Path, kind: type[R], number: int, values: list[str]) -> R:
         found = kind(**{field.name: NUMBERS[str(field.type)](value) for field, value in pairs})
     except ValueError as error:
         raise InputError(
-            f"{path}, line {number}: is no result ({error}). Delete the line: the trial is run again"
+            f"{path}, line {number}: is no result ({error}). Delete the line, and the trial is "
+            "run again"
         ) from None
     return found
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from unrolled.errors import InputError
-from unrolled.reproduce.jobs import Job, run
-from unrolled.reproduce.results import Results
-from unrolled.reproduce.tables import Result
+from unrolled.reproduce.parts import Job, named
+from unrolled.reproduce.results import Record, Results
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,22 @@ class Running:
     share: float = 0.0
 
 
-Watch = Callable[[float, "Result | None"], None]
+Watch = Callable[[float, Record | None], None]
 """Is told the seconds of work that are done, by the jobs' own reckoning, and each new result."""
 
 
 def run_all(
-    jobs: list[Job], results: Results[Result], aside: Path, processes: int, watch: Watch
+    jobs: Sequence[Job],
+    results: Mapping[str, Results[Any]],
+    aside: Path,
+    processes: int,
+    watch: Watch,
 ) -> None:
     """Runs the jobs, so many at once, and adds their results.
 
     Args:
         jobs: in the order in which they begin.
-        results: the open file.
+        results: the open files, by their parts.
         aside: a folder for the states of trials that are under way.
         processes: how many run at once.
         watch: see :data:`Watch`.
@@ -67,12 +71,12 @@ def run_all(
                 if said is None:
                     running.remove(each)
                     done += each.job.seconds
-                elif isinstance(said, Result):
-                    results.add(said)
-                else:
+                elif isinstance(said, float):
                     each.share = said
+                else:
+                    results[each.job.part].add(said)
                 shares = sum(each.share * each.job.seconds for each in running)
-                watch(done + shares, said if isinstance(said, Result) else None)
+                watch(done + shares, None if isinstance(said, float) else said)
     with suppress(OSError):
         aside.rmdir()
 
@@ -99,7 +103,7 @@ def _begun(job: Job, aside: Path) -> Running:
     return Running(job, process, ours)
 
 
-def _received(each: Running) -> Result | float | None:
+def _received(each: Running) -> Record | float | None:
     """What a job says; None once it has ended well."""
     try:
         said = each.connection.recv()
@@ -113,7 +117,7 @@ def _received(each: Running) -> Result | float | None:
         raise RuntimeError(f"{each.job.name}:\n{said.text}")
     if said is None:
         each.process.join()
-    found: Result | float | None = said
+    found: Record | float | None = said
     return found
 
 
@@ -121,7 +125,7 @@ def _work(job: Job, saved: Path, connection: Connection) -> None:
     """A job's process; it ends when nobody listens any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who began it
     try:
-        run(job, saved, connection.send)
+        named(job.part).run(job, saved, connection.send)
         connection.send(None)
     except BrokenPipeError:
         return

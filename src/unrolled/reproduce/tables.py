@@ -51,6 +51,14 @@ class Result:
         """Which one it is."""
         return self.row, self.column, self.network, self.seed
 
+    def __str__(self) -> str:
+        """What came of it, in a line."""
+        ending = "solved" if self.solved else "not solved"
+        return (
+            f"{self.row} {self.network}, seed {self.seed}: {ending} after {self.sequences:,} "
+            "sequences"
+        )
+
     def gradient_by_lag(self) -> list[float]:
         """g(k) at the lags of :func:`lags_of`."""
         found: list[float] = json.loads(self.gradient)
