@@ -318,6 +318,9 @@ def reproduce(
         list[str] | None,
         typer.Option(help="faithful (as in 1997) or modern (today's networks) [both]."),
     ] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="A network of the tables, such as GRU [all].")
+    ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Of each row so many [all].")] = None,
     processes: Annotated[
         int | None, typer.Option(min=1, max=1024, help="So many trials at once [the cores].")
@@ -331,7 +334,7 @@ def reproduce(
     if list_:
         list_rows()
         return
-    selection = Selection(row or (), column or (), trials)
+    selection = Selection(row or (), column or (), network or (), trials)
     run_reproduce(folder, part or [], selection, processes, quick=quick)
 
 

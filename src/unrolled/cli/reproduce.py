@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from unrolled.cli.display import notes, screen
 from unrolled.errors import InputError
-from unrolled.reproduce.jobs import FAITHFUL, MODERN
+from unrolled.reproduce.jobs import FAITHFUL, MODERN, OF_1997
 from unrolled.reproduce.machine import cores
+from unrolled.reproduce.modern import NETWORKS
 from unrolled.reproduce.parts import PARTS, Job, Trial, named
 from unrolled.reproduce.published import QUICK, ROWS
 from unrolled.reproduce.results import Record, Results, writing
@@ -30,23 +31,22 @@ class Selection:
 
     rows: Sequence[str] = ()
     columns: Sequence[str] = ()
+    networks: Sequence[str] = ()
     trials: int | None = None
 
     def __post_init__(self) -> None:
         keys = [row.key for row in ROWS]
-        for flag, given, known in (("row", self.rows, keys), ("column", self.columns, COLUMNS)):
-            for name in given:
-                if name not in known:
-                    raise InputError(
-                        f"--{flag}: one of {', '.join(known)} was expected, got {name!r}"
-                    )
+        _check_known("--row", self.rows, keys)
+        _check_known("--column", self.columns, COLUMNS)
+        _check_known("--network", self.networks, (OF_1997, *NETWORKS))
 
     def has(self, trial: Trial) -> bool:
         """Whether a trial is wanted."""
-        row, column, _, seed = trial
+        row, column, network, seed = trial
         return (
             (not self.rows or row in self.rows)
             and (not self.columns or column in self.columns)
+            and (not self.networks or network in self.networks)
             and (self.trials is None or int(seed) < self.trials)
         )
 
@@ -60,17 +60,17 @@ def run_reproduce(
     quick: bool,
 ) -> None:
     """Runs what is not in the folder's files yet, and adds it there."""
-    for part in parts:
-        if part not in PARTS:
-            raise InputError(f"--part: one of {', '.join(PARTS)} was expected, got {part!r}")
-    if selection != Selection():
-        parts = parts or ["tables"]
-        if list(parts) != ["tables"]:
-            raise InputError("--row, --column and --trials: are of the part tables. Name it alone")
+    _check_known("--part", parts, PARTS)
     if quick:
-        if parts:
+        if parts or selection != Selection():
             raise InputError("--quick: chooses the trials itself. Leave out what else does")
         parts, selection = ["tables"], Selection(rows=QUICK, trials=QUICK_TRIALS)
+    elif selection != Selection():
+        if parts and list(parts) != ["tables"]:
+            raise InputError(
+                "--row, --column, --network and --trials: are of the part tables. Name it alone"
+            )
+        parts = ["tables"]
     with ExitStack() as stack:
         files = {
             part: stack.enter_context(writing(folder / f"{part}.csv", named(part).RECORD))
@@ -84,6 +84,12 @@ def run_reproduce(
             _run(left, files, folder, at_once)
     for part, file in files.items():
         screen.print(f"{folder / f'{part}.csv'}: {len(file.all):,} trials", soft_wrap=True)
+
+
+def _check_known(flag: str, given: Sequence[str], known: Iterable[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise InputError(f"{flag}: one of {'; '.join(known)} was expected, got {name!r}")
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,9 @@ def next_symbols(task: NoiseFreeLag | NoisyLag) -> Draw:
 STRINGS = 256
 """So many strings of the embedded grammar are learned, and so many others tested."""
 
+LONGEST = 32
+"""The steps of the longest string that is learned from, or some more."""
+
 PAIRS = 3
 """Of experiment 1 there are three pairs of training and test strings, and ten trials with each."""
 
@@ -153,19 +156,20 @@ def grammar(seed: int) -> tuple[Draw, Draw]:
     The target is the symbol that comes; an answer is judged by those that may come.
     """
     learned, tested = _strings_apart(np.random.default_rng([seed % PAIRS, STRINGS]))
+    # Sums over steps are then the same, to the last bit, whatever strings stand beside.
+    learned = _all_padded(learned, LONGEST)
 
     def draw(n: int, rng: np.random.Generator) -> Sequences:
         return _picked(learned, torch.from_numpy(rng.integers(0, STRINGS, n)))
 
-    def both(n: int, rng: np.random.Generator) -> Sequences:
+    def both(n: int, rng: np.random.Generator) -> Sequences:  # noqa: ARG001 - a Draw
         steps = max(learned.inputs.shape[1], tested.inputs.shape[1])
+        one, other = _all_padded(learned, steps), _all_padded(tested, steps)
         return Sequences(
-            *(
-                torch.cat([_padded(getattr(one, name), steps) for one in (learned, tested)])
-                if name != "lengths"
-                else torch.cat([learned.lengths, tested.lengths])
-                for name in ("inputs", "lengths", "targets", "truth")
-            )
+            torch.cat([one.inputs, other.inputs]),
+            torch.cat([one.lengths, other.lengths]),
+            torch.cat([one.targets, other.targets]),
+            torch.cat([one.truth, other.truth]),
         )
 
     return draw, both
@@ -187,6 +191,15 @@ def _strings(n: int, rng: np.random.Generator) -> Sequences:
     last = torch.arange(following.shape[1]) == batch.lengths[:, None] - 1
     targets = torch.where(last[..., None], batch.target, following)
     return Sequences(batch.inputs, batch.lengths, targets, batch.target)
+
+
+def _all_padded(strings: Sequences, steps: int) -> Sequences:
+    return Sequences(
+        _padded(strings.inputs, steps),
+        strings.lengths,
+        _padded(strings.targets, steps),
+        _padded(strings.truth, steps),
+    )
 
 
 def _text(strings: Sequences, i: int) -> tuple[int, ...]:
