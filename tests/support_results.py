@@ -10,8 +10,7 @@ from typing import Any
 
 from unrolled.reproduce.published import ROWS
 from unrolled.reproduce.results import lags_of, writing
-from unrolled.reproduce.statistics import FAITHFUL, NETWORK_OF_1997
-from unrolled.reproduce.tables import Result
+from unrolled.reproduce.tables import FAITHFUL, OF_1997, Result
 
 ROW_OF = {row.key: row for row in ROWS}
 
@@ -20,7 +19,7 @@ STEPS = 100
 TRIAL = Result(
     row="4-100",
     column=FAITHFUL,
-    network=NETWORK_OF_1997,
+    network=OF_1997,
     seed=0,
     solved=True,
     sequences=74_000,

@@ -15,8 +15,8 @@ from unrolled.reproduce.modern import NETWORKS
 from unrolled.reproduce.page import MEASURES, failure, page, write_page
 from unrolled.reproduce.pictures import NOT_RUN
 from unrolled.reproduce.published import ROWS, Row
-from unrolled.reproduce.statistics import MODERN, Table
-from unrolled.reproduce.tables import Result
+from unrolled.reproduce.statistics import Table
+from unrolled.reproduce.tables import MODERN, Result
 
 LSTM, GRU = [*NETWORKS][:2]
 

@@ -327,12 +327,18 @@ def reproduce(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few minutes: four short rows.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Print the rows of the tables.")] = False,
+    page: Annotated[
+        Path | None, typer.Option(help="Run nothing: write the page on the results there.")
+    ] = None,
 ) -> None:
     """Rerun the experiments that made the case for the LSTM in 1997, at full length."""
-    from unrolled.cli.reproduce import Selection, list_rows, run_reproduce
+    from unrolled.cli.reproduce import Selection, list_rows, run_page, run_reproduce
 
     if list_:
         list_rows()
+        return
+    if page is not None:
+        run_page(folder, page)
         return
     selection = Selection(row or (), column or (), network or (), trials)
     run_reproduce(folder, part or [], selection, processes, quick=quick)

@@ -11,13 +11,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from unrolled.cli.display import notes, screen
 from unrolled.errors import InputError
-from unrolled.reproduce.jobs import FAITHFUL, MODERN, OF_1997
 from unrolled.reproduce.machine import cores
 from unrolled.reproduce.modern import NETWORKS
+from unrolled.reproduce.page import PAGE, write_page
 from unrolled.reproduce.parts import PARTS, Job, Trial, named
 from unrolled.reproduce.published import QUICK, ROWS
 from unrolled.reproduce.results import Record, Results, writing
 from unrolled.reproduce.runner import run_all
+from unrolled.reproduce.tables import FAITHFUL, MODERN, OF_1997
 
 COLUMNS = (FAITHFUL, MODERN)
 
@@ -106,6 +107,12 @@ class _Skipped:
 def _left(part: str, file: Results[Record], selection: Selection) -> list[Job]:
     wants = selection.has if part == "tables" else lambda _: True
     return named(part).jobs(_Skipped(file.done, wants))
+
+
+def run_page(folder: Path, docs: Path) -> None:
+    """Writes the page and its pictures from the folder's files."""
+    write_page(folder / "tables.csv", docs)
+    screen.print(f"Wrote {docs / PAGE} and its pictures", soft_wrap=True)
 
 
 def list_rows() -> None:

@@ -21,12 +21,7 @@ from unrolled.reproduce.modern import NETWORKS, train
 from unrolled.reproduce.online import Outcome, Recipe, Trials, test
 from unrolled.reproduce.parts import Emit, Job, Trial
 from unrolled.reproduce.published import ROWS, Row
-from unrolled.reproduce.tables import Result
-
-OF_1997 = "LSTM of 1997"
-"""The network of the faithful column."""
-
-FAITHFUL, MODERN = "faithful", "modern"
+from unrolled.reproduce.tables import FAITHFUL, MODERN, OF_1997, Result
 
 LANES = 10
 """So many trials of 1997 run side by side; with more, each costs more."""

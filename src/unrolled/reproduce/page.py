@@ -53,8 +53,8 @@ COMMANDS = """\
 ## Run it again
 
 ```sh
-unrolled reproduce         # runs the trials that the results file lacks
-unrolled reproduce --page  # writes this page and its pictures from the results file
+unrolled reproduce              # runs the trials that the folder reproduction lacks
+unrolled reproduce --page docs  # writes this page and its pictures from them
 ```
 """
 

@@ -16,22 +16,25 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from unrolled.learn.comparison_plot import COLORS
 from unrolled.learn.plot import TARGET
-from unrolled.reproduce.modern import NETWORKS
+from unrolled.reproduce.modern import NETWORKS, as_shipped
 from unrolled.reproduce.published import ROWS, Row
 from unrolled.reproduce.statistics import (
-    NETWORK_OF_1997,
     Array,
     Table,
     horizon,
     median_gradient,
 )
-from unrolled.reproduce.tables import Result
+from unrolled.reproduce.tables import OF_1997, Result
 
 DOTS = 120
 """A picture's dots per inch."""
 
-COLOR = {NETWORK_OF_1997: TARGET} | {name: COLORS[cell] for name, cell in NETWORKS.items()}
-STYLE = dict(zip(COLOR, ("-", "--", "-.", ":"), strict=True))
+LATER = "#CC79A7"
+COLOR = {OF_1997: TARGET} | {
+    name: COLORS[cell] if begin is as_shipped else LATER
+    for name, (cell, begin) in NETWORKS.items()
+}
+STYLE = dict(zip(COLOR, ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1))), strict=True))
 """Of each network, so that it is told apart without its colour, too."""
 
 BESIDE: dict[str, Any] = {"va": "center_baseline", "textcoords": "offset points"}
@@ -55,7 +58,7 @@ def sequences_picture(table: Table) -> Figure:
     figure = Figure(figsize=(12.0, 1.6 + 0.36 * len(ROWS)), dpi=DOTS, layout="constrained")
     FigureCanvasAgg(figure)
     faithful, modern = figure.subplots(1, 2, sharey=True)
-    of_1997 = {NETWORK_OF_1997: [table.faithful(row) for row in ROWS]}
+    of_1997 = {OF_1997: [table.faithful(row) for row in ROWS]}
     _draw_strips(faithful, of_1997, [row.sequences for row in ROWS])
     faithful.set_title("faithful: the LSTM of 1997", fontsize=11, loc="left")
     for place, row in enumerate(ROWS):
@@ -175,7 +178,7 @@ def memory_picture(table: Table) -> Figure:
     for ax in panels.flat[len(ROWS) :]:
         ax.set_axis_off()
     for ax, row in zip(panels.flat, ROWS, strict=False):
-        networks = {NETWORK_OF_1997: table.faithful(row)}
+        networks = {OF_1997: table.faithful(row)}
         networks |= {name: table.modern(row, name) for name in NETWORKS}
         _draw_memory(ax, {name: trials for name, trials in networks.items() if trials})
         ax.set_title(_in_lines(_title(row)), fontsize=8, loc="left", parse_math=False)

@@ -15,15 +15,9 @@ from numpy.typing import NDArray
 from unrolled.reproduce.modern import NETWORKS
 from unrolled.reproduce.published import ROWS, Row
 from unrolled.reproduce.results import lags_of
-from unrolled.reproduce.tables import Result
+from unrolled.reproduce.tables import FAITHFUL, MODERN, OF_1997, Result
 
 Array = NDArray[np.float64]
-
-FAITHFUL, MODERN = "faithful", "modern"
-"""The columns."""
-
-NETWORK_OF_1997 = "LSTM of 1997"
-"""The network of the faithful column."""
 
 LEAST = 1e-30
 """A smaller share of the gradient counts as this one: it has a logarithm."""
@@ -84,7 +78,7 @@ class Table:
 
     def faithful(self, row: Row) -> list[Result]:
         """The trials of the LSTM of 1997, in the order in which they were run."""
-        return self._trials.get((row.key, FAITHFUL, NETWORK_OF_1997), [])
+        return self._trials.get((row.key, FAITHFUL, OF_1997), [])
 
     def lacking(self, row: Row) -> set[int]:
         """The seeds of the faithful trials that were not run."""
@@ -97,7 +91,7 @@ class Table:
     def stray(self) -> Result | None:
         """A trial that stands in no table."""
         rows = [row.key for row in ROWS]
-        known = {(row, FAITHFUL, NETWORK_OF_1997) for row in rows}
+        known = {(row, FAITHFUL, OF_1997) for row in rows}
         known |= {(row, MODERN, network) for row in rows for network in NETWORKS}
         return next((self._trials[key][0] for key in self._trials if key not in known), None)
 

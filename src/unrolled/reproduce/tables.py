@@ -5,6 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+FAITHFUL, MODERN = "faithful", "modern"
+"""The columns."""
+
+OF_1997 = "LSTM of 1997"
+"""The network of the faithful one."""
+
 
 @dataclass(frozen=True)
 class Result:
