@@ -20,7 +20,14 @@ from unrolled.reproduce.problems import (
     noisy_answers,
     second_symbols,
 )
-from unrolled.reproduce.rules import Limits, error_at_the_end, largest_error, misranked
+from unrolled.reproduce.rules import (
+    Limits,
+    Measure,
+    Standstill,
+    error_at_the_end,
+    largest_error,
+    misranked,
+)
 from unrolled.tasks import Adding, Multiplication, TemporalOrder, TwoSequence, TwoSequenceTargets
 from unrolled.tasks.lag import NoiseFreeLag, NoisyLag, VeryLongLag
 
@@ -55,7 +62,7 @@ def noisy_lag(length: int, published: int) -> Recipe:
     return _lag(NoisyLag(length), error_at_the_end, published)
 
 
-def _lag(task: NoiseFreeLag | NoisyLag, measure: Callable[..., object], published: int) -> Recipe:
+def _lag(task: NoiseFreeLag | NoisyLag, measure: Measure, published: int) -> Recipe:
     return Recipe(
         Architecture(InputGated1997, task.inputs, task.outputs, 1, 1, NONE, shortcut=True),
         Start(0.2, {}),
@@ -65,6 +72,7 @@ def _lag(task: NoiseFreeLag | NoisyLag, measure: Callable[..., object], publishe
         Rule(Limits(0.25), 100, Limits(0.25), 10_000, fresh=True),
         PATIENCE * published,
         symbols=True,
+        joins=Standstill(100, 0.05),
     )
 
 

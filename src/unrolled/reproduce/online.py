@@ -13,7 +13,7 @@ from torch import Tensor
 from unrolled.reproduce.architecture import Architecture
 from unrolled.reproduce.lanes import Asked, Lanes, SymbolLanes
 from unrolled.reproduce.problems import Draw, Together, together
-from unrolled.reproduce.rules import Limits, Measure
+from unrolled.reproduce.rules import Limits, Measure, Standstill, squared_error
 from unrolled.reproduce.wiring import bias_place
 
 Array = NDArray[np.float64]
@@ -83,6 +83,8 @@ class Recipe:
         rule: when it is solved.
         budget: after so many sequences it has failed.
         symbols: whether the sequences are symbols.
+        joins: when a network gets its memory cells, by its squared errors; until then only its
+            outputs learn. None where it has them from the beginning.
     """
 
     architecture: Architecture
@@ -93,6 +95,7 @@ class Recipe:
     rule: Rule
     budget: int
     symbols: bool = False
+    joins: Standstill | None = None
 
     def lanes(self, weights: Tensor) -> Lanes:
         """Networks with these weights [K, W]."""
@@ -131,16 +134,20 @@ class Trials:
         self._test = [np.random.default_rng([seed, TEST]) for seed in seeds]
         self.lanes = recipe.lanes(torch.from_numpy(np.array(starts, dtype=np.float32)))
         self._errors = np.empty((0, len(starts)))
+        self._squared = np.empty((0, len(starts)))
+        if recipe.joins is not None:
+            self.lanes.present = torch.full((len(starts),), False)
         self._tests: Together | None = None
 
     def advance(self) -> list[Outcome]:
         """Learns a block of sequences; returns the trials that are over with it."""
-        recipe, rule = self.recipe, self.recipe.rule
+        rule = self.recipe.rule
         drawn = zip(self._sources, self._train, strict=True)
         errors = self._learn(together([draw(BLOCK, rng) for (draw, _), rng in drawn]))
         self.sequences += BLOCK
         self._errors = np.concatenate([self._errors, errors])[-rule.last :]
-        solved = np.full(len(self.seeds), True)
+        present = self.lanes.present
+        solved = np.full(len(self.seeds), True) if present is None else present.numpy().copy()
         if rule.recent is not None:
             solved &= len(self._errors) >= rule.last
             solved &= rule.recent.are_kept(self._errors)
@@ -161,7 +168,16 @@ class Trials:
                 None if ends is None else ends[number, None],
             )
             outputs.append(lanes.learn(block.inputs[number, :, None], asked, rate))
-        return _numbers(self.recipe.measure(torch.stack(outputs), block.truth, block.mask))
+        given = torch.stack(outputs)
+        if self.recipe.joins is not None:
+            self._join(self.recipe.joins, squared_error(given, block.targets, block.mask))
+        return _numbers(self.recipe.measure(given, block.truth, block.mask))
+
+    def _join(self, joins: Standstill, squared: Tensor) -> None:
+        """Gives their memory cells to the networks whose error no longer decreases."""
+        self._squared = np.concatenate([self._squared, _numbers(squared)])[-2 * joins.last :]
+        assert self.lanes.present is not None
+        self.lanes.present |= torch.from_numpy(joins.is_reached(self._squared))
 
     def _keeps_to(self, limits: Limits, which: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether these trials pass the test."""
@@ -183,7 +199,7 @@ class Trials:
         is_over = solved | (self.sequences >= self.recipe.budget)
         if not is_over.any():
             return []
-        weights = self.lanes.weights
+        weights, present = self.lanes.weights, self.lanes.present
         over = [
             Outcome(self.seeds[k], bool(solved[k]), self.sequences, weights[k].clone())
             for k in np.flatnonzero(is_over)
@@ -193,9 +209,11 @@ class Trials:
         self._sources = [self._sources[k] for k in left]
         self._train = [self._train[k] for k in left]
         self._test = [self._test[k] for k in left]
-        self._errors = self._errors[:, left]
+        self._errors, self._squared = self._errors[:, left], self._squared[:, left]
         if len(left):
             self.lanes = self.recipe.lanes(weights[torch.from_numpy(left)].clone())
+            if present is not None:
+                self.lanes.present = present[torch.from_numpy(left)]
         return over
 
 

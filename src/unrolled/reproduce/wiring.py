@@ -46,13 +46,14 @@ def wire(architecture: Architecture, lanes: int, *, reads_input: bool) -> Wiring
     """
     cell = architecture.description
     hidden = lanes * architecture.cells
-    units = {size: hidden for size in cell.sizes} | {INPUT: lanes * architecture.inputs}
+    units = dict.fromkeys(cell.sizes, hidden) | {INPUT: lanes * architecture.inputs}
     offsets, total = {}, 0
     for weight in cell.weights:
         offsets[weight.name] = total
         if reads_input or weight.columns != INPUT:
             total += int(np.prod(shape(weight, units)))
-    inside, own = [], []
+    # A layer that reads the input alone, elsewhere multiplied, has nothing to learn in the module.
+    inside, own = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for line in cell.lines:
         if not isinstance(line, Sum):
             continue
