@@ -12,6 +12,7 @@ from unrolled.reproduce.architecture import Architecture
 from unrolled.reproduce.lanes import Asked, Lanes, SymbolLanes
 
 Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
 
 FULL = Architecture(TruncatedLSTM1997, inputs=3, outputs=2, blocks=2, size=2)
 UNBIASED = Architecture(TruncatedLSTM1997, 5, 2, blocks=2, size=1, biased=frozenset())
@@ -78,7 +79,7 @@ class Paper:
         return np.concatenate(parts), np.array(given)
 
 
-def drawn(architecture: Architecture, lanes: int, steps: int) -> tuple[Array, Array, Array, Array]:
+def drawn(architecture: Architecture, lanes: int, steps: int) -> tuple[Array, Whole, Array, Array]:
     """Weights [K, W], symbols [T, K], targets [T, K, O] and where they are asked [T, K]."""
     rng = np.random.default_rng(0)
     weights = rng.uniform(-1, 1, (lanes, architecture.weights))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from unrolled.reproduce.pictures import (
     COLOR,
     ELSEWHERE,
     NOT_RUN,
+    STYLE,
     memory_picture,
     sequences_picture,
 )
@@ -137,4 +138,4 @@ def test_no_two_networks_look_alike() -> None:
     run = [t for name in NETWORKS for t in trials(1, column=MODERN, network=name)]
     drawn = curves(panel([*trials(1), *run]))
     assert len({line.get_color() for line in drawn}) == len(COLOR)
-    assert len({str(line._dash_pattern) for line in drawn}) == len(COLOR)
+    assert len({*map(str, STYLE.values())}) == len(COLOR)

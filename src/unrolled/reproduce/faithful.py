@@ -20,7 +20,14 @@ from unrolled.reproduce.problems import (
     noisy_answers,
     second_symbols,
 )
-from unrolled.reproduce.rules import Limits, error_at_the_end, largest_error, misranked
+from unrolled.reproduce.rules import (
+    Limits,
+    Measure,
+    Standstill,
+    error_at_the_end,
+    largest_error,
+    misranked,
+)
 from unrolled.tasks import Adding, Multiplication, TemporalOrder, TwoSequence, TwoSequenceTargets
 from unrolled.tasks.lag import NoiseFreeLag, NoisyLag, VeryLongLag
 
@@ -55,7 +62,7 @@ def noisy_lag(length: int, published: int) -> Recipe:
     return _lag(NoisyLag(length), error_at_the_end, published)
 
 
-def _lag(task: NoiseFreeLag | NoisyLag, measure: Callable[..., object], published: int) -> Recipe:
+def _lag(task: NoiseFreeLag | NoisyLag, measure: Measure, published: int) -> Recipe:
     return Recipe(
         Architecture(InputGated1997, task.inputs, task.outputs, 1, 1, NONE, shortcut=True),
         Start(0.2, {}),
@@ -65,6 +72,7 @@ def _lag(task: NoiseFreeLag | NoisyLag, measure: Callable[..., object], publishe
         Rule(Limits(0.25), 100, Limits(0.25), 10_000, fresh=True),
         PATIENCE * published,
         symbols=True,
+        joins=Standstill(100, 0.05),
     )
 
 
@@ -102,7 +110,7 @@ def _first_values(draw: Draw, rate: float, limits: Limits, published: int) -> Re
         rate,
         _always(draw),
         largest_error,
-        Rule(test=limits, tests=256, every=500),
+        Rule(test=limits, tests=256, every=500, fresh=True),
         PATIENCE * published,
     )
 
@@ -110,18 +118,20 @@ def _first_values(draw: Draw, rate: float, limits: Limits, published: int) -> Re
 def adding(length: int, published: int) -> Recipe:
     """Experiment 4."""
     draw = answers(Adding(length, form="hochreiter"))
-    return _marked(draw, 0.5, Limits(0.04, mean=0.01), published)
+    start = Start(0.1, {"input": (-3.0, -6.0)})
+    return _marked(draw, start, 0.5, Limits(0.04, mean=0.01), published)
 
 
 def multiplication(most_wrong: int, published: int) -> Recipe:
     """Experiment 5: stopped when fewer of the last 2,000 are wrong."""
-    return _marked(answers(Multiplication(100)), 0.1, Limits(0.04, most_wrong - 1), published)
+    draw, limits = answers(Multiplication(100)), Limits(0.04, most_wrong - 1)
+    return _marked(draw, Start(0.1, {}), 0.1, limits, published)
 
 
-def _marked(draw: Draw, rate: float, limits: Limits, published: int) -> Recipe:
+def _marked(draw: Draw, start: Start, rate: float, limits: Limits, published: int) -> Recipe:
     return Recipe(
         Architecture(TruncatedLSTM1997, 2, 1, 2, 2),
-        Start(0.1, {"input": (-3.0, -6.0)}),
+        start,
         rate,
         _always(draw),
         largest_error,

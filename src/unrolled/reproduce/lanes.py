@@ -48,6 +48,8 @@ class Lanes:
     Attributes:
         architecture: the networks'.
         weights: theirs [K, W], those of the outputs last; :meth:`load` makes changes known.
+        present: [K], which networks have their memory cells yet: without them a network is its
+            outputs alone, and nothing else learns. None where all have them.
 
     Raises:
         InputError: the package was built without a compiler.
@@ -63,6 +65,7 @@ class Lanes:
                 "Install a C++ compiler, and the package anew"
             )
         self.architecture, self.weights = architecture, weights
+        self.present: Tensor | None = None
         self.lanes, dtype = len(weights), weights.dtype
         self._networks = torch.arange(self.lanes)
         after = weights[:, architecture.hidden_weights :]
@@ -78,9 +81,11 @@ class Lanes:
         learned = self._flat[0 if self.reads_input else 1 :]
         self._wanted = [not self.reads_input, self.reads_input, *[True] * (len(self._flat) - 1)]
         counts = [weight.numel() for weight in learned]
-        self._inside, self._nothing = weights.new_zeros(sum(counts)), weights.new_zeros(0)
+        self._inside = weights.new_zeros(sum(counts))
         views = zip(torch.split(self._inside, counts), learned, strict=True)
-        self._flat[-len(learned) :] = [view.view_as(weight) for view, weight in views]
+        self._flat[len(self._flat) - len(learned) :] = [
+            view.view_as(weight) for view, weight in views
+        ]
         wiring = wire(architecture, self.lanes, reads_input=self.reads_input)
         self._places, self._own = map(torch.from_numpy, (wiring.inside, wiring.own))
         self.load()
@@ -131,7 +136,7 @@ class Lanes:
         d_net = (outputs - asked.targets) * outputs * (1 - outputs)
         if asked.mask is not None:
             d_net *= asked.mask
-        d_states = d_net @ self._readout[..., : self.architecture.cells]
+        d_states = self._if_present(d_net @ self._readout[..., : self.architecture.cells])
         found = recurrent.backward(
             stages, [self._back(d_states, hidden, asked), *[None] * len(last)], self._wanted
         )
@@ -154,9 +159,14 @@ class Lanes:
         else:
             rows = torch.arange(len(ends))[:, None]
             states = each[ends, rows, self._networks].transpose(0, 1)
+        states = self._if_present(states)
         if not self.architecture.output_bias:
             return states
         return torch.cat([states, states.new_ones(*states.shape[:2], 1)], dim=2)
+
+    def _if_present(self, of_cells: Tensor) -> Tensor:
+        """What concerns the cells [K, ·, N], and 0 for the networks that lack them."""
+        return of_cells if self.present is None else of_cells * self.present[:, None, None]
 
     def _of_networks(self, hidden: Tensor) -> Tensor:
         """[T, B, K, N]."""
@@ -203,9 +213,10 @@ class Lanes:
         if self.architecture.shortcut:
             self._update_shortcut(inputs, d_net, rate)
         d_read, *d_flat = found
-        gradients = torch.cat([self._nothing, *[d.view(-1) for d in d_flat if d is not None]])
-        taken = gradients.index_select(0, self._places)
-        self.weights.view(-1).index_add_(0, self._own, taken, alpha=-rate)
+        gradients = [d.view(-1) for d in d_flat if d is not None]
+        if gradients:
+            taken = torch.cat(gradients).index_select(0, self._places)
+            self.weights.view(-1).index_add_(0, self._own, taken, alpha=-rate)
         if d_read is not None:
             self._update_input(inputs, d_read.flatten(0, 1), rate)
         self.load()

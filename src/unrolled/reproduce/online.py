@@ -14,7 +14,7 @@ from torch import Tensor
 from unrolled.reproduce.architecture import Architecture
 from unrolled.reproduce.lanes import Asked, Lanes, SymbolLanes
 from unrolled.reproduce.problems import Draw, Together, together
-from unrolled.reproduce.rules import Limits, Measure
+from unrolled.reproduce.rules import Limits, Measure, Standstill, squared_error
 from unrolled.reproduce.wiring import bias_place
 
 Array = NDArray[np.float64]
@@ -85,6 +85,8 @@ class Recipe:
         budget: after so many sequences it has failed.
         tested: on so many new sequences a network is tested when its trial is over, as in 1997.
         symbols: whether the sequences are symbols.
+        joins: when a network gets its memory cells, by its squared errors; until then only its
+            outputs learn. None where it has them from the beginning.
     """
 
     architecture: Architecture
@@ -96,6 +98,7 @@ class Recipe:
     budget: int
     tested: int = 2560
     symbols: bool = False
+    joins: Standstill | None = None
 
     def lanes(self, weights: Tensor) -> Lanes:
         """Networks with these weights [K, W]."""
@@ -134,7 +137,9 @@ class Trials:
         self._test = [np.random.default_rng([seed, TEST]) for seed in seeds]
         self.lanes = recipe.lanes(torch.from_numpy(np.array(starts, dtype=np.float32)))
         self._errors = np.empty((0, len(starts)))
-        self._tests: Together | None = None
+        self._squared = np.empty((0, len(starts)))
+        if recipe.joins is not None:
+            self.lanes.present = torch.full((len(starts),), False)
 
     def state(self) -> dict[str, Any]:
         """All that changes: from it :meth:`restore` goes on with the same numbers."""
@@ -145,6 +150,8 @@ class Trials:
             "test": [rng.bit_generator.state for rng in self._test],
             "weights": self.lanes.weights.tolist(),
             "errors": self._errors.tolist(),
+            "squared": self._squared.tolist(),
+            "present": None if self.lanes.present is None else self.lanes.present.tolist(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -156,7 +163,10 @@ class Trials:
                 rng.bit_generator.state = its
         self.lanes.weights.copy_(torch.tensor(state["weights"]))
         self.lanes.load()
-        self._errors = np.array(state["errors"]).reshape(-1, len(self.seeds))
+        for name in ("errors", "squared"):
+            setattr(self, f"_{name}", np.array(state[name]).reshape(-1, len(self.seeds)))
+        present = state["present"]
+        self.lanes.present = None if present is None else torch.tensor(present)
 
     def advance(self) -> list[Outcome]:
         """Learns a block of sequences; returns the trials that are over with it."""
@@ -165,7 +175,8 @@ class Trials:
         errors = self._learn(together([draw(BLOCK, rng) for (draw, _), rng in drawn]))
         self.sequences += BLOCK
         self._errors = np.concatenate([self._errors, errors])[-rule.last :]
-        solved = np.full(len(self.seeds), True)
+        present = self.lanes.present
+        solved = np.full(len(self.seeds), True) if present is None else present.numpy().copy()
         if rule.recent is not None:
             solved &= len(self._errors) >= rule.last
             solved &= rule.recent.are_kept(self._errors)
@@ -186,7 +197,16 @@ class Trials:
                 None if ends is None else ends[number, None],
             )
             outputs.append(lanes.learn(block.inputs[number, :, None], asked, rate))
-        return _numbers(self.recipe.measure(torch.stack(outputs), block.truth, block.mask))
+        given = torch.stack(outputs)
+        if self.recipe.joins is not None:
+            self._join(self.recipe.joins, squared_error(given, block.targets, block.mask))
+        return _numbers(self.recipe.measure(given, block.truth, block.mask))
+
+    def _join(self, joins: Standstill, squared: Tensor) -> None:
+        """Gives their memory cells to the networks whose error no longer decreases."""
+        self._squared = np.concatenate([self._squared, _numbers(squared)])[-2 * joins.last :]
+        assert self.lanes.present is not None
+        self.lanes.present |= torch.from_numpy(joins.is_reached(self._squared))
 
     def _keeps_to(self, limits: Limits, which: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether these trials pass the test."""
@@ -222,9 +242,11 @@ class Trials:
         self._sources = [self._sources[k] for k in which]
         self._train = [self._train[k] for k in which]
         self._test = [self._test[k] for k in which]
-        self._errors = self._errors[:, which]
+        self._errors, self._squared = self._errors[:, which], self._squared[:, which]
+        weights, present = self.lanes.weights, self.lanes.present
         if which:
-            self.lanes = self.recipe.lanes(self.lanes.weights[which].clone())
+            self.lanes = self.recipe.lanes(weights[which].clone())
+            self.lanes.present = None if present is None else present[which]
 
 
 def test(

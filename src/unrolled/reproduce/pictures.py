@@ -31,8 +31,7 @@ DOTS = 120
 
 LATER = "#CC79A7"
 COLOR = {OF_1997: TARGET} | {
-    name: COLORS[cell] if begin is as_shipped else LATER
-    for name, (cell, begin) in NETWORKS.items()
+    name: COLORS[cell] if begin is as_shipped else LATER for name, (cell, begin) in NETWORKS.items()
 }
 STYLE = dict(zip(COLOR, ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1))), strict=True))
 """Of each network, so that it is told apart without its colour, too."""

@@ -42,6 +42,14 @@ def misranked(outputs: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
     return wrong.amax(-1)
 
 
+def squared_error(outputs: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
+    """The sum of the squared errors of all outputs, at all steps that are asked."""
+    error = (outputs - truth).square()
+    if mask is not None:
+        error = error * mask
+    return error.sum((-2, -1))
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a number of sequences has to keep to.
@@ -67,3 +75,24 @@ class Limits:
         """How many are wrong, for each network."""
         found: NDArray[np.int64] = (~(errors < self.tolerance)).sum(axis=0)
         return found
+
+
+@dataclass(frozen=True)
+class Standstill:
+    """When an error has stopped decreasing.
+
+    Attributes:
+        last: the mean error of so many sequences is compared with that of as many before them.
+        fall: it has stopped if it fell by no more than this fraction.
+    """
+
+    last: int
+    fall: float
+
+    def is_reached(self, errors: Array) -> NDArray[np.bool_]:
+        """By the errors [n, K] of all sequences so far, for each network."""
+        before, now = errors[-2 * self.last : -self.last], errors[-self.last :]
+        if len(before) < self.last:
+            return np.full(errors.shape[1], False)
+        reached: NDArray[np.bool_] = now.mean(axis=0) >= (1 - self.fall) * before.mean(axis=0)
+        return reached

@@ -52,6 +52,7 @@ def wire(architecture: Architecture, lanes: int, *, reads_input: bool) -> Wiring
         offsets[weight.name] = total
         if reads_input or weight.columns != INPUT:
             total += int(np.prod(shape(weight, units)))
+    # A layer that reads the input alone, elsewhere multiplied, has nothing to learn in the module.
     inside: list[Whole] = [np.empty(0, dtype=np.int64)]
     own: list[Whole] = [np.empty(0, dtype=np.int64)]
     for line in cell.lines:
