@@ -33,7 +33,7 @@ MAY_NAME = {
     "inspect/scene.py": DRAWN,
     "inspect/words.py": "what a gate is called in a sentence: in English by its own name",
     "nn/__init__.py": EXPORTED,
-    "reproduce/architecture.py": "memory blocks share their gates, but not what their cells take in",
+    "reproduce/architecture.py": "a block of cells shares gates, not what they take in",
     "reproduce/modern.py": "which cells are compared is what the experiment is about",
 }
 """The files that may, and why."""

@@ -27,7 +27,11 @@ def largest_error(outputs: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor
     return error.amax((-2, -1))
 
 
-def error_at_the_end(outputs: Tensor, truth: Tensor, mask: Tensor | None) -> Tensor:
+def error_at_the_end(
+    outputs: Tensor,
+    truth: Tensor,
+    mask: Tensor | None,  # noqa: ARG001 - a Measure
+) -> Tensor:
     """The largest absolute error of all outputs at the last step of sequences of one length."""
     return (outputs - truth)[..., -1, :].abs().amax(-1)
 
