@@ -72,6 +72,7 @@ def _lag(task: NoiseFreeLag | NoisyLag, measure: Measure, published: int) -> Rec
         Rule(Limits(0.25), 100, Limits(0.25), 10_000, fresh=True),
         PATIENCE * published,
         symbols=True,
+        # The paper does not say how it saw that the error had stopped decreasing.
         joins=Standstill(100, 0.05),
     )
 
