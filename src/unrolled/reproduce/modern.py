@@ -173,7 +173,7 @@ def fit(
         for _ in range(training.every):
             loss = _loss(model, task, task.batch(training.batch_size, train_rng))
             adam.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(weights, training.clip)
             adam.step()
         done += training.every
