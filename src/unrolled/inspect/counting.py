@@ -12,10 +12,13 @@ from unrolled.inspect.trace import Trace
 from unrolled.summary import Summarised
 
 SPREAD = 0.25
-"""Where a unit counts, the standard deviation of its steps is at most this share of their mean.
+"""Where a unit counts, its steps differ by at most this share of their median, save a few.
 
-The first step with a new symbol is another, since the gates still see the symbol before it.
+Those are the first ones with a new symbol, at which the gates still see the symbol before it.
 """
+
+FEW = 0.1
+"""So many of the smallest steps, and of the largest, are left out."""
 
 BALANCE = 0.5
 """Of a counter's step up and its step down the smaller is at least this share of the larger."""
@@ -57,9 +60,10 @@ class Counting(Summarised):
     Attributes:
         layer: from 0.
         state: its name.
-        step: the mean of s_t − s_{t−1} over the steps that read the symbol [K, H]; NaN where none
-            does.
-        spread: its standard deviation as a share of the mean's size [K, H].
+        step: the median of s_t − s_{t−1} over the steps that read the symbol [K, H]; NaN where
+            none does.
+        spread: half the distance between the quantiles :data:`FEW` and 1 − FEW of these steps, as a
+            share of the median's size [K, H].
         reach: the difference of the state's largest and smallest value [H].
     """
 
@@ -161,14 +165,16 @@ def _counting(trace: Trace, module: str, layer: int, state: str, symbols: Tensor
     mask = trace.masks[module]
     after = trace.get(state, module, layer)[mask].double()
     steps = after - trace.before(state, module, layer)[mask].double()
-    mean = _mean(steps, symbols)
-    deviation = _mean((steps - mean[symbols]).square(), symbols).sqrt()
-    reach = after.amax(0) - after.amin(0)
-    return Counting(layer, state, mean, deviation / mean.abs(), reach)
+    step = steps.new_full((int(symbols.max()) + 1, steps.shape[1]), torch.nan)
+    spread = step.clone()
+    for symbol in symbols.bincount().nonzero().flatten().tolist():
+        low, step[symbol], high = _quantiles(steps[symbols == symbol])
+        spread[symbol] = (high - low) / 2 / step[symbol].abs()
+    return Counting(layer, state, step, spread, after.amax(0) - after.amin(0))
 
 
-def _mean(values: Tensor, symbols: Tensor) -> Tensor:
-    """The mean of values [N, H] by symbol [K, H]."""
-    count = symbols.bincount()
-    total = values.new_zeros(len(count), values.shape[1]).index_add(0, symbols, values)
-    return total / count[:, None]
+def _quantiles(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The lower one, the median and the upper one of [N, H], each [H]."""
+    ordered, last = values.sort(dim=0).values, len(values) - 1
+    low, middle, high = (ordered[round(share * last)] for share in (FEW, 0.5, 1 - FEW))
+    return low, middle, high
