@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,22 +114,13 @@ def train(
             )
         )
         begin(model.recurrent, steps)
-        weights = list(model.parameters())
-        adam = torch.optim.Adam(weights, lr=training.rate)
         solved, done = False, 0
-        while not solved and done < training.updates:
-            model.train()
-            for _ in range(training.every):
-                loss = _loss(model, task, task.batch(training.batch_size, train_rng))
-                adam.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(weights, training.clip)
-                adam.step()
-            done += training.every
-            score, _ = _tried(model.eval(), task, training.checked, check_rng)
-            solved = score >= task.solved
+        for check in fit(model, task, training, train_rng, check_rng):
+            solved, done = check.score >= task.solved, check.updates
             on_check(done * training.batch_size)
-        score, error = _tried(model, task, training.tested, test_rng)
+            if solved:
+                break
+        score, error = tried(model, task, training.tested, test_rng)
         memory = _memory(model, task, test_rng)
     return Trained(
         solved=solved,
@@ -143,6 +134,52 @@ def train(
     )
 
 
+@dataclass(frozen=True)
+class Check:
+    """What a network was worth on new sequences, in the task's own score and loss.
+
+    Attributes:
+        updates: after so many.
+        score: the mean score.
+        loss: the mean loss.
+    """
+
+    updates: int
+    score: float
+    loss: float
+
+
+def fit(
+    model: Network,
+    task: Task,
+    training: Training,
+    train_rng: np.random.Generator,
+    check_rng: np.random.Generator,
+) -> Iterator[Check]:
+    """Trains a network until the updates are spent, or nobody asks for the next check.
+
+    Args:
+        model: is trained in place. At a check it is in eval mode.
+        task: what is learned.
+        training: how.
+        train_rng: the sequences that are learned from are drawn from it,
+        check_rng: and those of the checks from this one.
+    """
+    weights = list(model.parameters())
+    adam = torch.optim.Adam(weights, lr=training.rate)
+    done = 0
+    while done < training.updates:
+        model.train()
+        for _ in range(training.every):
+            loss = _loss(model, task, task.batch(training.batch_size, train_rng))
+            adam.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights, training.clip)
+            adam.step()
+        done += training.every
+        yield Check(done, *tried(model.eval(), task, training.checked, check_rng))
+
+
 def _loss(model: Network, task: Task, batch: Batch) -> Tensor:
     prediction, _ = model(batch.inputs, lengths=batch.lengths)
     return task.loss(prediction, batch)
@@ -151,7 +188,7 @@ def _loss(model: Network, task: Task, batch: Batch) -> Tensor:
 CHUNK = 256
 
 
-def _tried(model: Network, task: Task, count: int, rng: np.random.Generator) -> tuple[float, float]:
+def tried(model: Network, task: Task, count: int, rng: np.random.Generator) -> tuple[float, float]:
     """The mean score and loss on so many new sequences."""
     scores, losses = [], []
     with torch.no_grad():
