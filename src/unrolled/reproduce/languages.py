@@ -47,14 +47,14 @@ class Effort:
 
     Attributes:
         updates: so many minibatches are learned from,
-        batch_size: each of so many strings of one length.
+        batch_size: each of so many strings, of all lengths.
         hidden_size: H.
         clip: the largest norm of the gradient.
         lengths: of each range of lengths so many are tested, evenly spread,
         strings: and of each length so many strings.
     """
 
-    updates: int = 8000
+    updates: int = 6000
     batch_size: int = 32
     hidden_size: int = 32
     clip: float = 1.0
@@ -181,8 +181,7 @@ def tried(
         )
         adam = torch.optim.Adam(model.parameters(), lr=rate)
         for done in range(effort.updates):
-            length = int(train_rng.integers(language.least, task.length, endpoint=True))
-            batch = task.of_length(effort.batch_size, length, train_rng)
+            batch = task.batch(effort.batch_size, train_rng)
             update(model, adam, task, batch, effort.clip)
             if done % 100 == 0:
                 on_share(done / effort.updates)
