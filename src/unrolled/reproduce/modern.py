@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from unrolled.learn.runtime import reproducible
 from unrolled.model import Network, NetworkConfig
@@ -165,24 +164,26 @@ def fit(
         train_rng: the sequences that are learned from are drawn from it,
         check_rng: and those of the checks from this one.
     """
-    weights = list(model.parameters())
-    adam = torch.optim.Adam(weights, lr=training.rate)
+    adam = torch.optim.Adam(model.parameters(), lr=training.rate)
     done = 0
     while done < training.updates:
         model.train()
         for _ in range(training.every):
-            loss = _loss(model, task, task.batch(training.batch_size, train_rng))
-            adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(weights, training.clip)
-            adam.step()
+            update(model, adam, task, task.batch(training.batch_size, train_rng), training.clip)
         done += training.every
         yield Check(done, *tried(model.eval(), task, training.checked, check_rng))
 
 
-def _loss(model: Network, task: Task, batch: Batch) -> Tensor:
+def update(
+    model: Network, optimizer: torch.optim.Optimizer, task: Task, batch: Batch, clip: float
+) -> None:
+    """Learns from one minibatch, by a gradient that is clipped to this norm."""
     prediction, _ = model(batch.inputs, lengths=batch.lengths)
-    return task.loss(prediction, batch)
+    loss = task.loss(prediction, batch)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
 
 
 CHUNK = 256
