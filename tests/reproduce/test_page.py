@@ -13,6 +13,7 @@ from unrolled.errors import InputError
 from unrolled.reproduce.choices import CHOICES
 from unrolled.reproduce.modern import NETWORKS
 from unrolled.reproduce.page import MEASURES, failure, page, write_page
+from unrolled.reproduce.sections import write_sections
 from unrolled.reproduce.pictures import NOT_RUN
 from unrolled.reproduce.published import ROWS, Row
 from unrolled.reproduce.statistics import Table
@@ -137,11 +138,13 @@ def test_the_page_says_what_was_chosen_and_where_it_was_run() -> None:
 
 
 def test_the_page_is_written_with_its_pictures(tmp_path: Path) -> None:
-    results, docs = put(tmp_path / "results.csv", trials(10)), tmp_path / "docs"
-    write_page(results, docs)
-    write_page(results, docs)
+    docs = tmp_path / "docs"
+    put(tmp_path / "tables.csv", trials(10))
+    write_page(tmp_path, docs)
+    write_page(tmp_path, docs)
     text = (docs / "reproduction.md").read_text(encoding="utf-8")
-    assert text == page(trials(10))
+    assert text == page(trials(10), write_sections(tmp_path, docs))
+    assert text.count("Not run yet.") == 3
     assert text.startswith("<!-- Written from the results file by `unrolled reproduce --page`")
     pictures = re.findall(r"!\[(.+)\]\((.+)\)", text)
     assert len(pictures) == 2
@@ -155,8 +158,8 @@ def test_the_page_is_written_with_its_pictures(tmp_path: Path) -> None:
     [replace(TRIAL, row="4-101"), replace(TRIAL, column=MODERN), replace(TRIAL, network=LSTM)],
 )
 def test_a_trial_of_no_table_is_refused(stray: Result, tmp_path: Path) -> None:
-    results = put(tmp_path / "results.csv", [TRIAL, stray])
+    put(tmp_path / "tables.csv", [TRIAL, stray])
     named = ", ".join(map(str, stray.trial))
     with pytest.raises(InputError, match=re.escape(f"is in no table ({named}). Delete its line")):
-        write_page(results, tmp_path)
+        write_page(tmp_path, tmp_path)
     assert not (tmp_path / "reproduction.md").exists()

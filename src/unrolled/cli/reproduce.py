@@ -111,7 +111,7 @@ def _left(part: str, file: Results[Record], selection: Selection) -> list[Job]:
 
 def run_page(folder: Path, docs: Path) -> None:
     """Writes the page and its pictures from the folder's files."""
-    write_page(folder / "tables.csv", docs)
+    write_page(folder, docs)
     screen.print(f"Wrote {docs / PAGE} and its pictures", soft_wrap=True)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -154,7 +154,7 @@ class Outcome:
 RECORD = Outcome
 
 
-def jobs(done: Collection[Trial]) -> list[Job]:
+def jobs(done: Container[Trial]) -> list[Job]:
     """What is left to do, the longest first: a job for each trial."""
     found = [
         Job(PART, f"{task} {length}, {network}, seed {seed}", (trial,), _seconds(length))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -126,7 +126,7 @@ class Range(NamedTuple):
 RECORD = Accuracy
 
 
-def jobs(done: Collection[Trial]) -> list[Job]:
+def jobs(done: Container[Trial]) -> list[Job]:
     """What is left to do, a job for each trial, the longest first."""
     left = [
         Job(PART, f"{name} {cell}, seed {seed}", ((name, cell, seed),), _seconds(language))

@@ -181,7 +181,7 @@ def update(
     prediction, _ = model(batch.inputs, lengths=batch.lengths)
     loss = task.loss(prediction, batch)
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()
 

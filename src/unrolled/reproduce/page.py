@@ -13,6 +13,7 @@ from unrolled.reproduce.modern import NETWORKS, Training
 from unrolled.reproduce.pictures import NOT_RUN, memory_picture, sequences_picture
 from unrolled.reproduce.published import ROWS, Row
 from unrolled.reproduce.results import read
+from unrolled.reproduce.sections import write_sections
 from unrolled.reproduce.statistics import Quartiles, Statistics, Table, ranges, statistics
 from unrolled.reproduce.tables import Result
 
@@ -59,17 +60,18 @@ unrolled reproduce --page docs  # writes this page and its pictures from them
 """
 
 
-def write_page(results: Path, docs: Path) -> None:
+def write_page(folder: Path, docs: Path) -> None:
     """Writes the page and its pictures.
 
     Args:
-        results: the file with a line for each trial.
+        folder: the files with a line for each trial, one for each part.
         docs: the folder of the documentation.
 
     Raises:
         InputError: the results can't be read, or have a trial that no table has; or ``docs`` can't
             be written.
     """
+    results = folder / "tables.csv"
     found = read(results, Result)
     table = Table(found)
     if (stray := table.stray()) is not None:
@@ -82,11 +84,16 @@ def write_page(results: Path, docs: Path) -> None:
         with writing(docs / name, overwrite=True, flag="--page") as draft:
             figure.savefig(draft, format="png")
     with writing(docs / PAGE, overwrite=True, flag="--page") as draft:
-        draft.write_text(page(found), encoding="utf-8")
+        draft.write_text(page(found, write_sections(folder, docs)), encoding="utf-8")
 
 
-def page(results: Sequence[Result]) -> str:
-    """The page in Markdown, with its pictures in the folder ``images``."""
+def page(results: Sequence[Result], more: Sequence[str] = ()) -> str:
+    """The page in Markdown, with its pictures in the folder ``images``.
+
+    Args:
+        results: those of the tables.
+        more: sections on other parts.
+    """
     table = Table(results)
     sections = [
         INTRODUCTION,
@@ -95,6 +102,7 @@ def page(results: Sequence[Result]) -> str:
         _failures(table),
         _pictures(table),
         "\n".join(["## What the paper leaves open, and what was chosen here", "", *_list(CHOICES)]),
+        *more,
         COMMANDS + "\n" + _origin(results),
     ]
     return "\n\n".join(section.strip() for section in sections) + "\n"

@@ -51,7 +51,12 @@ class Part(Protocol):
         """
 
 
-PARTS = {"tables": "unrolled.reproduce.jobs"}
+PARTS = {
+    "tables": "unrolled.reproduce.jobs",
+    "variants": "unrolled.reproduce.variants",
+    "languages": "unrolled.reproduce.languages",
+    "initial": "unrolled.reproduce.initial",
+}
 """The parts by their names, and the modules that they are."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +135,7 @@ class Outcome:
 RECORD = Outcome
 
 
-def jobs(done: Collection[Trial]) -> list[Job]:
+def jobs(done: Container[Trial]) -> list[Job]:
     """What is left to do, the longest first: a job for each trial."""
     found = [
         Job(PART, f"{task}, {variant}, seed {seed}", ((task, variant, seed),), setting.seconds)
