@@ -76,9 +76,10 @@ class Counting(Summarised):
     def counters(self) -> list[Counter]:
         """The units that count.
 
-        That is, one symbol moves them up and another one down, both steadily (:data:`SPREAD`) and
-        by like amounts (:data:`BALANCE`), and they get far by it (:data:`REACH`). Of several
-        symbols of one sign the one with the largest steps is taken.
+        One symbol moves such a unit up and another one down, each steadily: ``spread`` is at most
+        0.25. The smaller of both steps is at least half the larger, and the unit's reach is at
+        least 4 times the larger. Of several symbols that do so, those with the largest steps are
+        named.
         """
         steady = self.spread <= SPREAD
         rise, up = self.step.masked_fill(~steady, 0.0).max(dim=0)

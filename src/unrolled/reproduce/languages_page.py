@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from unrolled.inspect.counting import Counter
-from unrolled.reproduce.hierarchy import LANGUAGES, Language
+from unrolled.reproduce.hierarchy import LANGUAGES, RANGES, Language
 from unrolled.reproduce.languages import CELLS, EFFORT, RATES, Accuracy
 from unrolled.tasks import CounterLanguage
 
@@ -30,11 +30,12 @@ is tested on longer ones. Here are the lengths, which for aⁿbⁿ and aⁿbⁿc
 tested to 500; aⁿbⁿ learned to 100 and tested to 256; aⁿbⁿcⁿ learned to 50 and tested to 100.
 
 The effort is a small part of the published one. Delétang et al. report the best of 10 seeds and
-several learning rates, with 256 units, a million updates of 128 strings. Here it is the best of
+several learning rates, with 256 units and a million updates of 128 strings. Here it is the best of
 {len(RATES)} trials, each with a learning rate of its own ({", ".join(map(str, RATES))}), with
-{EFFORT.hidden_size} units and {EFFORT.updates:,} updates of {EFFORT.batch_size} strings. What is
-below the published figure may only need to be trained for longer. What is at chance has not
-generalised.
+{EFFORT.hidden_size} units and {EFFORT.updates:,} updates of {EFFORT.batch_size} strings. An update
+has strings of many lengths; theirs has one length. They test all lengths; here
+{EFFORT.lengths} lengths of each of {RANGES} ranges are tested, with {EFFORT.strings} strings each.
+What is below the published figure may only need to be trained for longer.
 """
 
 HOW_TO_READ = f"""\
