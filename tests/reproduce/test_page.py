@@ -13,9 +13,9 @@ from unrolled.errors import InputError
 from unrolled.reproduce.choices import CHOICES
 from unrolled.reproduce.modern import NETWORKS
 from unrolled.reproduce.page import MEASURES, failure, page, write_page
-from unrolled.reproduce.sections import write_sections
 from unrolled.reproduce.pictures import NOT_RUN
 from unrolled.reproduce.published import ROWS, Row
+from unrolled.reproduce.sections import write_sections
 from unrolled.reproduce.statistics import Table
 from unrolled.reproduce.tables import MODERN, Result
 
