@@ -14,6 +14,7 @@ from unrolled.model import Network, NetworkConfig
 from unrolled.model.choice import CellName
 from unrolled.nn.init import RecurrentModule, chrono_
 from unrolled.reproduce.memory import ROWS, Memory, measured
+from unrolled.reproduce.symbols import Embedded, SymbolLag
 from unrolled.tasks import Batch, Task
 
 Begin = Callable[[RecurrentModule, int], None]
@@ -104,15 +105,8 @@ def train(
     )
     cell, begin = NETWORKS[network]
     with reproducible(seed, threads=1):
-        model = Network(
-            NetworkConfig(
-                cell=cell,
-                input_size=task.inputs,
-                hidden_size=training.hidden_size,
-                output_size=task.outputs,
-            )
-        )
-        begin(model.recurrent, steps)
+        model, recurrent = _built(task, cell, training.hidden_size)
+        begin(recurrent, steps)
         solved, done = False, 0
         for check in fit(model, task, training, train_rng, check_rng):
             solved, done = check.score >= task.solved, check.updates
@@ -127,10 +121,24 @@ def train(
         wrong=round((1 - score) * training.tested),
         tested=training.tested,
         error=error,
-        weights=model.count_weights(),
+        weights=sum(parameter.numel() for parameter in model.parameters()),
         memory=memory,
         seconds=time.perf_counter() - started,
     )
+
+
+def _built(task: Task, cell: CellName, units: int) -> tuple[torch.nn.Module, RecurrentModule]:
+    """A network for a task, and its recurrent module; symbols are read by an embedding."""
+    reads_symbols = isinstance(task, SymbolLag)
+    network = Network(
+        NetworkConfig(
+            cell=cell,
+            input_size=units if reads_symbols else task.inputs,
+            hidden_size=units,
+            output_size=task.outputs,
+        )
+    )
+    return (Embedded(task.inputs, network) if reads_symbols else network), network.recurrent
 
 
 @dataclass(frozen=True)
@@ -149,7 +157,7 @@ class Check:
 
 
 def fit(
-    model: Network,
+    model: torch.nn.Module,
     task: Task,
     training: Training,
     train_rng: np.random.Generator,
@@ -175,7 +183,7 @@ def fit(
 
 
 def update(
-    model: Network, optimizer: torch.optim.Optimizer, task: Task, batch: Batch, clip: float
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, task: Task, batch: Batch, clip: float
 ) -> None:
     """Learns from one minibatch, by a gradient that is clipped to this norm."""
     prediction, _ = model(batch.inputs, lengths=batch.lengths)
@@ -189,7 +197,9 @@ def update(
 CHUNK = 256
 
 
-def tried(model: Network, task: Task, count: int, rng: np.random.Generator) -> tuple[float, float]:
+def tried(
+    model: torch.nn.Module, task: Task, count: int, rng: np.random.Generator
+) -> tuple[float, float]:
     """The mean score and loss on so many new sequences."""
     scores, losses = [], []
     with torch.no_grad():
@@ -201,6 +211,6 @@ def tried(model: Network, task: Task, count: int, rng: np.random.Generator) -> t
     return float(np.mean(scores)), float(np.mean(losses))
 
 
-def _memory(model: Network, task: Task, rng: np.random.Generator) -> Memory:
+def _memory(model: torch.nn.Module, task: Task, rng: np.random.Generator) -> Memory:
     batch = task.batch(ROWS, rng)
     return measured(model, batch.inputs[:, : int(batch.lengths.min())])

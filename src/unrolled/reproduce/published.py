@@ -9,6 +9,7 @@ from functools import partial
 from unrolled.reproduce import faithful
 from unrolled.reproduce.modern import Training
 from unrolled.reproduce.online import Recipe
+from unrolled.reproduce.symbols import SymbolLag
 from unrolled.tasks import (
     Adding,
     EmbeddedReber,
@@ -18,7 +19,7 @@ from unrolled.tasks import (
     TwoSequence,
     TwoSequenceTargets,
 )
-from unrolled.tasks.lag import NoiseFreeLag, NoisyLag, VeryLongLag
+from unrolled.tasks.lag import NoiseFreeLag, NoisyLag
 
 LONG = Training(updates=2000)
 """For a thousand steps."""
@@ -84,7 +85,7 @@ def _very_long(length: int, distractors: int, sequences: int) -> Row:
         20,
         length,
         partial(faithful.very_long_lag, length, distractors, sequences),
-        partial(VeryLongLag, length, distractors),
+        partial(SymbolLag, length, distractors),
         LONG if length > 200 else SHORT,
     )
 
