@@ -33,6 +33,8 @@ MAY_NAME = {
     "inspect/scene.py": DRAWN,
     "inspect/words.py": "what a gate is called in a sentence: in English by its own name",
     "nn/__init__.py": EXPORTED,
+    "reproduce/architecture.py": "a block of cells shares gates, not what they take in",
+    "reproduce/modern.py": "which cells are compared is what the experiment is about",
 }
 """The files that may, and why."""
 

@@ -304,6 +304,47 @@ def doctor(
 
 
 @app.command()
+def reproduce(
+    folder: Annotated[
+        Path, typer.Option("--results", help="Trials are added here; what is here is not run.")
+    ] = Path("reproduction"),
+    part: Annotated[
+        list[str] | None, typer.Option(help="A part, such as tables; repeat for several [all].")
+    ] = None,
+    row: Annotated[
+        list[str] | None, typer.Option(help="A row of the tables; repeat for several [all].")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="faithful (as in 1997) or modern (today's networks) [both]."),
+    ] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="A network of the tables, such as GRU [all].")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Of each row so many [all].")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="So many trials at once [the cores].")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A few minutes: four short rows.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Print the rows of the tables.")] = False,
+    page: Annotated[
+        Path | None, typer.Option(help="Run nothing: write the page on the results there.")
+    ] = None,
+) -> None:
+    """Rerun the experiments that made the case for the LSTM in 1997, at full length."""
+    from unrolled.cli.reproduce import Selection, list_rows, run_page, run_reproduce
+
+    if list_:
+        list_rows()
+        return
+    if page is not None:
+        run_page(folder, page)
+        return
+    selection = Selection(row or (), column or (), network or (), trials)
+    run_reproduce(folder, part or [], selection, processes, quick=quick)
+
+
+@app.command()
 def tasks(
     name: Annotated[str | None, typer.Argument(help="A task, such as adding.")] = None,
     show: Annotated[bool, typer.Option("--list", help="List the tasks and leave.")] = False,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import InputError
-from unrolled.inspect import gates, lags
+from unrolled.inspect import counting, gates, lags
 from unrolled.inspect.diagnosis import Diagnosis, Lyapunov
 from unrolled.inspect.jacobian import lyapunov_spectrum, state_jacobians
 from unrolled.inspect.record import Loss, last_outputs, record
@@ -102,6 +102,7 @@ def diagnose(
         saliency_by_lag=saliency,
         saturation=gates.saturation(whole, name, layers),
         dead_units=gates.dead_units(whole, name, layers),
+        counters=counting.of_one_hot(whole, name),
     )
 
 

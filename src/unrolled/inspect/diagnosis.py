@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unrolled.cells import Description
+from unrolled.inspect.counting import Counter
 from unrolled.inspect.gates import Memory, Saturation
 from unrolled.inspect.lags import Decay, Verdict
 from unrolled.inspect.letter import letter
@@ -70,6 +71,8 @@ class Diagnosis(Summarised):
             output y; None where the input is no floating-point tensor.
         saturation: by layer and gate; see :class:`Saturation`.
         dead_units: by layer, the units whose output never moves.
+        counters: where the module reads symbols one-hot, the units that count them; see
+            :func:`unrolled.inspect.counting.counting`.
     """
 
     module: str
@@ -87,6 +90,7 @@ class Diagnosis(Summarised):
     saliency_by_lag: Tensor | None
     saturation: Mapping[tuple[int, str], Saturation]
     dead_units: Mapping[int, list[int]]
+    counters: tuple[Counter, ...]
 
     @property
     def time_constants(self) -> Mapping[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 PINNED = 0.5
 """Above this share of steps a gate's saturation is worth a word."""
+
+MOST_NAMED = 10
+"""Of more units the first are named."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def _findings(d: Diagnosis, say: _Say) -> list[str]:
         for layer, units in d.dead_units.items()
         if units
     ]
-    return found
+    return found + _counters(d, say)
 
 
 def _constants(d: Diagnosis, say: _Say) -> list[str]:
@@ -142,6 +146,26 @@ def _constants(d: Diagnosis, say: _Say) -> list[str]:
     for said, states in alike.items():
         of = say("of_state", state=", ".join(states)) if len(d.memories) > 1 else ""
         found += [of + one for one in said]
+    return found
+
+
+def _counters(d: Diagnosis, say: _Say) -> list[str]:
+    """The units that count, state by state."""
+    found = []
+    for (layer, state), units in groupby(d.counters, lambda unit: (unit.layer, unit.state)):
+        each = [
+            say(
+                "counter",
+                unit=one.unit,
+                rise=f"{one.rise:+.3g}",
+                up=one.up,
+                fall=f"{one.fall:+.3g}",
+                down=one.down,
+            )
+            for one in units
+        ]
+        named = say("counter_joint").join(each[:MOST_NAMED]) + (" …" * (len(each) > MOST_NAMED))
+        found.append(say("counters", layer=layer, state=_state(d, say, state), units=named))
     return found
 
 
@@ -200,4 +224,4 @@ def _number(value: float) -> str:
 
 
 def _some(units: list[int]) -> str:
-    return ", ".join(map(str, units[:10])) + (" …" if len(units) > 10 else "")
+    return ", ".join(map(str, units[:MOST_NAMED])) + (" …" if len(units) > MOST_NAMED else "")

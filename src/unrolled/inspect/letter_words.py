@@ -66,6 +66,15 @@ LETTER: dict[str, tuple[str, str]] = {
         "Layer {layer}: {n} units never move: {units}.",
         "第 {layer} 层：{n} 个单元从不变化：{units}。",
     ),
+    "counters": (
+        "Layer {layer}: units of the {state} that count: {units}.",
+        "第 {layer} 层：{state}中计数的单元：{units}。",
+    ),
+    "counter": (
+        "{unit} ({rise} a step of symbol {up}, {fall} a step of symbol {down})",
+        "{unit}（每读到符号 {up} 变化 {rise}，每读到符号 {down} 变化 {fall}）",
+    ),
+    "counter_joint": (", ", "，"),
     # What to try.
     "clip": (
         "Clip the gradient's norm (torch.nn.utils.clip_grad_norm_): it grows by a factor {rate} a "

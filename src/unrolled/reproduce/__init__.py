@@ -1,0 +1,1 @@
+"""The evidence for recurrent cells, reproduced: see docs/reproduction.md."""

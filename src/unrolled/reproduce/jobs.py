@@ -1,0 +1,214 @@
+"""The part `tables`: what there is to run, and how a trial is run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import unrolled
+from unrolled.learn.runtime import reproducible
+from unrolled.output import writing
+from unrolled.reproduce.lanes import Lanes
+from unrolled.reproduce.machine import processor, without_subnormals
+from unrolled.reproduce.memory import ROWS as LOOKED_AT
+from unrolled.reproduce.memory import Memory, measured
+from unrolled.reproduce.modern import NETWORKS, train
+from unrolled.reproduce.online import Outcome, Recipe, Trials, test
+from unrolled.reproduce.parts import Emit, Job, Trial
+from unrolled.reproduce.published import ROWS, Row
+from unrolled.reproduce.tables import FAITHFUL, MODERN, OF_1997, Result
+
+LANES = 10
+"""So many trials of 1997 run side by side; with more, each costs more."""
+
+LATER = 3
+"""The stream of random numbers for that, beside those of :mod:`online`."""
+
+TODAYS = 10
+"""Trials of each of today's networks."""
+
+SAVED_EVERY = 20.0
+"""After so many seconds the state of the trials is saved."""
+
+SLOWER = 1.5
+"""Trials end one by one, and the last may take so many times the mean."""
+
+
+RECORD = Result
+
+
+def jobs(done: Container[Trial]) -> list[Job]:
+    """What is left to do."""
+    found: list[Job] = []
+    for row in ROWS:
+        found += _faithful(row, done)
+        if row.task is not None:
+            found += _modern(row, done)
+    return found
+
+
+def _faithful(row: Row, done: Container[Trial]) -> Iterator[Job]:
+    trials = [(row.key, FAITHFUL, OF_1997, seed) for seed in row.seeds]
+    left = [trial for trial in trials if trial not in done]
+    for begin in range(0, len(left), LANES):
+        some = tuple(left[begin : begin + LANES])
+        each = 3e-4 + row.steps * 2.7e-7 * len(some)
+        yield _job(some, SLOWER * row.sequences * each)
+
+
+def _modern(row: Row, done: Container[Trial]) -> Iterator[Job]:
+    each = 1.5e-3 + row.steps * 1.2e-5
+    for network in NETWORKS:
+        for seed in range(TODAYS):
+            trial = row.key, MODERN, network, seed
+            if trial not in done:
+                yield _job((trial,), row.training.updates * each)
+
+
+def _job(trials: tuple[Trial, ...], seconds: float) -> Job:
+    (row, _, network, first), (*_, last) = trials[0], trials[-1]
+    seeds = first if len(trials) == 1 else f"{first}-{last}"
+    return Job("tables", f"{row} {network}, seed {seeds}", trials, seconds)
+
+
+def run(job: Job, saved: Path, emit: Emit) -> None:
+    """Runs the trials of a job; see :class:`Part`."""
+    key, column, network, _ = job.trials[0]
+    row = next(row for row in ROWS if row.key == key)
+    seeds = [int(seed) for *_, seed in job.trials]
+    with without_subnormals():
+        if column == FAITHFUL:
+            _run_faithful(row, seeds, saved, emit)
+        else:
+            _run_modern(row, str(network), seeds, emit)
+
+
+# --- as in 1997 ---------------------------------------------------------------------------------
+
+
+def _run_faithful(row: Row, seeds: Sequence[int], saved: Path, emit: Emit) -> None:
+    recipe = row.recipe()
+    with reproducible(0, threads=1):
+        trials, seconds = Trials(recipe, seeds), 0.0
+        if saved.exists():
+            state = json.loads(saved.read_text())
+            if set(state["trials"]["seeds"]) <= set(seeds):
+                trials.restore(state["trials"])
+                seconds = state["seconds"]
+        began = last = time.perf_counter()
+        while trials.seeds:
+            count = len(trials.seeds)
+            for outcome in trials.advance():
+                now = time.perf_counter()
+                emit(_result_1997(row, recipe, outcome, (seconds + now - began) / count))
+            now = time.perf_counter()
+            if now - last > SAVED_EVERY:
+                _save(saved, {"trials": trials.state(), "seconds": seconds + now - began})
+                last = now
+            emit(min(1.0, trials.sequences / (SLOWER * row.sequences)))
+    saved.unlink(missing_ok=True)
+
+
+def _save(path: Path, state: object) -> None:
+    with writing(path, overwrite=True) as draft:
+        draft.write_text(json.dumps(state))
+
+
+def _result_1997(row: Row, recipe: Recipe, outcome: Outcome, seconds: float) -> Result:
+    _, tested = recipe.source(outcome.seed)
+    rng = np.random.default_rng([outcome.seed, LATER])
+    limits = recipe.rule.test or recipe.rule.recent
+    assert limits is not None
+    errors = test(recipe, outcome.weights[None], [tested], [rng], recipe.tested, None)
+    memory = _memory_1997(recipe, outcome)
+    return _result(
+        row,
+        FAITHFUL,
+        OF_1997,
+        outcome.seed,
+        solved=outcome.solved,
+        sequences=outcome.sequences,
+        wrong=int(limits.count(errors)[0]),
+        tested=len(errors),
+        error=float(errors.mean()),
+        weights=recipe.architecture.weights,
+        memory=memory,
+        seconds=seconds,
+    )
+
+
+def _memory_1997(recipe: Recipe, outcome: Outcome) -> Memory:
+    _, draw = recipe.source(outcome.seed)
+    some = draw(LOOKED_AT, np.random.default_rng([outcome.seed, LATER]))
+    inputs = some.inputs[:LOOKED_AT, : int(some.lengths[:LOOKED_AT].min())]
+    if recipe.symbols:
+        inputs = torch.nn.functional.one_hot(inputs, recipe.architecture.inputs).float()
+    module = Lanes(recipe.architecture, outcome.weights[None]).module()
+    return measured(module, inputs.transpose(0, 1).contiguous())
+
+
+# --- today --------------------------------------------------------------------------------------
+
+
+def _run_modern(row: Row, network: str, seeds: Sequence[int], emit: Emit) -> None:
+    assert row.task is not None
+    sequences = row.training.updates * row.training.batch_size
+    for seed in seeds:
+        found = train(
+            row.task(),
+            network,
+            seed,
+            row.steps,
+            row.training,
+            lambda done: emit(done / sequences),
+        )
+        emit(
+            _result(
+                row,
+                MODERN,
+                network,
+                seed,
+                solved=found.solved,
+                sequences=found.sequences,
+                wrong=found.wrong,
+                tested=found.tested,
+                error=found.error,
+                weights=found.weights,
+                memory=found.memory,
+                seconds=found.seconds,
+            )
+        )
+
+
+def _result(
+    row: Row,
+    column: str,
+    network: str,
+    seed: int,
+    *,
+    solved: bool,
+    memory: Memory,
+    error: float,
+    seconds: float,
+    **values: int,
+) -> Result:
+    return Result(
+        row=row.key,
+        column=column,
+        network=network,
+        seed=seed,
+        solved=solved,
+        error=float(f"{error:.4g}"),
+        horizon=memory.horizon,
+        steps=memory.steps,
+        gradient=memory.gradient,
+        seconds=round(seconds, 1),
+        version=unrolled.__version__,
+        processor=processor(),
+        **values,
+    )

@@ -1,0 +1,39 @@
+"""How far a trained network of a trial remembers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unrolled.inspect.diagnose import diagnose
+from unrolled.reproduce.results import lags_of
+
+ROWS = 8
+"""So many sequences are looked at."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The gradient by lag; see :class:`unrolled.inspect.diagnosis.Diagnosis`.
+
+    Attributes:
+        horizon: after so many steps it is at a hundredth.
+        steps: the largest lag.
+        gradient: at the lags of :func:`lags_of`, as JSON.
+    """
+
+    horizon: int
+    steps: int
+    gradient: str
+
+
+def measured(module: torch.nn.Module, inputs: Tensor) -> Memory:
+    """The memory of a module, or of a model with one, on sequences [B, T, I] or [T, B, I]."""
+    found = diagnose(module, inputs, ends=4, rows=1)
+    gradient = found.gradient_by_lag
+    steps = len(gradient) - 1
+    numbers = [float(f"{gradient[lag]:.4g}") for lag in lags_of(steps)]
+    return Memory(found.horizon, steps, json.dumps(numbers))

@@ -1,0 +1,72 @@
+"""The page's sections on the parts beside the tables, each with its pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unrolled.output import writing
+from unrolled.reproduce import (
+    initial,
+    initial_page,
+    languages,
+    languages_page,
+    languages_picture,
+    variants,
+    variants_page,
+)
+from unrolled.reproduce.results import read
+
+NOT_RUN = "Not run yet."
+
+INITIAL, VARIANTS = "images/reproduction-initial.png", "images/reproduction-variants.png"
+
+
+def write_sections(folder: Path, docs: Path) -> list[str]:
+    """The sections in Markdown; writes their pictures.
+
+    Args:
+        folder: the files of results.
+        docs: the folder of the documentation.
+
+    Raises:
+        InputError: a file can't be read as results, or a picture can't be written.
+    """
+    return [_variants(folder, docs), _languages(folder, docs), _initial(folder, docs)]
+
+
+def _variants(folder: Path, docs: Path) -> str:
+    records = read(folder / "variants.csv", variants.RECORD)
+    parts = ["## Variants of the LSTM", variants_page.text()]
+    if not records:
+        return "\n\n".join([*parts, NOT_RUN])
+    with writing(docs / VARIANTS, overwrite=True, flag="--page") as draft:
+        variants_page.draw(draft, records)
+    picture = f"![The loss at the end of each variant's trials, a panel for each task]({VARIANTS})"
+    return "\n\n".join([*parts, variants_page.table(records), picture])
+
+
+def _initial(folder: Path, docs: Path) -> str:
+    records = read(folder / "initial.csv", initial.RECORD)
+    parts = ["## Initial values and memory", initial_page.text()]
+    if not records:
+        return "\n\n".join([*parts, NOT_RUN])
+    with writing(docs / INITIAL, overwrite=True, flag="--page") as draft:
+        initial_page.draw(draft, records)
+    picture = (
+        "![Loss at the end by the length of the sequences, and gradient by lag before and after "
+        f"training]({INITIAL})"
+    )
+    return "\n\n".join([*parts, initial_page.table(records), picture])
+
+
+def _languages(folder: Path, docs: Path) -> str:
+    records = read(folder / "languages.csv", languages.RECORD)
+    if not records:
+        return f"{languages_page.INTRODUCTION.strip()}\n\n{NOT_RUN}"
+    for name, draw in (
+        (languages_page.ACCURACY, languages_picture.accuracy_picture),
+        (languages_page.MEMORY, languages_picture.memory_picture),
+    ):
+        with writing(docs / name, overwrite=True, flag="--page") as draft:
+            draw(records).savefig(draft, format="png")
+    return languages_page.section(records)

@@ -1,0 +1,225 @@
+"""The LSTM and its eight variants, side by side.
+
+Greff et al. 2017, "LSTM: a search space odyssey", IEEE Transactions on Neural Networks and Learning
+Systems 28(10), arXiv 1503.04069, on tasks that ask for memory: adding, and the timing of spikes of
+Gers, Schraudolph & Schmidhuber 2002, JMLR 3, which is about what peepholes are for.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import unrolled
+from unrolled.cells import FGR, NFG, NIAF, NIG, NOAF, NOG, NP, Cell, PeepholeCIFG, VanillaLSTM
+from unrolled.cells.roles import memories
+from unrolled.learn.runtime import reproducible
+from unrolled.model import Network, NetworkConfig
+from unrolled.nn.init import chrono_
+from unrolled.reproduce.machine import processor, without_subnormals
+from unrolled.reproduce.memory import ROWS, Memory, measured
+from unrolled.reproduce.modern import CHECK, TEST, TRAIN, Training, fit, tried
+from unrolled.reproduce.parts import Emit, Job, Trial
+from unrolled.tasks import Adding, SpikeDelays, Task
+
+PART = "variants"
+
+NEVER = -1
+"""In place of a number of updates."""
+
+VANILLA = "V"
+"""What the others are variants of."""
+
+VARIANTS: dict[str, type[Cell]] = {
+    VANILLA: VanillaLSTM,
+    "NIG": NIG,
+    "NFG": NFG,
+    "NOG": NOG,
+    "NIAF": NIAF,
+    "NOAF": NOAF,
+    "CIFG": PeepholeCIFG,
+    "NP": NP,
+    "FGR": FGR,
+}
+"""By the paper's names."""
+
+SEEDS = range(5)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A task, and how all variants are trained on it.
+
+    Attributes:
+        task: the task.
+        steps: over which something has to be remembered.
+        training: how; all updates are made, whether the task is solved or not.
+        seconds: how long a trial takes, roughly.
+    """
+
+    task: Task
+    steps: int
+    training: Training
+    seconds: float
+
+
+SETTINGS: dict[str, Setting] = {
+    "adding": Setting(
+        Adding(100),
+        100,
+        Training(updates=4000, hidden_size=16, batch_size=16, tested=2560),
+        14.0,
+    ),
+    "spike delays": Setting(
+        SpikeDelays(),
+        11,
+        Training(updates=4000, hidden_size=2, batch_size=16, tested=2560),
+        12.0,
+    ),
+}
+"""By the tasks' names. With two units no unit is left to count for the gates: they have to see."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to. A loss that is not finite says that the network diverged.
+
+    Attributes:
+        task: one of :data:`SETTINGS`.
+        variant: one of :data:`VARIANTS`.
+        seed: of weights and sequences.
+        updates: how many were made.
+        loss: on new sequences at the end,
+        score: and the task's own score.
+        tested: of so many sequences.
+        chance: the loss of a guess.
+        solved: the updates after which a check solved the task; :data:`NEVER` if none did.
+        weights: how many the network has.
+        horizon: the lag at which the gradient falls to a hundredth at the end, :data:`NEVER` of a
+            network that diverged.
+        steps: the largest lag at which it was measured.
+        gradient: g(k) at the lags of :func:`unrolled.reproduce.results.lags_of`, as JSON.
+        seconds: how long the trial took.
+        version: of the package.
+        processor: what it ran on.
+    """
+
+    task: str
+    variant: str
+    seed: int
+    updates: int
+    loss: float
+    score: float
+    tested: int
+    chance: float
+    solved: int
+    weights: int
+    horizon: int
+    steps: int
+    gradient: str
+    seconds: float
+    version: str
+    processor: str
+
+    @property
+    def trial(self) -> Trial:
+        """Which one it is."""
+        return self.task, self.variant, self.seed
+
+
+RECORD = Outcome
+
+
+def jobs(done: Container[Trial]) -> list[Job]:
+    """What is left to do, the longest first: a job for each trial."""
+    found = [
+        Job(PART, f"{task}, {variant}, seed {seed}", ((task, variant, seed),), setting.seconds)
+        for task, setting in SETTINGS.items()
+        for variant in VARIANTS
+        for seed in SEEDS
+        if (task, variant, seed) not in done
+    ]
+    return sorted(found, key=lambda job: -job.seconds)
+
+
+def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001
+    """Runs the trials of a job; each is short enough to be begun anew."""
+    for task, variant, seed in job.trials:
+        with without_subnormals():
+            emit(outcome(str(task), str(variant), int(seed), SETTINGS[str(task)], emit))
+
+
+def outcome(
+    task: str,
+    variant: str,
+    seed: int,
+    setting: Setting,
+    on_check: Callable[[float], None] = lambda _: None,
+) -> Outcome:
+    """One trial, until the updates are spent or the network diverges.
+
+    Args:
+        task: the name of the task.
+        variant: one of :data:`VARIANTS`.
+        seed: of weights and sequences.
+        setting: the task, and how it is learned.
+        on_check: called with the share of the updates that are done, at each check.
+    """
+    started = time.perf_counter()
+    problem, training = setting.task, setting.training
+    train_rng, check_rng, test_rng = (
+        np.random.default_rng([seed, stream]) for stream in (TRAIN, CHECK, TEST)
+    )
+    solved, updates = NEVER, 0
+    with reproducible(seed, threads=1):
+        model = _built(VARIANTS[variant], setting)
+        for check in fit(model, problem, training, train_rng, check_rng):
+            updates = check.updates
+            if solved == NEVER and check.score >= problem.solved:
+                solved = updates
+            on_check(updates / training.updates)
+            if not math.isfinite(check.loss):
+                break
+        score, loss = tried(model, problem, training.tested, test_rng)
+        memory = Memory(NEVER, 0, "[]")  # what is not finite has no gradient to speak of
+        if math.isfinite(loss):
+            batch = problem.batch(ROWS, test_rng)
+            memory = measured(model, batch.inputs[:, : int(batch.lengths.min())])
+    return Outcome(
+        task=task,
+        variant=variant,
+        seed=seed,
+        updates=updates,
+        loss=float(f"{loss:.4g}"),
+        score=float(f"{score:.4g}"),
+        tested=training.tested,
+        chance=float(f"{problem.chance.loss:.4g}"),
+        solved=solved,
+        weights=model.count_weights(),
+        horizon=memory.horizon,
+        steps=memory.steps,
+        gradient=memory.gradient,
+        seconds=round(time.perf_counter() - started, 1),
+        version=unrolled.__version__,
+        processor=processor(),
+    )
+
+
+def _built(variant: type[Cell], setting: Setting) -> Network:
+    """The network, with chrono biases where there is a forget gate that could have them."""
+    model = Network(
+        NetworkConfig(
+            cell=variant,
+            input_size=setting.task.inputs,
+            hidden_size=setting.training.hidden_size,
+            output_size=setting.task.outputs,
+        )
+    )
+    if memories(variant().description):
+        chrono_(model.recurrent, setting.steps)
+    return model
