@@ -117,7 +117,7 @@ def horizons(records: Sequence[Accuracy]) -> str:
     text = (
         "### How far they remember\n\n"
         "The horizon of the trained networks on strings as long as those that were learned: the\n"
-        "largest lag at which the gradient is above 1% of that at lag 0, the median of the trials.\n"
+        "largest lag at which the gradient is above 1% of that at lag 0, as the median of trials.\n"
         "A ≥ says that the strings are too short to find its end.\n\n"
     )
     return text + _table(["language", *CELLS], lines, left=1)
