@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from unrolled.inspect.counting import Counter
@@ -148,8 +149,8 @@ def test_an_unknown_figure_is_not_made_up(trial: Accuracy) -> None:
 
 
 def curves(picture: Any, name: str) -> Iterator[Any]:
-    """What is drawn solid or in a cell's style over more than two points of a panel."""
-    (panel,) = [ax for ax in picture.axes if ax.get_title(loc="left").startswith(f"{name} (")]
+    """What is drawn over more than two points of a panel: chance and marks have fewer."""
+    (panel,) = [ax for ax in picture.axes if ax.get_title(loc="left").startswith(f"{name}\n")]
     return (line for line in panel.lines if len(line.get_xdata()) > 2)
 
 
@@ -159,6 +160,12 @@ def test_a_curve_is_the_best_trials_accuracy(trial: Accuracy) -> None:
     (curve,) = curves(accuracy_picture([trial, better]), "anbn")
     assert list(curve.get_xdata()) == [51.0, 116.0, 194.0]
     assert list(curve.get_ydata()) == [1.0, 0.9, 0.8]
+
+
+def test_the_published_means_are_drawn() -> None:
+    panel = accuracy_picture([]).axes[list(LANGUAGES).index("bucket-sort")]
+    marks = [line.get_xydata() for line in panel.lines if line.get_marker() == "D"]
+    np.testing.assert_allclose(np.concatenate(marks), [[500, 0.279], [500, 0.993]])
 
 
 def test_a_gradient_is_a_share_of_that_at_lag_0(trial: Accuracy) -> None:

@@ -54,7 +54,7 @@ class Effort:
         strings: and of each length so many strings.
     """
 
-    updates: int = 6000
+    updates: int = 5000
     batch_size: int = 32
     hidden_size: int = 32
     clip: float = 1.0
@@ -140,7 +140,7 @@ def jobs(done: Container[Trial]) -> list[Job]:
 
 def _seconds(language: Language) -> float:
     """What a trial takes, roughly, on the machine that the page names."""
-    return EFFORT.updates * (1.2e-3 + 1.2e-5 * language.task().length)
+    return EFFORT.updates * (2.7e-3 + 1e-5 * language.task().length)
 
 
 def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001

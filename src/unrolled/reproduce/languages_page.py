@@ -19,30 +19,34 @@ LETTERS = "abc"
 GENERALISED = 0.9
 """Delétang et al. call it generalised from this accuracy on."""
 
-INTRODUCTION = f"""\
+INTRODUCTION = """\
 ## What each cell can compute
 
 The formal languages of Delétang et al. ("Neural networks and the Chomsky hierarchy", ICLR 2023,
 [arXiv 2207.02098](https://arxiv.org/abs/2207.02098)) and the counter languages of Weiss, Goldberg &
 Yahav ("On the practical computational power of finite precision RNNs for language recognition",
 ACL 2018, [arXiv 1805.04908](https://arxiv.org/abs/1805.04908)): a network learns short strings and
-is tested on longer ones. Here are the lengths, which for aⁿbⁿ and aⁿbⁿcⁿ are n: learned to 40 and
-tested to 500; aⁿbⁿ learned to 100 and tested to 256; aⁿbⁿcⁿ learned to 50 and tested to 100.
+is tested on longer ones. It learns lengths to 40 and is tested on those to 500; of aⁿbⁿ it learns n
+to 100 and is tested to 256, of aⁿbⁿcⁿ it learns n to 50 and is tested to 100.
 
-The effort is a small part of the published one. Delétang et al. report the best of 10 seeds and
-several learning rates, with 256 units and a million updates of 128 strings. Here it is the best of
-{len(RATES)} trials, each with a learning rate of its own ({", ".join(map(str, RATES))}), with
-{EFFORT.hidden_size} units and {EFFORT.updates:,} updates of {EFFORT.batch_size} strings. An update
-has strings of many lengths; theirs has one length. They test all lengths; here
-{EFFORT.lengths} lengths of each of {RANGES} ranges are tested, with {EFFORT.strings} strings each.
-What is below the published figure may only need to be trained for longer.
+The effort is a small part of the published one. What is below a published figure may only need to
+be trained for longer.
 """
 
+EFFORTS = [
+    ["reported", "the best of 10 seeds", f"the best of {len(RATES)} trials"],
+    ["learning rates", "several", ", ".join(map(str, RATES))],
+    ["units", "256", f"{EFFORT.hidden_size}"],
+    ["updates", "1,000,000", f"{EFFORT.updates:,}"],
+    ["strings in an update", "128 of one length", f"{EFFORT.batch_size} of many lengths"],
+    ["lengths tested", "all", f"{RANGES * EFFORT.lengths}, evenly spread"],
+]
+"""Of Delétang et al., and here."""
+
 HOW_TO_READ = f"""\
-Each figure is the accuracy in percent on the longer strings only: the best trial, as published, and
-in brackets the median. Bold: generalised ({GENERALISED:.0%} or more). The two published columns are
-the RNN and the LSTM of the papers; that of the counter languages says that the LSTM is right to the
-longest string tested here.
+Each figure is the accuracy in percent on the longer strings alone: the best trial, as published,
+and in brackets the median. In bold stands what has generalised ({GENERALISED:.0%} and more). For
+the counter languages it is published that the LSTM is right to the longest strings tested here.
 """
 
 
@@ -50,6 +54,7 @@ def section(records: Sequence[Accuracy]) -> str:
     """The section in Markdown, with both pictures."""
     parts = [
         INTRODUCTION,
+        _table(["", "Delétang et al.", "here"], EFFORTS, left=3),
         HOW_TO_READ,
         table(records),
         *_incomplete(records),
@@ -90,11 +95,12 @@ def counters(records: Sequence[Accuracy]) -> str:
     head = ["language", "cell", "trials with a counter", "counters in the best", "the first two"]
     text = (
         "### Units that count\n\n"
-        "A unit counts if its state rises by nearly the same amount at each step with one letter, "
-        "and falls so at each step with another one, on strings of the language as long as those "
-        "that were learned. `unrolled.diagnose` names these units in its letter.\n\n"
+        "A unit counts if its state rises by nearly the same amount at each step with one letter,\n"
+        "and falls so at each step with another one, on strings of the language as long as those\n"
+        "that were learned. `unrolled.diagnose` names such units in its letter\n"
+        "([memory.md](memory.md)).\n\n"
     )
-    return text + _table(head, lines, left=2)
+    return text + _table(head, lines, left=len(head))
 
 
 def horizons(records: Sequence[Accuracy]) -> str:
@@ -110,8 +116,8 @@ def horizons(records: Sequence[Accuracy]) -> str:
         lines.append([f"`{language.name}`", *shown])
     text = (
         "### How far they remember\n\n"
-        "The horizon of the trained networks on strings as long as those that were learned: the "
-        "largest lag at which the gradient is above 1% of that at lag 0, the median of the trials. "
+        "The horizon of the trained networks on strings as long as those that were learned: the\n"
+        "largest lag at which the gradient is above 1% of that at lag 0, as the median of trials.\n"
         "A ≥ says that the strings are too short to find its end.\n\n"
     )
     return text + _table(["language", *CELLS], lines, left=1)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from unrolled.learn.plot import CURVES
+from unrolled.model.choice import title
 from unrolled.reproduce.hierarchy import LANGUAGES, Language
 from unrolled.reproduce.languages import CELLS, Accuracy
 from unrolled.reproduce.languages_page import best, of
@@ -18,6 +19,9 @@ from unrolled.reproduce.results import lags_of
 
 ACROSS = 5
 """So many panels stand in a line."""
+
+ACROSS_LENGTHS = "length of the string; of anbn and anbncn n"
+PUBLISHED = "published, mean of the longer ones"
 
 LOWEST, HIGHEST = 1e-6, 1e3
 """Shares of the gradient beyond these are not seen."""
@@ -30,9 +34,13 @@ Draw = Callable[[Axes, Language, Sequence[Accuracy]], None]
 
 
 def accuracy_picture(records: Sequence[Accuracy]) -> Figure:
-    """Accuracy by length, a panel for each language: the best trial of each cell."""
-    figure = _panels(records, _draw_accuracy, "length of the string", "accuracy")
+    """Accuracy by length, a panel for each language: the best trial of each cell.
+
+    Published means stand as diamonds at the right, in the colours of the cells.
+    """
+    figure = _panels(records, _draw_accuracy, ACROSS_LENGTHS, "accuracy")
     marks = [
+        Line2D([], [], color="white", mec="black", ls="", marker="D", ms=5, label=PUBLISHED),
         Line2D([], [], color="0.35", lw=1.1, ls="--", label="chance"),
         Line2D([], [], color="0.85", lw=8, label="lengths that were learned"),
     ]
@@ -54,7 +62,7 @@ def _panels(records: Sequence[Accuracy], draw: Draw, across: str, up: str) -> Fi
     axes = figure.subplots(lines, ACROSS, squeeze=False).ravel()
     for ax, language in zip(axes, LANGUAGES.values(), strict=False):
         draw(ax, language, records)
-        ax.set_title(f"{language.name} ({language.level})", fontsize=9, loc="left")
+        ax.set_title(f"{language.name}\n{language.level}", fontsize=9, loc="left")
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.25)
     for ax in axes[len(LANGUAGES) :]:
@@ -74,6 +82,9 @@ def _draw_accuracy(ax: Axes, language: Language, records: Sequence[Accuracy]) ->
             middles = [(one.first + one.last) / 2 for one in ranges]
             values = [one.accuracy for one in ranges]
             ax.plot(middles, values, color=COLORS[cell], ls=STYLES[cell], lw=1.6, marker=".")
+    for name, percent in language.published._asdict().items():
+        color = COLORS[title(name)]
+        ax.plot(language.farthest, percent / 100, "D", color=color, mec="black", clip_on=False)
     ax.set_ylim(-0.03, 1.05)
     ax.set_xlim(0, language.farthest)
 
@@ -95,4 +106,4 @@ def _legend(figure: Figure, more: Sequence[Line2D]) -> None:
     cells = [
         Line2D([], [], color=COLORS[cell], ls=STYLES[cell], lw=1.6, label=cell) for cell in CELLS
     ]
-    figure.legend(handles=[*cells, *more], loc="outside upper right", ncols=7, frameon=False)
+    figure.legend(handles=[*cells, *more], loc="outside upper right", ncols=8, frameon=False)
