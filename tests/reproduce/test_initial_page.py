@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from unrolled.reproduce.initial import NETWORKS, NEVER, SEEDS, UPDATES, Outcome
+from unrolled.reproduce.course import NEVER
+from unrolled.reproduce.initial import NETWORKS, SEEDS, UPDATES, Outcome
 from unrolled.reproduce.initial_page import draw, table, text
 from unrolled.reproduce.results import lags_of
 

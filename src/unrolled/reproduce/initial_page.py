@@ -13,10 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from unrolled.learn.plot import CURVES
+from unrolled.reproduce.course import NEVER
 from unrolled.reproduce.initial import (
     CLEARLY,
     NETWORKS,
-    NEVER,
     SEEDS,
     TASKS,
     TRAINING,

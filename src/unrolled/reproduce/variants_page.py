@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from scipy.stats import ttest_ind
 
 from unrolled.learn.plot import CURVES, TARGET
-from unrolled.reproduce.variants import NEVER, SEEDS, SETTINGS, VANILLA, VARIANTS, Outcome
+from unrolled.reproduce.course import NEVER
+from unrolled.reproduce.variants import SEEDS, SETTINGS, VANILLA, VARIANTS, Outcome
 
 SIGNIFICANT = 0.05
 """The paper's level."""
