@@ -35,7 +35,7 @@ CLEARLY = 0.5
 
 TASKS: dict[str, Callable[[int], Task]] = {"copying": Copying, "adding": Adding}
 
-UPDATES = {100: 5000, 500: 3000, 1000: 2500, 2000: 1800, 5000: 900}
+UPDATES = {100: 4000, 500: 2500, 1000: 2000, 2000: 1500, 5000: 800}
 """For each length the updates: what takes longer gets fewer."""
 
 SEEDS = range(3)
@@ -161,7 +161,7 @@ def _trials() -> Iterator[tuple[str, int, str, int]]:
 
 def _seconds(length: int) -> float:
     """Of a trial: its updates with their checks, and the two measurements of the gradient."""
-    return UPDATES[length] * (1.2e-3 + length * 5.9e-6) + 2 * length * 5e-4
+    return UPDATES[length] * (1.8e-3 + length * 7.2e-6) + 2 * length * 5e-4
 
 
 def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001
