@@ -18,7 +18,7 @@ LISTED = $(BIN)/python -c 'import sys, tomllib; x = tomllib.load(open("pyproject
   [x := x[key] for key in sys.argv[1:]]; print(*x, sep="\n")'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-isas test-sklearn sanitize fuzz fuzz-descriptions programs clang race lint site bench bench-linear bench-stream bench-cells bench-compiled bench-peers bench-convert bench-export bench-estimator stills results clean
+.PHONY: help demo test test-isas test-sklearn sanitize fuzz fuzz-descriptions programs clang race lint site bench bench-linear bench-stream bench-cells bench-compiled bench-peers bench-convert bench-export bench-estimator stills reproduction results clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -161,6 +161,10 @@ stills: demo $(VENV)/.dev ## draw the READMEs' pictures of the report anew, in a
 
 bench-convert: $(CONVERT)/.run ## convert models of darts, neuralforecast and skorch, compare, time (2 GB)
 	$(CONVERT)/bin/python benchmarks/convert.py
+
+reproduction: $(VENV)/.run $(VENV)/.dev ## run what docs/reproduction/ lacks of the experiments of 1997 (hours), and write its page
+	$(BIN)/unrolled reproduce --results docs/reproduction
+	$(BIN)/unrolled reproduce --results docs/reproduction --page docs
 
 results: $(VENV)/.run $(VENV)/.dev ## train on the three real tables and write docs/results.md anew
 	$(BIN)/python examples/results.py

@@ -14,7 +14,8 @@ import torch
 
 from unrolled.model import Network, NetworkConfig
 from unrolled.reproduce import initial
-from unrolled.reproduce.initial import NETWORKS, NEVER, SEEDS, TASKS, TRAINING, outcome
+from unrolled.reproduce.course import NEVER
+from unrolled.reproduce.initial import NETWORKS, SEEDS, TASKS, TRAINING, outcome
 from unrolled.reproduce.results import lags_of, read, writing
 
 LENGTH = 20

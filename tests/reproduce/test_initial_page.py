@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from unrolled.reproduce.initial import NETWORKS, NEVER, SEEDS, UPDATES, Outcome
+from unrolled.reproduce.course import NEVER
+from unrolled.reproduce.initial import NETWORKS, SEEDS, UPDATES, Outcome
 from unrolled.reproduce.initial_page import draw, table, text
 from unrolled.reproduce.results import lags_of
 
@@ -70,7 +71,7 @@ def test_a_task_without_trials_has_no_table() -> None:
 def test_the_text_says_the_setting() -> None:
     said = text()
     for name, start in NETWORKS.items():
-        assert f"{start.rate:g} for {name}" in said
+        assert f"{start.rate:g} for {name.split(',')[0]}" in said
     for length, updates in UPDATES.items():
         assert f"{updates:,} at T = {length:,}" in said
     assert f"{len(SEEDS)} trials" in said

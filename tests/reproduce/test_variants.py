@@ -14,8 +14,9 @@ import torch
 
 from unrolled.cells.roles import memories
 from unrolled.reproduce import variants
+from unrolled.reproduce.course import NEVER
 from unrolled.reproduce.results import lags_of, read, writing
-from unrolled.reproduce.variants import NEVER, SEEDS, SETTINGS, VANILLA, VARIANTS, Setting, outcome
+from unrolled.reproduce.variants import SEEDS, SETTINGS, VANILLA, VARIANTS, Setting, outcome
 from unrolled.tasks import Adding, DelayLine, Task
 
 TINY = {

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from unrolled.reproduce.variants import NEVER, SETTINGS, VANILLA, Outcome
+from unrolled.reproduce.course import NEVER
+from unrolled.reproduce.variants import SETTINGS, VANILLA, Outcome
 from unrolled.reproduce.variants_page import draw, p_value, table, text
 
 BASE = Outcome(

@@ -8,13 +8,11 @@ arXiv 1511.06464, sections 4.1 and 4.2.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import unrolled
@@ -22,26 +20,14 @@ from unrolled.cells import GRU, LSTM, RNN, Cell
 from unrolled.learn.runtime import reproducible
 from unrolled.model import Network, NetworkConfig
 from unrolled.nn.init import RecurrentModule, identity_, orthogonal_, unit_forget_bias_
+from unrolled.reproduce.course import NEVER, followed, looked_at
 from unrolled.reproduce.machine import processor, without_subnormals
-from unrolled.reproduce.memory import ROWS, Memory, measured
-from unrolled.reproduce.modern import (
-    CHECK,
-    TEST,
-    TRAIN,
-    Begin,
-    Training,
-    as_shipped,
-    chrono,
-    fit,
-    tried,
-)
+from unrolled.reproduce.memory import measured
+from unrolled.reproduce.modern import Begin, Training, as_shipped, chrono
 from unrolled.reproduce.parts import Emit, Job, Trial
 from unrolled.tasks import Adding, Copying, Task
 
 PART = "initial"
-
-NEVER = -1
-"""In place of a number of sequences."""
 
 CLEARLY = 0.5
 """A loss that is below so much of chance's beats it clearly."""
@@ -49,7 +35,7 @@ CLEARLY = 0.5
 
 TASKS: dict[str, Callable[[int], Task]] = {"copying": Copying, "adding": Adding}
 
-UPDATES = {100: 5000, 500: 3000, 1000: 2500, 2000: 1800, 5000: 900}
+UPDATES = {100: 4000, 500: 2500, 1000: 2000, 2000: 1500, 5000: 800}
 """For each length the updates: what takes longer gets fewer."""
 
 SEEDS = range(3)
@@ -107,11 +93,11 @@ class Outcome:
         tested: of so many sequences.
         chance: the loss of a guess.
         beaten: the sequences after which a check was below :data:`CLEARLY` of chance's loss,
-        solved: and after which one solved the task; :data:`NEVER` if none did.
+        solved: and after which one solved the task; -1 if none did.
         weights: how many the network has.
         steps: the largest lag at which the gradient was measured.
         horizon_before: the lag at which it falls to a hundredth, before training,
-        horizon_after: and after. :data:`NEVER` of a network that diverged.
+        horizon_after: and after. -1 of a network that diverged.
         gradient_before: g(k) at the lags of :func:`unrolled.reproduce.results.lags_of`, as JSON,
         gradient_after: and after training. An empty list of a network that diverged.
         seconds: how long the trial took.
@@ -175,7 +161,7 @@ def _trials() -> Iterator[tuple[str, int, str, int]]:
 
 def _seconds(length: int) -> float:
     """Of a trial: its updates with their checks, and the two measurements of the gradient."""
-    return UPDATES[length] * (1.2e-3 + length * 5.9e-6) + 2 * length * 5e-4
+    return UPDATES[length] * (1.8e-3 + length * 7.2e-6) + 2 * length * 5e-4
 
 
 def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001
@@ -214,40 +200,26 @@ def outcome(
     """
     started = time.perf_counter()
     problem, start = TASKS[task](length), NETWORKS[network]
-    train_rng, check_rng, test_rng = (
-        np.random.default_rng([seed, stream]) for stream in (TRAIN, CHECK, TEST)
-    )
-    training = replace(training, rate=start.rate)
-    looked_at = problem.batch(ROWS, test_rng).inputs
-    beaten = solved = NEVER
-    sequences = 0
+    inputs, training = looked_at(problem, seed), replace(training, rate=start.rate)
     with reproducible(seed, threads=1):
-        model = _built(start, problem, looked_at.shape[1], training)
-        before = measured(model, looked_at)
-        for check in fit(model, problem, training, train_rng, check_rng):
-            sequences = check.updates * training.batch_size
-            if beaten == NEVER and check.loss < CLEARLY * problem.chance.loss:
-                beaten = sequences
-            if solved == NEVER and check.score >= problem.solved:
-                solved = sequences
-            on_check(check.updates / training.updates)
-            if not math.isfinite(check.loss):
-                break
-        score, loss = tried(model, problem, training.tested, test_rng)
-        # What is not finite has no gradient to speak of.
-        after = measured(model, looked_at) if math.isfinite(loss) else Memory(NEVER, 0, "[]")
+        model = _built(start, problem, inputs.shape[1], training)
+        before = measured(model, inputs)
+        course = followed(model, problem, training, seed, on_check)
+    after = course.memory
+    beaten = course.first(lambda check: check.loss < CLEARLY * problem.chance.loss)
+    solved = course.first(lambda check: check.score >= problem.solved)
     return Outcome(
         task=task,
         length=length,
         network=network,
         seed=seed,
-        sequences=sequences,
-        loss=float(f"{loss:.4g}"),
-        score=float(f"{score:.4g}"),
+        sequences=course.updates * training.batch_size,
+        loss=float(f"{course.loss:.4g}"),
+        score=float(f"{course.score:.4g}"),
         tested=training.tested,
         chance=float(f"{problem.chance.loss:.4g}"),
-        beaten=beaten,
-        solved=solved,
+        beaten=beaten if beaten == NEVER else beaten * training.batch_size,
+        solved=solved if solved == NEVER else solved * training.batch_size,
         weights=model.count_weights(),
         steps=before.steps,
         horizon_before=before.horizon,

@@ -13,10 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from unrolled.learn.plot import CURVES
+from unrolled.reproduce.course import NEVER
 from unrolled.reproduce.initial import (
     CLEARLY,
     NETWORKS,
-    NEVER,
     SEEDS,
     TASKS,
     TRAINING,
@@ -28,22 +28,28 @@ from unrolled.reproduce.results import lags_of
 SHOWN = 1000
 """The length whose gradients are drawn."""
 
-COLORS = dict(zip(dict.fromkeys(name.split(",")[0] for name in NETWORKS), CURVES, strict=True))
-STYLES = (":", "--", "-")
-"""Of a cell's initial values, in the order of :data:`NETWORKS`."""
+STYLES = ("-", "--", ":")
+"""Of a cell's initial values, from the last in :data:`NETWORKS` back."""
+
+
+def _cell_of(name: str) -> str:
+    return name.split(",")[0]
+
+
+COLORS = dict(zip(dict.fromkeys(map(_cell_of, NETWORKS)), CURVES, strict=True))
 
 
 def text() -> str:
     """How the trials are run, and what they can't say."""
     budget = ", ".join(f"{n:,} at T = {length:,}" for length, n in UPDATES.items())
-    rates = ", ".join(f"{start.rate:g} for {name}" for name, start in NETWORKS.items())
+    of_cells = {_cell_of(name): start.rate for name, start in NETWORKS.items()}
+    rates = ", ".join(f"{rate:g} for {cell}" for cell, rate in of_cells.items())
     return (
         f"Each network has {TRAINING.hidden_size} hidden units and is trained by Adam on batches "
         f"of {TRAINING.batch_size} new sequences, with the norm of the gradient clipped to "
         f"{TRAINING.clip:g}. The rates are fixed: {rates}. So is the number of updates: {budget}. "
-        "The papers' networks were larger and were trained for longer, with rates that were "
-        "searched: Tallec & Ollivier's LSTM has 128 units and batches of 50. What is not learned "
-        "here may be learned with their budgets. chrono draws memories up to the length of the "
+        "The papers' networks were larger and were trained for longer: what is not learned here "
+        "may be learned with their budgets. chrono draws memories up to the length of the "
         "sequence. The identity RNN has relu and begins with biases of 0, as in Le et al.; the "
         "matrix that reads the input is torch's.\n\n"
         f"A network beats chance clearly when its loss at a check is below {CLEARLY:g} of "
@@ -149,11 +155,9 @@ def draw(path: Path, records: Sequence[Outcome], shown: int = SHOWN) -> None:
 
 def _looks() -> Iterator[tuple[str, str, str]]:
     """Each network's name, colour and line style."""
-    seen: dict[str, int] = {}
-    for name in NETWORKS:
-        cell = name.split(",")[0]
-        seen[cell] = seen.get(cell, -1) + 1
-        yield name, COLORS[cell], STYLES[seen[cell]]
+    for cell, color in COLORS.items():
+        names = [name for name in NETWORKS if _cell_of(name) == cell]
+        yield from zip(names, [color] * len(names), reversed(STYLES[: len(names)]), strict=True)
 
 
 def _draw_losses(ax: Axes, records: Sequence[Outcome]) -> None:

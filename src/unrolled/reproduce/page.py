@@ -54,9 +54,12 @@ COMMANDS = """\
 ## Run it again
 
 ```sh
-unrolled reproduce              # runs the trials that the folder reproduction lacks
-unrolled reproduce --page docs  # writes this page and its pictures from them
+unrolled reproduce --quick                             # four short rows, a few minutes
+unrolled reproduce --results docs/reproduction         # what the files there lack: hours
+unrolled reproduce --results docs/reproduction --page docs   # this page and its pictures
 ```
+
+`make reproduction` does the last two.
 """
 
 

@@ -7,13 +7,10 @@ Gers, Schraudolph & Schmidhuber 2002, JMLR 3, which is about what peepholes are 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 import unrolled
 from unrolled.cells import FGR, NFG, NIAF, NIG, NOAF, NOG, NP, Cell, PeepholeCIFG, VanillaLSTM
@@ -21,16 +18,13 @@ from unrolled.cells.roles import memories
 from unrolled.learn.runtime import reproducible
 from unrolled.model import Network, NetworkConfig
 from unrolled.nn.init import chrono_
+from unrolled.reproduce.course import followed
 from unrolled.reproduce.machine import processor, without_subnormals
-from unrolled.reproduce.memory import ROWS, Memory, measured
-from unrolled.reproduce.modern import CHECK, TEST, TRAIN, Training, fit, tried
+from unrolled.reproduce.modern import Training
 from unrolled.reproduce.parts import Emit, Job, Trial
 from unrolled.tasks import Adding, SpikeDelays, Task
 
 PART = "variants"
-
-NEVER = -1
-"""In place of a number of updates."""
 
 VANILLA = "V"
 """What the others are variants of."""
@@ -98,9 +92,9 @@ class Outcome:
         score: and the task's own score.
         tested: of so many sequences.
         chance: the loss of a guess.
-        solved: the updates after which a check solved the task; :data:`NEVER` if none did.
+        solved: the updates after which a check solved the task; -1 if none did.
         weights: how many the network has.
-        horizon: the lag at which the gradient falls to a hundredth at the end, :data:`NEVER` of a
+        horizon: the lag at which the gradient falls to a hundredth at the end, -1 of a
             network that diverged.
         steps: the largest lag at which it was measured.
         gradient: g(k) at the lags of :func:`unrolled.reproduce.results.lags_of`, as JSON.
@@ -172,38 +166,23 @@ def outcome(
     """
     started = time.perf_counter()
     problem, training = setting.task, setting.training
-    train_rng, check_rng, test_rng = (
-        np.random.default_rng([seed, stream]) for stream in (TRAIN, CHECK, TEST)
-    )
-    solved, updates = NEVER, 0
     with reproducible(seed, threads=1):
         model = _built(VARIANTS[variant], setting)
-        for check in fit(model, problem, training, train_rng, check_rng):
-            updates = check.updates
-            if solved == NEVER and check.score >= problem.solved:
-                solved = updates
-            on_check(updates / training.updates)
-            if not math.isfinite(check.loss):
-                break
-        score, loss = tried(model, problem, training.tested, test_rng)
-        memory = Memory(NEVER, 0, "[]")  # what is not finite has no gradient to speak of
-        if math.isfinite(loss):
-            batch = problem.batch(ROWS, test_rng)
-            memory = measured(model, batch.inputs[:, : int(batch.lengths.min())])
+        course = followed(model, problem, training, seed, on_check)
     return Outcome(
         task=task,
         variant=variant,
         seed=seed,
-        updates=updates,
-        loss=float(f"{loss:.4g}"),
-        score=float(f"{score:.4g}"),
+        updates=course.updates,
+        loss=float(f"{course.loss:.4g}"),
+        score=float(f"{course.score:.4g}"),
         tested=training.tested,
         chance=float(f"{problem.chance.loss:.4g}"),
-        solved=solved,
+        solved=course.first(lambda check: check.score >= problem.solved),
         weights=model.count_weights(),
-        horizon=memory.horizon,
-        steps=memory.steps,
-        gradient=memory.gradient,
+        horizon=course.memory.horizon,
+        steps=course.memory.steps,
+        gradient=course.memory.gradient,
         seconds=round(time.perf_counter() - started, 1),
         version=unrolled.__version__,
         processor=processor(),
