@@ -53,12 +53,15 @@ def jobs(done: Container[Trial]) -> list[Job]:
 
 
 def _faithful(row: Row, done: Container[Trial]) -> Iterator[Job]:
-    trials = [(row.key, FAITHFUL, OF_1997, seed) for seed in row.seeds]
-    left = [trial for trial in trials if trial not in done]
-    for begin in range(0, len(left), LANES):
-        some = tuple(left[begin : begin + LANES])
-        each = 3e-4 + row.steps * 2.7e-7 * len(some)
-        yield _job(some, SLOWER * row.sequences * each)
+    for begin in range(0, len(row.seeds), LANES):
+        group = row.seeds[begin : begin + LANES]
+        trials = [(row.key, FAITHFUL, OF_1997, seed) for seed in group]
+        left = tuple([trial for trial in trials if trial not in done])
+        if left:
+            # By the whole group, whose state may have been saved when there was more to do.
+            name = f"{row.key} {OF_1997}, seeds {group[0]}-{group[-1]}"
+            each = 3e-4 + row.steps * 2.7e-7 * len(left)
+            yield Job("tables", name, left, SLOWER * row.sequences * each)
 
 
 def _modern(row: Row, done: Container[Trial]) -> Iterator[Job]:
@@ -67,13 +70,8 @@ def _modern(row: Row, done: Container[Trial]) -> Iterator[Job]:
         for seed in range(TODAYS):
             trial = row.key, MODERN, network, seed
             if trial not in done:
-                yield _job((trial,), row.training.updates * each)
-
-
-def _job(trials: tuple[Trial, ...], seconds: float) -> Job:
-    (row, _, network, first), (*_, last) = trials[0], trials[-1]
-    seeds = first if len(trials) == 1 else f"{first}-{last}"
-    return Job("tables", f"{row} {network}, seed {seeds}", trials, seconds)
+                name = f"{row.key} {network}, seed {seed}"
+                yield Job("tables", name, (trial,), row.training.updates * each)
 
 
 def run(job: Job, saved: Path, emit: Emit) -> None:
@@ -94,24 +92,32 @@ def run(job: Job, saved: Path, emit: Emit) -> None:
 def _run_faithful(row: Row, seeds: Sequence[int], saved: Path, emit: Emit) -> None:
     recipe = row.recipe()
     with reproducible(0, threads=1):
-        trials, seconds = Trials(recipe, seeds), 0.0
+        new = list(seeds)
         if saved.exists():
-            state = json.loads(saved.read_text())
-            if set(state["trials"]["seeds"]) <= set(seeds):
-                trials.restore(state["trials"])
-                seconds = state["seconds"]
-        began = last = time.perf_counter()
-        while trials.seeds:
-            count = len(trials.seeds)
-            for outcome in trials.advance():
-                now = time.perf_counter()
-                emit(_result_1997(row, recipe, outcome, (seconds + now - began) / count))
-            now = time.perf_counter()
-            if now - last > SAVED_EVERY:
-                _save(saved, {"trials": trials.state(), "seconds": seconds + now - began})
-                last = now
-            emit(min(1.0, trials.sequences / (SLOWER * row.sequences)))
+            state = json.loads(saved.read_text(encoding="utf-8"))
+            trials = Trials(recipe, state["trials"]["seeds"])
+            trials.restore(state["trials"])
+            trials.keep([seed for seed in trials.seeds if seed in seeds])  # some have ended since
+            new = [seed for seed in seeds if seed not in trials.seeds]
+            _run_to_the_end(row, trials, state["seconds"], saved, emit)
+        if new:
+            _run_to_the_end(row, Trials(recipe, new), 0.0, saved, emit)
     saved.unlink(missing_ok=True)
+
+
+def _run_to_the_end(row: Row, trials: Trials, seconds: float, saved: Path, emit: Emit) -> None:
+    """Runs trials that have taken so many seconds before."""
+    began = last = time.perf_counter()
+    while trials.seeds:
+        count = len(trials.seeds)
+        for outcome in trials.advance():
+            now = time.perf_counter()
+            emit(_result_1997(row, trials.recipe, outcome, (seconds + now - began) / count))
+        now = time.perf_counter()
+        if now - last > SAVED_EVERY:
+            _save(saved, {"trials": trials.state(), "seconds": seconds + now - began})
+            last = now
+        emit(min(1.0, trials.sequences / (SLOWER * row.sequences)))
 
 
 def _save(path: Path, state: object) -> None:

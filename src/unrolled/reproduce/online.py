@@ -156,7 +156,7 @@ class Trials:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes what :meth:`state` gave, of the same trials or of those of them that were left."""
-        self._keep([self.seeds.index(seed) for seed in state["seeds"]])
+        self.keep(state["seeds"])
         self.sequences = state["sequences"]
         for rngs, states in ((self._train, state["train"]), (self._test, state["test"])):
             for rng, its in zip(rngs, states, strict=True):
@@ -233,11 +233,12 @@ class Trials:
             Outcome(self.seeds[k], bool(solved[k]), self.sequences, weights[k].clone())
             for k in np.flatnonzero(is_over)
         ]
-        self._keep([int(k) for k in np.flatnonzero(~is_over)])
+        self.keep([self.seeds[k] for k in np.flatnonzero(~is_over)])
         return over
 
-    def _keep(self, which: list[int]) -> None:
-        """Goes on with these trials alone."""
+    def keep(self, seeds: Sequence[int]) -> None:
+        """Goes on with the trials of these seeds alone."""
+        which = [self.seeds.index(seed) for seed in seeds]
         self.seeds = [self.seeds[k] for k in which]
         self._sources = [self._sources[k] for k in which]
         self._train = [self._train[k] for k in which]
