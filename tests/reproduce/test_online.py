@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unrolled.reproduce.machine import without_subnormals
-from unrolled.reproduce.online import Trials
+from unrolled.reproduce.online import Outcome, Trials
 from unrolled.reproduce.published import ROWS, Row
 
 KEYS = ["1-3x2-0.5", "2a", "2c-50-50", "3c-3", "4-100"]
@@ -47,7 +47,7 @@ def test_temporal_order_is_solved_as_in_1997() -> None:
     """Published: 31,390 sequences as the mean of 20 trials; a few take three times as many."""
     recipe = row("6a").recipe()
     with without_subnormals():
-        trials, over = Trials(recipe, range(3)), []
+        trials, over = Trials(recipe, range(3)), list[Outcome]()
         while len(over) < 2 and trials.sequences < 100_000:
             over += trials.advance()
     assert len(over) >= 2
