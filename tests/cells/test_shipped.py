@@ -127,7 +127,7 @@ def fgr(w, x, y, c, i, f, o, _):
         net = w.gate(label, x, y) + w(f"peephole_{label}") * c
         return sigmoid(net + r_i @ i + r_f @ f + r_o @ o)
 
-    input, forget = gate("input", c), gate("forget", c)  # noqa: A001
+    input, forget = gate("input", c), gate("forget", c)  # noqa: A001 - its name
     c = np.tanh(w.gate("candidate", x, y)) * input + c * forget
     output = gate("output", c)
     return np.tanh(c) * output, c, input, forget, output

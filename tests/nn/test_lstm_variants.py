@@ -97,12 +97,12 @@ def by_the_paper(weights, x, errors):
     outputs of the memory cells.
     """
     of_input, of_candidate, of_output = weights
-    hidden = input = output = cell = np.zeros(H)  # noqa: A001
+    hidden = input = output = cell = np.zeros(H)  # noqa: A001 - its name
     by_input, by_candidate = np.zeros_like(of_input), np.zeros_like(of_candidate)
     total = np.zeros_like(weights)
     for now, error in zip(x, errors, strict=True):
         read = np.concatenate([now, hidden, input, output, [1.0]])
-        input, output = sigmoid(of_input @ read), sigmoid(of_output @ read)  # noqa: A001
+        input, output = sigmoid(of_input @ read), sigmoid(of_output @ read)  # noqa: A001 - its name
         squashed = sigmoid(of_candidate @ read)
         cell = cell + input * (4 * squashed - 2)
         shown = 2 * sigmoid(cell) - 1

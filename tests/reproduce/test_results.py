@@ -7,28 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from support_results import TRIAL
 from unrolled.errors import InputError
 from unrolled.reproduce.results import lags_of, read, writing
 from unrolled.reproduce.tables import Result
 
-ONE = Result(
-    row="4-100",
-    column="faithful",
-    network="LSTM of 1997",
-    seed=3,
-    solved=True,
-    sequences=74_000,
-    wrong=1,
-    tested=2560,
-    error=0.0123,
-    weights=93,
-    horizon=99,
-    steps=99,
-    gradient="[1.0, 0.5]",
-    seconds=12.5,
-    version="0.1.0",
-    processor='A "processor", of some kind',
-)
+ONE = dataclasses.replace(TRIAL, processor='A "processor", of some kind')
 OTHER = dataclasses.replace(ONE, seed=4, solved=False)
 
 

@@ -131,6 +131,11 @@ class Outcome:
         """Which one it is."""
         return self.task, self.length, self.network, self.seed
 
+    def __str__(self) -> str:
+        """What came of it, in a line."""
+        trial = f"{self.task} {self.length}, {self.network}, seed {self.seed}"
+        return f"{trial}: loss {self.loss:g} of {self.chance:g}"
+
     @property
     def share(self) -> float:
         """The loss at the end as a share of chance's."""
@@ -164,7 +169,7 @@ def _seconds(length: int) -> float:
     return UPDATES[length] * (1.8e-3 + length * 7.2e-6) + 2 * length * 5e-4
 
 
-def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001
+def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001 - a Part's
     """Runs the trials of a job; each is short enough to be begun anew."""
     for task, length, network, seed in job.trials:
         with without_subnormals():

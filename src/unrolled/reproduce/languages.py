@@ -106,6 +106,10 @@ class Accuracy:
         """Which one it is."""
         return self.language, self.cell, self.seed
 
+    def __str__(self) -> str:
+        """What came of it, in a line."""
+        return f"{self.language}, {self.cell}, seed {self.seed}: {self.score:.1%} of longer strings"
+
     def by_range(self) -> list[Range]:
         """The accuracy on the lengths that were learned, then on each range of longer ones."""
         return [Range(*values) for values in json.loads(self.ranges)]
@@ -143,7 +147,7 @@ def _seconds(language: Language) -> float:
     return EFFORT.updates * (2.7e-3 + 1e-5 * language.task().length)
 
 
-def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001
+def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001 - a Part's
     """Runs the trials of a job. They are short, and none is saved before its end."""
     for name, cell, seed in job.trials:
         emit(tried(LANGUAGES[str(name)], str(cell), int(seed), EFFORT, emit))

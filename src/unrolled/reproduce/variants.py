@@ -125,6 +125,11 @@ class Outcome:
         """Which one it is."""
         return self.task, self.variant, self.seed
 
+    def __str__(self) -> str:
+        """What came of it, in a line."""
+        trial = f"{self.task}, {self.variant}, seed {self.seed}"
+        return f"{trial}: loss {self.loss:g} of {self.chance:g}"
+
 
 RECORD = Outcome
 
@@ -141,7 +146,7 @@ def jobs(done: Container[Trial]) -> list[Job]:
     return sorted(found, key=lambda job: -job.seconds)
 
 
-def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001
+def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001 - a Part's
     """Runs the trials of a job; each is short enough to be begun anew."""
     for task, variant, seed in job.trials:
         with without_subnormals():
