@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unrolled.reproduce.faithful import LONG_PATIENCE, PATIENCE
+from unrolled.reproduce.faithful import LEAST_PATIENCE, MOST_PATIENCE, PATIENCE
 from unrolled.reproduce.online import BLOCK
 
 CHOICES = [
@@ -10,9 +10,10 @@ CHOICES = [
     "and 2b, too, which ask something at every step.",
     f"Whether a trial is over is asked after every {BLOCK} sequences; tests are taken after "
     "every 50 (2a, 2b), 100 (1) or 500 (2c, 3a, 3c).",
-    f"A trial fails after {PATIENCE} times the published number of sequences, in experiment 2 up "
-    f"to q = 200 after {LONG_PATIENCE} times. The paper gives 5,000,000 for experiment 2, and "
-    "nothing for the others.",
+    f"A trial fails after {PATIENCE} times the published number of sequences, with sequences of "
+    f"1,000 steps after {LEAST_PATIENCE} times, and in experiment 2 up to q = 100 after "
+    f"{MOST_PATIENCE} times. The paper gives 5,000,000 for experiment 2, and nothing for the "
+    "others.",
     "The average training error of experiments 4 and 6 is the mean absolute error of the last"
     " 2,000 sequences, of the worst output.",
     "The test set of 256 sequences in 3a and 3c is drawn anew for each test: one that stays "

@@ -21,7 +21,7 @@ from unrolled.tasks import (
 )
 from unrolled.tasks.lag import NoiseFreeLag, NoisyLag
 
-LONG = Training(updates=2000)
+LONG = Training(updates=1000)
 """For a thousand steps."""
 
 SHORT = Training()
