@@ -54,6 +54,12 @@ def test_a_network_of_today_has_a_line_of_its_own() -> None:
     assert lines[first].endswith(f"| {NOT_RUN}{empty} |")
 
 
+def test_other_networks_stand_with_what_was_published_of_them() -> None:
+    lines = section(page([]), "Other networks").splitlines()
+    assert "| 1 | Elman network (Cleeremans et al. 1989) | ≈ 435 | 0% | more than 200,000 |" in lines
+    assert sum(line.startswith("| 2a, p = 100 ") for line in lines) == 3
+
+
 def test_the_columns_are_never_mixed() -> None:
     modern = trials(10, column=MODERN, network=LSTM, sequences=1, solved=False)
     both = page([*trials(10), *modern])
