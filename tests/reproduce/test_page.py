@@ -56,7 +56,8 @@ def test_a_network_of_today_has_a_line_of_its_own() -> None:
 
 def test_other_networks_stand_with_what_was_published_of_them() -> None:
     lines = section(page([]), "Other networks").splitlines()
-    assert "| 1 | Elman network (Cleeremans et al. 1989) | ≈ 435 | 0% | more than 200,000 |" in lines
+    (elman,) = (line for line in lines if "Elman" in line)
+    assert elman.endswith("| ≈ 435 | 0% | more than 200,000 |")
     assert sum(line.startswith("| 2a, p = 100 ") for line in lines) == 3
 
 
