@@ -38,7 +38,7 @@ STEPS = 48_000
 
 
 class Case(NamedTuple):
-    """A module, and what it reads [T, 1, I]."""
+    """A module, and what it reads [T, 1, I], or [1, T, I] where the batch comes first."""
 
     name: str
     module: torch.nn.Module
@@ -59,7 +59,7 @@ def trained(steps: int) -> Iterator[Case]:
     for cell in ("lstm", "gru"):
         module = train_wave(cell).run.network.recurrent
         sine = torch.from_numpy(np.sin(STEP * np.arange(steps))).float()
-        yield Case(f"demo's {cell} H{module.hidden_size}", module, sine[:, None, None])
+        yield Case(f"demo's {cell} H{module.hidden_size}", module, sine[None, :, None])
     yield Case("adding, lstm H64", adding(), added(steps))
     yield Case(*sensor(steps))
 
@@ -82,7 +82,7 @@ def adding() -> torch.nn.Module:
 
 def added(steps: int) -> Tensor:
     batch = Adding(100).batch(1 + steps // 100, 1)
-    return batch.inputs.flatten(0, 1)[:steps, None]
+    return batch.inputs.flatten(0, 1)[None, :steps]
 
 
 def sensor(steps: int) -> tuple[str, torch.nn.Module, Tensor]:
@@ -96,7 +96,7 @@ def sensor(steps: int) -> tuple[str, torch.nn.Module, Tensor]:
         run = unrolled.train_table(Path(folder) / "glucose.csv", settings).run
         column = pd.to_numeric(tables.glucose()["isig"], errors="coerce").dropna().to_numpy()
     scaled = torch.from_numpy((column - column.mean()) / column.std()).float()
-    repeated = scaled.repeat(1 + steps // len(scaled))[:steps, None, None]
+    repeated = scaled.repeat(1 + steps // len(scaled))[None, :steps, None]
     return "sensor's table, lstm", run.network.recurrent, repeated
 
 
