@@ -56,8 +56,8 @@ def table(records: Sequence[Outcome]) -> str:
     for task in SETTINGS:
         some = [record for record in records if record.task == task]
         if some:
-            parts.append(f"**{task.capitalize()}**\n\n{_of_task(some)}")
-    return "\n\n".join(parts) + "\n"
+            parts.append(f"**{task[0].upper()}{task[1:]}**\n\n{_of_task(some)}")
+    return "\n\n".join(parts)
 
 
 def _of_task(records: Sequence[Outcome]) -> str:
