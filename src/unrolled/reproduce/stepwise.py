@@ -148,7 +148,7 @@ class Stepwise:
         self.given += 0.5
 
     def reset(self, keep: NDArray[np.bool_]) -> None:
-        """Sets the states, the cells' outputs and the traces to 0 where ``keep`` [width] is false."""
+        """Sets states, cells' outputs and traces to 0 where ``keep`` [width] is false."""
         self._cell *= keep
         self._states *= keep
         if self.trained:
