@@ -22,6 +22,7 @@ from unrolled.reproduce.course import followed
 from unrolled.reproduce.machine import processor, without_subnormals
 from unrolled.reproduce.modern import Training
 from unrolled.reproduce.parts import Emit, Job, Trial
+from unrolled.reproduce.results import Json
 from unrolled.tasks import Adding, SpikeDelays, Task
 
 PART = "variants"
@@ -115,7 +116,7 @@ class Outcome:
     weights: int
     horizon: int
     steps: int
-    gradient: str
+    gradient: Json
     seconds: float
     version: str
     processor: str
