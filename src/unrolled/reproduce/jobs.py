@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import unrolled
+from unrolled.errors import InputError
 from unrolled.learn.runtime import reproducible
 from unrolled.output import writing
 from unrolled.reproduce.lanes import Lanes
@@ -94,15 +95,27 @@ def _run_faithful(row: Row, seeds: Sequence[int], saved: Path, emit: Emit) -> No
     with reproducible(0, threads=1):
         new = list(seeds)
         if saved.exists():
-            state = json.loads(saved.read_text(encoding="utf-8"))
-            trials = Trials(recipe, state["trials"]["seeds"])
-            trials.restore(state["trials"])
+            trials, seconds = _restored(saved, recipe)
             trials.keep([seed for seed in trials.seeds if seed in seeds])  # some have ended since
             new = [seed for seed in seeds if seed not in trials.seeds]
-            _run_to_the_end(row, trials, state["seconds"], saved, emit)
+            _run_to_the_end(row, trials, seconds, saved, emit)
         if new:
             _run_to_the_end(row, Trials(recipe, new), 0.0, saved, emit)
     saved.unlink(missing_ok=True)
+
+
+def _restored(saved: Path, recipe: Recipe) -> tuple[Trials, float]:
+    """The trials as they were saved, and how long they had taken."""
+    try:
+        state = json.loads(saved.read_text(encoding="utf-8"))
+        trials = Trials(recipe, state["trials"]["seeds"])
+        trials.restore(state["trials"])
+        return trials, float(state["seconds"])
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{saved}: can't be gone on with ({type(error).__name__}: {error}). Delete it, and "
+            "these trials are begun anew"
+        ) from error
 
 
 def _run_to_the_end(row: Row, trials: Trials, seconds: float, saved: Path, emit: Emit) -> None:
@@ -121,7 +134,7 @@ def _run_to_the_end(row: Row, trials: Trials, seconds: float, saved: Path, emit:
 
 
 def _save(path: Path, state: object) -> None:
-    with writing(path, overwrite=True) as draft:
+    with writing(path, overwrite=True, flag="--results") as draft:
         draft.write_text(json.dumps(state))
 
 
