@@ -16,6 +16,8 @@ from unrolled.reproduce.tables import Result
 SHORT = ["--row", "3a-100-3", "--network", "LSTM, chrono"]
 """Trials of a few seconds."""
 
+COMMAND = [sys.executable, "-c", "from unrolled.cli.app import main; main()", "reproduce"]
+
 
 def numbers(folder):
     """What was found, but for how long it took."""
@@ -33,9 +35,8 @@ def whole(tmp_path_factory):
 
 def started(folder):
     """Three trials, on their way in another process."""
-    command = [sys.executable, "-c", "from unrolled.cli.app import main; main()", "reproduce"]
     return subprocess.Popen(
-        [*command, *SHORT, "--trials", "3", "--processes", "2", "--results", folder],
+        [*COMMAND, *SHORT, "--trials", "3", "--processes", "2", "--results", folder],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -104,6 +105,7 @@ def test_ctrl_c_ends_it_and_what_is_there_stays(tmp_path):
     assert process.returncode == 128 + signal.SIGINT
     assert err.rstrip().endswith("unrolled: interrupted")
     assert read(tmp_path / "tables.csv", Result)
+    assert [path.name for path in tmp_path.iterdir()] == ["tables.csv"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
@@ -132,6 +134,11 @@ def test_the_rows_are_listed(unrolled):
         (["--network", "LSTN"], "--network: one of LSTM of 1997; LSTM; GRU; "),
         (["--part", "all"], "--part: one of tables"),
         (["--quick", "--row", "6a"], "--quick: chooses the trials itself"),
+        (["--column", "faithful", "--network", "GRU"], "no trial of the tables is of all that"),
+        (["--row", "1-3x2-0.1", "--column", "modern"], "no trial of the tables is of all that"),
+        (["--page", "docs", "--row", "2a"], "--page: runs nothing"),
+        (["--page", "docs", "--quick"], "--page: runs nothing"),
+        (["--page", "docs"], "here: has no results"),
         (["--trials", "0"], "Invalid value for '--trials'"),
         (["--processes", "0"], "Invalid value for '--processes'"),
     ],
@@ -156,4 +163,39 @@ def test_a_folder_that_is_a_file_is_refused(unrolled, tmp_path):
     (tmp_path / "file").touch()
     outcome = unrolled("reproduce", *SHORT, "--results", tmp_path / "file")
     assert outcome.code == 2
+    assert "file: is a file, not a folder" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_what_stands_where_states_are_saved_is_named(unrolled, tmp_path):
+    (tmp_path / ".under-way").touch()
+    outcome = unrolled("reproduce", *SHORT, "--results", tmp_path)
+    assert outcome.code == 2
+    assert ".under-way: can't be made a folder" in outcome.err
+
+
+def test_what_a_process_can_say_to_the_user_is_one_line(unrolled, tmp_path):
+    """A saved state that is damaged is met by the process that goes on with it."""
+    aside = tmp_path / ".under-way"
+    aside.mkdir()
+    (aside / "2a LSTM of 1997, seeds 0-9.json").write_text("{")
+    flags = ["--row", "2a", "--column", "faithful", "--trials", 1]
+    outcome = unrolled("reproduce", *flags, "--results", tmp_path)
+    assert outcome.code == 2
+    assert outcome.err.rstrip().endswith("Delete it, and these trials are begun anew")
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are POSIX's")
+def test_a_process_that_can_t_be_started_is_named(tmp_path):
+    import resource
+
+    process = subprocess.run(
+        [*COMMAND, "--row", "6a", "--processes", "12", "--results", tmp_path],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24)),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.returncode == 2
+    assert "no process could be started for it (Too many open files)" in process.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["tables.csv"]

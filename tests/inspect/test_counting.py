@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,6 +78,41 @@ def test_a_unit_that_flips_does_not_count() -> None:
     assert unrolled.diagnose(lstm, alternating).counters == ()
 
 
+def test_a_unit_may_rest_at_most_symbols_and_count_two_at_once() -> None:
+    """Up at a and less so at c, down at b, and nothing at the letters of the alphabet's end."""
+    lstm = unrolled.LSTM(9, HIDDEN, batch_first=True)
+    with torch.no_grad():
+        weights = lstm.get_parameter("weight_ih_l0").zero_()
+        for name in ("weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+            lstm.get_parameter(name).copy_(by_hand().get_parameter(name))
+        weights[2 * HIDDEN + COUNTS, :3] = torch.tensor([1.0, -1.0, 0.5])
+    torch.manual_seed(0)
+    text = torch.eye(9)[torch.randint(9, (4, 200))]
+    (unit,) = unrolled.diagnose(lstm, text).counters
+    assert (unit.unit, unit.up, unit.down) == (COUNTS, 0, 1)
+
+
+def test_symbols_that_are_seldom_read_say_nothing() -> None:
+    """Among a hundred, of which each is read a few times, some look alike by chance."""
+    torch.manual_seed(0)
+    lstm = unrolled.LSTM(100, 64, batch_first=True)
+    text = torch.eye(100)[torch.randint(100, (8, 100))]
+    assert unrolled.diagnose(lstm, text).counters == ()
+
+
+def test_a_trace_without_steps_is_refused() -> None:
+    trace = unrolled.record(by_hand(), STRINGS.inputs, lengths=[0] * len(STRINGS.inputs))
+    with pytest.raises(InputError, match="no step at all"):
+        counting(trace)
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.double])
+def test_symbols_may_be_numbers_of_any_kind(kind: Callable[[torch.Tensor], Any]) -> None:
+    trace = unrolled.record(by_hand(), STRINGS.inputs, lengths=STRINGS.lengths)
+    found = counting(trace, kind(STRINGS.inputs.argmax(2).T))
+    assert [len(one.counters()) for one in found] == [0, 1]
+
+
 def test_steps_are_those_of_the_states_themselves() -> None:
     """The median and the spread of each unit's steps, string by string."""
     torch.manual_seed(0)
@@ -108,7 +145,12 @@ def test_symbols_may_be_read_by_an_embedding() -> None:
     [
         (None, "does not read symbols one-hot. Say with symbols="),
         (torch.zeros(3, 7).long(), r"\[T, B\] = \[7, 3\] were expected, got \[3, 7\]"),
-        (torch.full((7, 3), -1), "a least one of -1"),
+        (torch.full((7, 3), -1), "got -1 among them"),
+        (torch.full((7, 3), 0.5), "got 0.5 among them"),
+        (torch.full((7, 3), torch.nan), "got nan among them"),
+        (torch.full((7, 3), 1j), "got .* of torch.complex64"),
+        (torch.full((7, 3), 2**40), "Number those that there are from 0 on"),
+        ([["a"] * 3] * 7, "were expected, got list"),
     ],
 )
 def test_symbols_that_do_not_fit_are_refused(symbols: torch.Tensor | None, words: str) -> None:

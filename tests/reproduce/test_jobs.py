@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from unrolled.errors import InputError
 from unrolled.reproduce import jobs as part
 from unrolled.reproduce import side_by_side
 from unrolled.reproduce.parts import Job
@@ -86,6 +88,28 @@ def test_trials_that_were_not_under_way_are_begun(tmp_path: Path) -> None:
         run(range(2), tmp_path / "saved.json", Told(killed_at=2))
     run(range(3), tmp_path / "saved.json", told)
     assert numbers(told.results) == numbers(whole.results)
+
+
+@pytest.mark.usefixtures("_short")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:0],
+        lambda text: f"[{text}]",
+        lambda text: text[: len(text) // 2],
+        lambda text: re.sub(r'"weights": .*?\]\]', '"weights": [[1.0]]', text),
+        lambda text: text.replace('"sequences"', '"others"'),
+    ],
+)
+def test_a_saved_state_that_is_damaged_is_named(
+    damage: Callable[[str], str], tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved.json"
+    with pytest.raises(Killed):
+        run(range(3), saved, Told(killed_at=2))
+    saved.write_text(damage(saved.read_text()))
+    with pytest.raises(InputError, match=r"saved\.json: can't be gone on with .* Delete it"):
+        run(range(3), saved, Told())
 
 
 def test_groups_stay_what_they_are_while_trials_end() -> None:

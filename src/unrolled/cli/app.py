@@ -337,10 +337,15 @@ def reproduce(
     if list_:
         list_rows()
         return
+    selection = Selection(row or (), column or (), network or (), trials)
     if page is not None:
+        if part or processes or quick or selection != Selection():
+            raise InputError(
+                "--page: runs nothing, so that of all other flags it takes --results alone. "
+                "Leave them out"
+            )
         run_page(folder, page)
         return
-    selection = Selection(row or (), column or (), network or (), trials)
     run_reproduce(folder, part or [], selection, processes, quick=quick)
 
 

@@ -72,19 +72,24 @@ def run_reproduce(
                 "--row, --column, --network and --trials: are of the part tables. Name it alone"
             )
         parts = ["tables"]
+        if not _left("tables", set(), selection):
+            raise InputError(
+                "--row, --column and --network: no trial of the tables is of all that they name. "
+                "Leave one of them out"
+            )
     with ExitStack() as stack:
         files = {
             part: stack.enter_context(writing(folder / f"{part}.csv", named(part).RECORD))
             for part in parts or PARTS
         }
-        left = [job for part, file in files.items() for job in _left(part, file, selection)]
+        left = [job for part, file in files.items() for job in _left(part, file.done, selection)]
         left.sort(key=lambda job: -job.seconds)
         at_once = processes or cores()
         _announce(left, sum(len(file.done) for file in files.values()), at_once)
         if left:
             _run(left, files, folder, at_once)
     for part, file in files.items():
-        screen.print(f"{folder / f'{part}.csv'}: {len(file.all):,} trials", soft_wrap=True)
+        screen.print(f"{folder / f'{part}.csv'}: {_counted(len(file.all))}", soft_wrap=True)
 
 
 def _check_known(flag: str, given: Sequence[str], known: Iterable[str]) -> None:
@@ -104,13 +109,18 @@ class _Skipped:
         return trial in self.done or (isinstance(trial, tuple) and not self.wants(trial))
 
 
-def _left(part: str, file: Results[Record], selection: Selection) -> list[Job]:
+def _left(part: str, done: set[Trial], selection: Selection) -> list[Job]:
     wants = selection.has if part == "tables" else lambda _: True
-    return named(part).jobs(_Skipped(file.done, wants))
+    return named(part).jobs(_Skipped(done, wants))
 
 
 def run_page(folder: Path, docs: Path) -> None:
     """Writes the page and its pictures from the folder's files."""
+    if not any((folder / f"{part}.csv").exists() for part in PARTS):
+        raise InputError(
+            f"{folder}: has no results, of which a page could be. Name another with --results, or "
+            "leave out --page to have some"
+        )
     write_page(folder, docs)
     screen.print(f"Wrote {docs / PAGE} and its pictures", soft_wrap=True)
 
@@ -132,12 +142,16 @@ def _announce(left: Sequence[Job], done: int, processes: int) -> None:
         notes.print("All of it is there.")
         return
     seconds = max(sum(job.seconds for job in left) / processes, left[0].seconds)
-    before = f" ({done:,} are there)" if done else ""
+    before = f" ({done:,} {'is' if done == 1 else 'are'} there)" if done else ""
     notes.print(
-        f"{trials:,} trials{before}, {processes} at once: about {_in_words(seconds)}. "
+        f"{_counted(trials)}{before}, {processes} at once: about {_in_words(seconds)}. "
         "Ctrl-C ends it; the same command goes on from there.",
         soft_wrap=True,
     )
+
+
+def _counted(trials: int) -> str:
+    return f"{trials:,} trial{'s' if trials != 1 else ''}"
 
 
 def _in_words(seconds: float) -> str:

@@ -21,6 +21,7 @@ from unrolled.reproduce.lanes import Lanes
 from unrolled.reproduce.machine import processor, without_subnormals
 from unrolled.reproduce.memory import ROWS, Memory, measured
 from unrolled.reproduce.parts import Emit, Job, Trial
+from unrolled.reproduce.results import Json
 from unrolled.reproduce.side_by_side import Course
 from unrolled.tasks import ContinualReber
 
@@ -74,7 +75,7 @@ class Continual:
     weights: int
     horizon: int
     steps: int
-    gradient: str
+    gradient: Json
     seconds: float
     version: str
     processor: str

@@ -25,6 +25,7 @@ from unrolled.reproduce.machine import processor, without_subnormals
 from unrolled.reproduce.memory import measured
 from unrolled.reproduce.modern import Begin, Training, as_shipped, chrono
 from unrolled.reproduce.parts import Emit, Job, Trial
+from unrolled.reproduce.results import Json
 from unrolled.tasks import Adding, Copying, Task
 
 PART = "initial"
@@ -120,8 +121,8 @@ class Outcome:
     steps: int
     horizon_before: int
     horizon_after: int
-    gradient_before: str
-    gradient_after: str
+    gradient_before: Json
+    gradient_after: Json
     seconds: float
     version: str
     processor: str

@@ -150,7 +150,7 @@ def draw(path: Path, records: Sequence[Outcome], shown: int = SHOWN) -> None:
         ax.grid(alpha=0.25)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
-    figure.savefig(path, format="png")
+    figure.savefig(path, format="png")  # whatever a draft's name ends in
 
 
 def _looks() -> Iterator[tuple[str, str, str]]:

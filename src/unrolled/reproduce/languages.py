@@ -24,6 +24,7 @@ from unrolled.reproduce.machine import processor, without_subnormals
 from unrolled.reproduce.memory import ROWS, measured
 from unrolled.reproduce.modern import update
 from unrolled.reproduce.parts import Emit, Job, Trial
+from unrolled.reproduce.results import Json
 from unrolled.tasks import CounterLanguage
 
 PART = "languages"
@@ -91,12 +92,12 @@ class Accuracy:
     seed: int
     rate: float
     score: float
-    ranges: str
-    counters: str
+    ranges: Json
+    counters: Json
     weights: int
     horizon: int
     steps: int
-    gradient: str
+    gradient: Json
     seconds: float
     version: str
     processor: str

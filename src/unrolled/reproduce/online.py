@@ -161,7 +161,8 @@ class Trials:
         for rngs, states in ((self._train, state["train"]), (self._test, state["test"])):
             for rng, its in zip(rngs, states, strict=True):
                 rng.bit_generator.state = its
-        self.lanes.weights.copy_(torch.tensor(state["weights"]))
+        weights = self.lanes.weights
+        weights.copy_(torch.tensor(state["weights"]).view_as(weights))  # copy_ would spread fewer
         self.lanes.load()
         for name in ("errors", "squared"):
             setattr(self, f"_{name}", np.array(state[name]).reshape(-1, len(self.seeds)))

@@ -20,9 +20,15 @@ from unrolled.reproduce.results import Record, Results
 
 @dataclass(frozen=True)
 class Failed:
-    """A job's process met an error that is not the user's; the text says where."""
+    """A job's process met an error.
+
+    Attributes:
+        text: what the user can mend; of any other error where it came from.
+        is_users: whether it is the user's.
+    """
 
     text: str
+    is_users: bool
 
 
 @dataclass
@@ -56,12 +62,13 @@ def run_all(
         watch: see :data:`Watch`.
 
     Raises:
-        InputError: a process was killed.
+        InputError: a process was killed or could not be started, ``aside`` can't be written, or a
+            job met something that the user can mend.
         RuntimeError: a job failed; its traceback is in the message.
     """
-    aside.mkdir(parents=True, exist_ok=True)
+    _make(aside)
     waiting, done = list(reversed(jobs)), 0.0
-    with _ended_with_this_one() as running:
+    with _ended_with_this_one(aside) as running:
         while waiting or running:
             while waiting and len(running) < processes:
                 running.append(_begun(waiting.pop(), aside))
@@ -77,12 +84,20 @@ def run_all(
                     results[each.job.part].add(said)
                 shares = sum(each.share * each.job.seconds for each in running)
                 watch(done + shares, None if isinstance(said, float) else said)
-    with suppress(OSError):
-        aside.rmdir()
+
+
+def _make(aside: Path) -> None:
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{aside}: can't be made a folder ({error.strerror or error}), and is one for trials "
+            "that are under way. Move away what is there, or name another folder with --results"
+        ) from None
 
 
 @contextmanager
-def _ended_with_this_one() -> Iterator[list[Running]]:
+def _ended_with_this_one(aside: Path) -> Iterator[list[Running]]:
     running: list[Running] = []
     try:
         yield running
@@ -91,14 +106,22 @@ def _ended_with_this_one() -> Iterator[list[Running]]:
             each.process.terminate()
         for each in running:
             each.process.join()
+        with suppress(OSError):  # it holds what is gone on with
+            aside.rmdir()
 
 
 def _begun(job: Job, aside: Path) -> Running:
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
     saved = aside / f"{job.name}.json"
-    process = context.Process(target=_work, args=(job, saved, theirs), daemon=True)
-    process.start()
+    try:
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(job, saved, theirs), daemon=True)
+        process.start()
+    except OSError as error:
+        raise InputError(
+            f"{job.name}: no process could be started for it ({error.strerror or error}). "
+            "Let fewer run at once with --processes"
+        ) from error
     theirs.close()
     return Running(job, process, ours)
 
@@ -114,6 +137,8 @@ def _received(each: Running) -> Record | float | None:
             "memory enough? The same command goes on from here; --processes 1 takes less"
         ) from None
     if isinstance(said, Failed):
+        if said.is_users:
+            raise InputError(said.text)
         raise RuntimeError(f"{each.job.name}:\n{said.text}")
     if said is None:
         each.process.join()
@@ -129,5 +154,7 @@ def _work(job: Job, saved: Path, connection: Connection) -> None:
         connection.send(None)
     except BrokenPipeError:
         return
+    except InputError as error:
+        connection.send(Failed(str(error), is_users=True))
     except Exception:
-        connection.send(Failed(traceback.format_exc()))
+        connection.send(Failed(traceback.format_exc(), is_users=False))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
+from unrolled.errors import InputError
 from unrolled.output import writing
 from unrolled.reproduce import (
     continual,
@@ -17,7 +19,8 @@ from unrolled.reproduce import (
     variants,
     variants_page,
 )
-from unrolled.reproduce.results import read
+from unrolled.reproduce.parts import named
+from unrolled.reproduce.results import Record, read
 
 NOT_RUN = "Not run yet."
 
@@ -32,7 +35,8 @@ def write_sections(folder: Path, docs: Path) -> list[str]:
         docs: the folder of the documentation.
 
     Raises:
-        InputError: a file can't be read as results, or a picture can't be written.
+        InputError: a file can't be read as results or has a trial that its part lacks, or a picture
+            can't be written.
     """
     return [part(folder, docs) for part in (_continual, _variants, _languages, _initial)]
 
@@ -47,8 +51,28 @@ def _continual(folder: Path, docs: Path) -> str:
     return continual_page.section(records)
 
 
+R = TypeVar("R", bound=Record)
+
+
+def _read(folder: Path, part: str, kind: type[R]) -> list[R]:
+    """The trials of a part, each of which it has."""
+    path, known = (
+        folder / f"{part}.csv",
+        {trial for job in named(part).jobs(()) for trial in job.trials},
+    )
+    records = read(path, kind)
+    for record in records:
+        if record.trial not in known:
+            raise InputError(
+                f"{path}: has a trial that the part {part} lacks "
+                f"({', '.join(map(str, record.trial))}). Delete its line, or name another folder "
+                "with --results"
+            )
+    return records
+
+
 def _variants(folder: Path, docs: Path) -> str:
-    records = read(folder / "variants.csv", variants.RECORD)
+    records = _read(folder, variants.PART, variants.RECORD)
     parts = ["## Variants of the LSTM", variants_page.text()]
     if not records:
         return "\n\n".join([*parts, NOT_RUN])
@@ -59,7 +83,7 @@ def _variants(folder: Path, docs: Path) -> str:
 
 
 def _initial(folder: Path, docs: Path) -> str:
-    records = read(folder / "initial.csv", initial.RECORD)
+    records = _read(folder, initial.PART, initial.RECORD)
     parts = ["## Initial values and memory", initial_page.text()]
     if not records:
         return "\n\n".join([*parts, NOT_RUN])
@@ -73,7 +97,7 @@ def _initial(folder: Path, docs: Path) -> str:
 
 
 def _languages(folder: Path, docs: Path) -> str:
-    records = read(folder / "languages.csv", languages.RECORD)
+    records = _read(folder, languages.PART, languages.RECORD)
     if not records:
         return f"{languages_page.INTRODUCTION.strip()}\n\n{NOT_RUN}"
     for name, draw in (

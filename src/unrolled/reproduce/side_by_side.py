@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from unrolled.errors import InputError
 from unrolled.learn.runtime import reproducible
 from unrolled.output import writing
 from unrolled.reproduce.parts import Emit
@@ -65,19 +66,34 @@ def run(course: Course[T], seeds: Sequence[int], saved: Path, emit: Emit) -> Non
         seeds: theirs.
         saved: a file for their state; if it is there, they go on from it.
         emit: see :data:`~unrolled.reproduce.parts.Emit`.
+
+    Raises:
+        InputError: the state in the file can't be gone on with.
     """
     with reproducible(0, threads=1):
         new = list(seeds)
         if saved.exists():
-            state = json.loads(saved.read_text(encoding="utf-8"))
-            trials = course.begin(state["trials"]["seeds"])
-            trials.restore(state["trials"])
+            trials, seconds = _restored(course, saved)
             trials.keep([seed for seed in trials.seeds if seed in seeds])  # some have ended since
             new = [seed for seed in seeds if seed not in trials.seeds]
-            _run_to_the_end(course, trials, state["seconds"], saved, emit)
+            _run_to_the_end(course, trials, seconds, saved, emit)
         if new:
             _run_to_the_end(course, course.begin(new), 0.0, saved, emit)
     saved.unlink(missing_ok=True)
+
+
+def _restored(course: Course[T], saved: Path) -> tuple[T, float]:
+    """The trials as they were saved, and how long they had taken."""
+    try:
+        state = json.loads(saved.read_text(encoding="utf-8"))
+        trials = course.begin(state["trials"]["seeds"])
+        trials.restore(state["trials"])
+        return trials, float(state["seconds"])
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{saved}: can't be gone on with ({type(error).__name__}: {error}). Delete it, and "
+            "these trials are begun anew"
+        ) from error
 
 
 def _run_to_the_end(course: Course[T], trials: T, seconds: float, saved: Path, emit: Emit) -> None:
@@ -96,5 +112,5 @@ def _run_to_the_end(course: Course[T], trials: T, seconds: float, saved: Path, e
 
 
 def _save(path: Path, state: object) -> None:
-    with writing(path, overwrite=True) as draft:
+    with writing(path, overwrite=True, flag="--results") as draft:
         draft.write_text(json.dumps(state))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from unrolled.reproduce.results import Json
+
 FAITHFUL, MODERN = "faithful", "modern"
 """The columns."""
 
@@ -47,7 +49,7 @@ class Result:
     weights: int
     horizon: int
     steps: int
-    gradient: str
+    gradient: Json
     seconds: float
     version: str
     processor: str

@@ -23,6 +23,7 @@ from unrolled.reproduce.course import followed
 from unrolled.reproduce.machine import processor, without_subnormals
 from unrolled.reproduce.modern import Training
 from unrolled.reproduce.parts import Emit, Job, Trial
+from unrolled.reproduce.results import Json
 from unrolled.reproduce.vowels import LONGEST, JapaneseVowels
 from unrolled.tasks import Adding, SpikeDelays, Task
 
@@ -126,7 +127,7 @@ class Outcome:
     weights: int
     horizon: int
     steps: int
-    gradient: str
+    gradient: Json
     seconds: float
     version: str
     processor: str

@@ -140,7 +140,7 @@ def draw(path: Path, records: Sequence[Outcome]) -> None:
         for label, color in looks
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path, format="png")
+    figure.savefig(path, format="png")  # whatever a draft's name ends in
 
 
 def _draw_task(ax: Axes, records: Sequence[Outcome]) -> None:
