@@ -21,7 +21,9 @@ PERFECT = Continual(
     FORGETTING, 0, "perfect", streams=9_000, symbols=800_000, tests=40, length=100_000.0,
     weights=424, horizon=12, steps=99, gradient="[1.0]", seconds=1.0, version="0", processor="",
 )  # fmt: skip
-GOOD = replace(PERFECT, ending="good", streams=12_000, symbols=5_000_100, length=30_000.0)
+GOOD = replace(
+    PERFECT, ending="good", streams=12_000, symbols=LIMITS.symbols + 100, length=30_000.0
+)
 REST = replace(PERFECT, ending="rest", streams=30_000, length=140.0)
 
 

@@ -81,7 +81,7 @@ class Limits:
     rate: float = 0.5
     longest: int = 100_000
     streams: int = 30_000
-    symbols: int = 5_000_000
+    symbols: int = 3_000_000
     worth: int = 1000
     tests: int = 10
     good: int = 1000
