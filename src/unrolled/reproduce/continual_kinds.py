@@ -74,18 +74,15 @@ class Limits:
         worth: a network is tested if it has followed a stream for so many symbols,
         tests: on so many streams.
         good: a network is, if it follows those for more symbols than this on average.
-        whole: whether a test goes on when an error has shown that the network is not perfect. The
-            last one of a trial does in any case, and only from this one anything is noted.
     """
 
     rate: float = 0.5
     longest: int = 100_000
     streams: int = 30_000
-    symbols: int = 3_000_000
+    symbols: int = 5_000_000
     worth: int = 1000
     tests: int = 10
     good: int = 1000
-    whole: bool = True
 
 
 LIMITS = Limits()

@@ -79,11 +79,15 @@ class ContinualTrials:
         return outcomes
 
     def _judged(self, trial: Trial) -> Outcome | None:
-        """None while the test goes on, and where the network has to learn on."""
+        """None while the test goes on, and where the network has to learn on.
+
+        A test ends with an error, which shows that the network is not perfect; but for the last one
+        of a trial, which says how long it follows streams.
+        """
         streams, is_over = trial.tested, trial.is_over(self.limits)
         have_ended = all(stream.ended for stream in streams)
         has_erred = any(s.ended and s.followed < self.limits.longest for s in streams)
-        if not have_ended and (self.limits.whole or is_over or not has_erred):
+        if not have_ended and (is_over or not has_erred):
             return None
         trial.tested = []
         if has_erred and not is_over:
