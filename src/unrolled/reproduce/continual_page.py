@@ -77,8 +77,8 @@ CHOICES = (
     f"a network has learned from {LIMITS.symbols:,} symbols. The paper has no such budget: with a "
     "larger one more networks may become perfect.",
     "The paper tests after each stream. Here a network is tested when it has just followed a "
-    f"stream to learn from for {LIMITS.worth:,} symbols or more, and when its trial ends. The first "
-    "error ends a test, but for the last one of a trial.",
+    f"stream to learn from for {LIMITS.worth:,} symbols or more, and when its trial ends. The "
+    "first error ends a test, but for the last one of a trial.",
     "The targets are all the symbols that may come next, 1 for each, and 0 for the others.",
     "An error is learned from before its stream ends. The stream that ends a trial counts.",
     "Cells' outputs, not the gates' activations, are what cells and gates read of the step before. "
