@@ -163,6 +163,7 @@ bench-convert: $(CONVERT)/.run ## convert models of darts, neuralforecast and sk
 	$(CONVERT)/bin/python benchmarks/convert.py
 
 reproduction: $(VENV)/.run $(VENV)/.dev ## run what docs/reproduction/ lacks of the experiments of 1997 (hours), and write its page
+	$(INSTALL) --no-deps aeon
 	$(BIN)/unrolled reproduce --results docs/reproduction
 	$(BIN)/unrolled reproduce --results docs/reproduction --page docs
 

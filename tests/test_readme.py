@@ -112,6 +112,12 @@ def test_the_python_of_the_tools_page_runs(capsys):
     assert capsys.readouterr().out.splitlines() == ["Replaced: 1", "  lstm  LSTM", "Left: 0"]
 
 
+def test_the_python_of_the_page_on_pieces_runs(capsys):
+    (code,) = code_blocks("docs/parallel.md", "python")
+    exec(compile(code, "docs/parallel.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("InPieces(pieces=")
+
+
 def test_the_first_python_of_the_converting_page_runs(capsys):
     """The others need packages that are not here: ``make bench-convert`` runs them."""
     code, *_ = code_blocks("docs/convert.md", "python")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from unrolled import tasks as tasks
     from unrolled.cells import Cell
     from unrolled.deploy.convert import Conversion, convert, revert
+    from unrolled.deploy.in_time import InPieces, parallel_in_time
     from unrolled.deploy.onnx_export import export_onnx
     from unrolled.deploy.onnx_import import import_onnx
     from unrolled.deploy.stream import Stream
@@ -47,6 +48,7 @@ _HOMES = {
     "DivergedError": "unrolled.errors",
     "GRU": "unrolled.nn",
     "GRUCell": "unrolled.nn",
+    "InPieces": "unrolled.deploy.in_time",
     "InputError": "unrolled.errors",
     "LSTM": "unrolled.nn",
     "LSTMCell": "unrolled.nn",
@@ -64,6 +66,7 @@ _HOMES = {
     "export_onnx": "unrolled.deploy.onnx_export",
     "import_onnx": "unrolled.deploy.onnx_import",
     "load_run": "unrolled.model",
+    "parallel_in_time": "unrolled.deploy.in_time",
     "predict_table": "unrolled.learn.predict",
     "record": "unrolled.inspect.record",
     "report": "unrolled.inspect.report",
@@ -81,6 +84,7 @@ __all__ = [
     "Diagnosis",
     "DivergedError",
     "GRUCell",
+    "InPieces",
     "InputError",
     "LSTMCell",
     "RNNCell",
@@ -96,6 +100,7 @@ __all__ = [
     "export_onnx",
     "import_onnx",
     "load_run",
+    "parallel_in_time",
     "predict_table",
     "record",
     "report",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -80,12 +81,11 @@ def test_a_unit_that_flips_does_not_count() -> None:
 def test_a_unit_may_rest_at_most_symbols_and_count_two_at_once() -> None:
     """Up at a and less so at c, down at b, and nothing at the letters of the alphabet's end."""
     lstm = unrolled.LSTM(9, HIDDEN, batch_first=True)
-    read = lstm.get_parameter("weight_ih_l0")
     with torch.no_grad():
-        read.zero_()
+        weights = lstm.get_parameter("weight_ih_l0").zero_()
         for name in ("weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
             lstm.get_parameter(name).copy_(by_hand().get_parameter(name))
-        read[2 * HIDDEN + COUNTS, :3] = torch.tensor([1.0, -1.0, 0.5])
+        weights[2 * HIDDEN + COUNTS, :3] = torch.tensor([1.0, -1.0, 0.5])
     torch.manual_seed(0)
     text = torch.eye(9)[torch.randint(9, (4, 200))]
     (unit,) = unrolled.diagnose(lstm, text).counters
@@ -107,7 +107,7 @@ def test_a_trace_without_steps_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.double])
-def test_symbols_may_be_numbers_of_any_kind(kind: Any) -> None:
+def test_symbols_may_be_numbers_of_any_kind(kind: Callable[[torch.Tensor], Any]) -> None:
     trace = unrolled.record(by_hand(), STRINGS.inputs, lengths=STRINGS.lengths)
     found = counting(trace, kind(STRINGS.inputs.argmax(2).T))
     assert [len(one.counters()) for one in found] == [0, 1]

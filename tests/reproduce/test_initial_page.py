@@ -13,7 +13,8 @@ from matplotlib.image import imread
 from unrolled.reproduce.course import NEVER
 from unrolled.reproduce.initial import NETWORKS, SEEDS, UPDATES, Outcome
 from unrolled.reproduce.initial_page import draw, table, text
-from unrolled.reproduce.results import lags_of
+from unrolled.reproduce.results import lags_of, writing
+from unrolled.reproduce.sections import write_sections
 
 LSTM_CHRONO = "LSTM, chrono"
 BASE = Outcome(
@@ -75,6 +76,17 @@ def test_the_text_says_the_setting() -> None:
     for length, updates in UPDATES.items():
         assert f"{updates:,} at T = {length:,}" in said
     assert f"{len(SEEDS)} trials" in said
+
+
+def test_the_page_has_the_section_with_its_picture(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with writing(tmp_path / "initial.csv", Outcome) as results:
+        results.add(BASE)
+    *_, section = write_sections(tmp_path, tmp_path)
+    assert table([BASE]) in section
+    (picture,) = (tmp_path / "images").iterdir()
+    assert f"](images/{picture.name})" in section
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_is_drawn_is_what_was_measured(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from unrolled.errors import InputError
 from unrolled.reproduce import jobs as part
+from unrolled.reproduce import side_by_side
 from unrolled.reproduce.parts import Job
 from unrolled.reproduce.published import ROWS, Row
 from unrolled.reproduce.tables import FAITHFUL, OF_1997, Result
@@ -27,7 +28,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row whose trials end after few sequences."""
     recipe = dataclasses.replace(SHORT.recipe(), budget=400, tested=64)
     monkeypatch.setattr(part, "ROWS", [dataclasses.replace(SHORT, recipe=lambda: recipe)])
-    monkeypatch.setattr(part, "SAVED_EVERY", 0.0)
+    monkeypatch.setattr(side_by_side, "SAVED_EVERY", 0.0)
 
 
 def run(seeds: range, saved: Path, emit: Callable[[Result | float], None]) -> None:

@@ -54,6 +54,13 @@ def test_a_network_of_today_has_a_line_of_its_own() -> None:
     assert lines[first].endswith(f"| {NOT_RUN}{empty} |")
 
 
+def test_other_networks_stand_with_what_was_published_of_them() -> None:
+    lines = section(page([]), "Other networks").splitlines()
+    (elman,) = (line for line in lines if "Elman" in line)
+    assert elman.endswith("| ≈ 435 | 0% | more than 200,000 |")
+    assert sum(line.startswith("| 2a, p = 100 ") for line in lines) == 3
+
+
 def test_the_columns_are_never_mixed() -> None:
     modern = trials(10, column=MODERN, network=LSTM, sequences=1, solved=False)
     both = page([*trials(10), *modern])
@@ -144,7 +151,7 @@ def test_the_page_is_written_with_its_pictures(tmp_path: Path) -> None:
     write_page(tmp_path, docs)
     text = (docs / "reproduction.md").read_text(encoding="utf-8")
     assert text == page(trials(10), write_sections(tmp_path, docs))
-    assert text.count("Not run yet.") == 3
+    assert text.count("Not run yet.") == 4
     assert text.startswith("<!-- Written from the results file by `unrolled reproduce --page`")
     pictures = re.findall(r"!\[(.+)\]\((.+)\)", text)
     assert len(pictures) == 2

@@ -32,6 +32,7 @@ def changed(task: Task, **changes: Any) -> Setting:
     return Setting(task, 10, replace(TINY["adding"].training, **changes), 1.0)
 
 
+@pytest.mark.usefixtures("utterances")
 @pytest.mark.parametrize("task", SETTINGS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_trial_is_told_by_its_record(task: str, variant: str, tmp_path: Path) -> None:
@@ -66,6 +67,16 @@ def test_a_network_that_diverges_is_told_as_that() -> None:
     assert not math.isfinite(found.loss)
     assert found.updates < 50
     assert (found.solved, found.horizon, found.gradient) == (NEVER, NEVER, "[]")
+
+
+@pytest.mark.usefixtures("utterances")
+def test_what_is_held_out_is_tested_once_and_never_learned_from() -> None:
+    setting = TINY["JapaneseVowels"]
+    assert setting.held_out is not None
+    found = outcome("JapaneseVowels", VANILLA, 0, setting)
+    alone = outcome("JapaneseVowels", VANILLA, 0, replace(setting, held_out=None))
+    assert found.score * 27 == pytest.approx(round(found.score * 27), abs=1e-2)
+    assert found.loss != alone.loss
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -12,6 +12,8 @@ import pytest
 from matplotlib.image import imread
 
 from unrolled.reproduce.course import NEVER
+from unrolled.reproduce.results import writing
+from unrolled.reproduce.sections import write_sections
 from unrolled.reproduce.variants import SETTINGS, VANILLA, Outcome
 from unrolled.reproduce.variants_page import draw, p_value, table, text
 
@@ -83,6 +85,16 @@ def test_the_text_says_the_setting() -> None:
         assert f"{setting.training.updates:,} updates" in said
     for word in ("at random", "Welch", "peepholes", "JapaneseVowels"):
         assert word in said
+
+
+def test_the_page_has_the_section_with_its_picture(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with writing(tmp_path / "variants.csv", Outcome) as results:
+        results.add(BASE)
+    (section,) = (part for part in write_sections(tmp_path, tmp_path) if table([BASE]) in part)
+    (picture,) = (tmp_path / "images").iterdir()
+    assert f"](images/{picture.name})" in section
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_is_drawn_is_what_was_measured(tmp_path: Path) -> None:

@@ -186,3 +186,9 @@ def test_a_string_that_asks_for_nothing_is_refused(name):
 def test_no_strings_are_refused():
     with pytest.raises(InputError, match="at least 1 sequence was expected, got 0"):
         formal("parity-check").of_length(0, 5, 0)
+
+
+def test_the_parity_of_what_is_there_is_what_is_missing() -> None:
+    batch = make_task("missing-duplicate").batch(200, 0)
+    ones = batch.inputs[..., 1].sum(dim=1)
+    assert torch.equal(ones % 2, batch.target[batch.mask].float())

@@ -57,7 +57,12 @@ def looked_at(task: Task, seed: int) -> Tensor:
 
 
 def followed(
-    model: Network, task: Task, training: Training, seed: int, on_check: Callable[[float], None]
+    model: Network,
+    task: Task,
+    training: Training,
+    seed: int,
+    on_check: Callable[[float], None],
+    held_out: Task | None = None,
 ) -> Course:
     """Trains a network until the updates are spent or it diverges; then tests and measures it.
 
@@ -67,16 +72,17 @@ def followed(
         training: how.
         seed: of the sequences.
         on_check: called with the share of the updates that are done, at each check.
+        held_out: what the checks and the test draw from; None for the task itself.
     """
     train_rng, check_rng, test_rng = (
         np.random.default_rng([seed, stream]) for stream in (TRAIN, CHECK, TEST)
     )
     checks = []
-    for check in fit(model, task, training, train_rng, check_rng):
+    for check in fit(model, task, training, train_rng, check_rng, held_out):
         checks.append(check)
         on_check(check.updates / training.updates)
         if not math.isfinite(check.loss):
             break
-    score, loss = tried(model, task, training.tested, test_rng)
+    score, loss = tried(model, held_out or task, training.tested, test_rng)
     memory = measured(model, looked_at(task, seed)) if math.isfinite(loss) else NO_MEMORY
     return Course(tuple(checks), score, loss, memory)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
@@ -11,9 +9,7 @@ import numpy as np
 import torch
 
 import unrolled
-from unrolled.errors import InputError
-from unrolled.learn.runtime import reproducible
-from unrolled.output import writing
+from unrolled.reproduce import side_by_side
 from unrolled.reproduce.lanes import Lanes
 from unrolled.reproduce.machine import processor, without_subnormals
 from unrolled.reproduce.memory import ROWS as LOOKED_AT
@@ -22,6 +18,7 @@ from unrolled.reproduce.modern import NETWORKS, train
 from unrolled.reproduce.online import Outcome, Recipe, Trials, test
 from unrolled.reproduce.parts import Emit, Job, Trial
 from unrolled.reproduce.published import ROWS, Row
+from unrolled.reproduce.side_by_side import Course
 from unrolled.reproduce.tables import FAITHFUL, MODERN, OF_1997, Result
 
 LANES = 10
@@ -32,9 +29,6 @@ LATER = 3
 
 TODAYS = 10
 """Trials of each of today's networks."""
-
-SAVED_EVERY = 20.0
-"""After so many seconds the state of the trials is saved."""
 
 SLOWER = 1.5
 """Trials end one by one, and the last may take so many times the mean."""
@@ -92,50 +86,17 @@ def run(job: Job, saved: Path, emit: Emit) -> None:
 
 def _run_faithful(row: Row, seeds: Sequence[int], saved: Path, emit: Emit) -> None:
     recipe = row.recipe()
-    with reproducible(0, threads=1):
-        new = list(seeds)
-        if saved.exists():
-            trials, seconds = _restored(saved, recipe)
-            trials.keep([seed for seed in trials.seeds if seed in seeds])  # some have ended since
-            new = [seed for seed in seeds if seed not in trials.seeds]
-            _run_to_the_end(row, trials, seconds, saved, emit)
-        if new:
-            _run_to_the_end(row, Trials(recipe, new), 0.0, saved, emit)
-    saved.unlink(missing_ok=True)
 
+    def begin(some: Sequence[int]) -> Trials:
+        return Trials(recipe, some)
 
-def _restored(saved: Path, recipe: Recipe) -> tuple[Trials, float]:
-    """The trials as they were saved, and how long they had taken."""
-    try:
-        state = json.loads(saved.read_text(encoding="utf-8"))
-        trials = Trials(recipe, state["trials"]["seeds"])
-        trials.restore(state["trials"])
-        return trials, float(state["seconds"])
-    except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
-        raise InputError(
-            f"{saved}: can't be gone on with ({type(error).__name__}: {error}). Delete it, and "
-            "these trials are begun anew"
-        ) from error
+    def record(outcome: Outcome, seconds: float) -> Result:
+        return _result_1997(row, recipe, outcome, seconds)
 
+    def share(trials: Trials) -> float:
+        return min(1.0, trials.sequences / (SLOWER * row.sequences))
 
-def _run_to_the_end(row: Row, trials: Trials, seconds: float, saved: Path, emit: Emit) -> None:
-    """Runs trials that have taken so many seconds before."""
-    began = last = time.perf_counter()
-    while trials.seeds:
-        count = len(trials.seeds)
-        for outcome in trials.advance():
-            now = time.perf_counter()
-            emit(_result_1997(row, trials.recipe, outcome, (seconds + now - began) / count))
-        now = time.perf_counter()
-        if now - last > SAVED_EVERY:
-            _save(saved, {"trials": trials.state(), "seconds": seconds + now - began})
-            last = now
-        emit(min(1.0, trials.sequences / (SLOWER * row.sequences)))
-
-
-def _save(path: Path, state: object) -> None:
-    with writing(path, overwrite=True, flag="--results") as draft:
-        draft.write_text(json.dumps(state))
+    side_by_side.run(Course(begin, record, share), seeds, saved, emit)
 
 
 def _result_1997(row: Row, recipe: Recipe, outcome: Outcome, seconds: float) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -162,6 +163,7 @@ def fit(
     training: Training,
     train_rng: np.random.Generator,
     check_rng: np.random.Generator,
+    held_out: Task | None = None,
 ) -> Iterator[Check]:
     """Trains a network until the updates are spent, or nobody asks for the next check.
 
@@ -171,7 +173,9 @@ def fit(
         training: how.
         train_rng: the sequences that are learned from are drawn from it,
         check_rng: and those of the checks from this one.
+        held_out: what the checks draw from; None for the task itself, which has always new ones.
     """
+    checked_by = held_out or task
     adam = torch.optim.Adam(model.parameters(), lr=training.rate)
     done = 0
     while done < training.updates:
@@ -179,7 +183,7 @@ def fit(
         for _ in range(training.every):
             update(model, adam, task, task.batch(training.batch_size, train_rng), training.clip)
         done += training.every
-        yield Check(done, *tried(model.eval(), task, training.checked, check_rng))
+        yield Check(done, *tried(model.eval(), checked_by, training.checked, check_rng))
 
 
 def update(
@@ -194,21 +198,36 @@ def update(
     optimizer.step()
 
 
+class Collected(Task):
+    """A task that has so many sequences and no more."""
+
+    @abstractmethod
+    def everything(self) -> Batch:
+        """Each of them once."""
+
+
 CHUNK = 256
 
 
 def tried(
     model: torch.nn.Module, task: Task, count: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """The mean score and loss on so many new sequences."""
+    """The mean score and loss on so many new sequences; on all that a :class:`Collected` has."""
     scores, losses = [], []
     with torch.no_grad():
-        for _ in range(0, count, CHUNK):
-            batch = task.batch(min(CHUNK, count), rng)
+        for batch in _batches(task, count, rng):
             prediction, _ = model(batch.inputs, lengths=batch.lengths)
             scores.append(task.score(prediction, batch))
             losses.append(task.loss(prediction, batch).item())
     return float(np.mean(scores)), float(np.mean(losses))
+
+
+def _batches(task: Task, count: int, rng: np.random.Generator) -> Iterator[Batch]:
+    if isinstance(task, Collected):
+        yield task.everything()
+    else:
+        for _ in range(0, count, CHUNK):
+            yield task.batch(min(CHUNK, count), rng)
 
 
 def _memory(model: torch.nn.Module, task: Task, rng: np.random.Generator) -> Memory:

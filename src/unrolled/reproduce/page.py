@@ -10,6 +10,7 @@ from unrolled.errors import InputError
 from unrolled.output import writing
 from unrolled.reproduce.choices import CHOICES
 from unrolled.reproduce.modern import NETWORKS, Training
+from unrolled.reproduce.others import OTHERS, TEXT, Other
 from unrolled.reproduce.pictures import NOT_RUN, memory_picture, sequences_picture
 from unrolled.reproduce.published import ROWS, Row
 from unrolled.reproduce.results import read
@@ -101,6 +102,7 @@ def page(results: Sequence[Result], more: Sequence[str] = ()) -> str:
     sections = [
         INTRODUCTION,
         _faithful(table),
+        _others(),
         _modern(table),
         _failures(table),
         _pictures(table),
@@ -144,6 +146,12 @@ def _incomplete(table: Table) -> list[str]:
         return []
     warning = "The trials that are solved soon come first, so that such a row looks too good."
     return ["", f"Not complete: {'; '.join(texts)}. {warning}"]
+
+
+def _others() -> str:
+    head = ["experiment", *Other._fields[1:]]
+    lines = _table(head, OTHERS, left=2)
+    return "\n".join(["## Other networks, as published", "", TEXT, "", *lines])
 
 
 def _modern(table: Table) -> str:

@@ -53,6 +53,7 @@ class Part(Protocol):
 
 PARTS = {
     "tables": "unrolled.reproduce.jobs",
+    "continual": "unrolled.reproduce.continual",
     "variants": "unrolled.reproduce.variants",
     "languages": "unrolled.reproduce.languages",
     "initial": "unrolled.reproduce.initial",

@@ -126,7 +126,7 @@ def _draw_lane(
     """The solved trials where they succeeded, their median, and in the band how many failed."""
     solved = [trial.sequences for trial in trials if trial.solved]
     if solved:
-        around = y + height * _spread(len(solved))
+        around = y + height * spread(len(solved))
         ax.plot(solved, around, "o", color=color, alpha=0.45, ms=3.5, mew=0, zorder=2)
         ends = [y - height / 2, y + height / 2]
         ax.plot([np.median(solved)] * 2, ends, color=color, lw=2.4, zorder=3)
@@ -144,7 +144,7 @@ def _decades(numbers: Sequence[float]) -> tuple[int, int]:
     return low, max(low + 1, math.ceil(math.log10(max(known))))
 
 
-def _spread(count: int) -> Array:
+def spread(count: int) -> Array:
     """Offsets within ± 0.4, neighbours far apart, the same each time."""
     golden = (math.sqrt(5) - 1) / 2
     return np.arange(count, dtype=np.float64) * golden % 1 * 0.8 - 0.4

@@ -8,6 +8,9 @@ from typing import TypeVar
 from unrolled.errors import InputError
 from unrolled.output import writing
 from unrolled.reproduce import (
+    continual,
+    continual_page,
+    continual_picture,
     initial,
     initial_page,
     languages,
@@ -35,7 +38,17 @@ def write_sections(folder: Path, docs: Path) -> list[str]:
         InputError: a file can't be read as results or has a trial that its part lacks, or a picture
             can't be written.
     """
-    return [_variants(folder, docs), _languages(folder, docs), _initial(folder, docs)]
+    return [part(folder, docs) for part in (_continual, _variants, _languages, _initial)]
+
+
+def _continual(folder: Path, docs: Path) -> str:
+    records = read(folder / "continual.csv", continual.RECORD)
+    if not records:
+        choices = f"Chosen here:\n\n{continual_page.choices()}"
+        return "\n\n".join([continual_page.INTRODUCTION.strip(), NOT_RUN, choices])
+    with writing(docs / continual_page.PICTURE, overwrite=True, flag="--page") as draft:
+        continual_picture.continual_picture(records).savefig(draft, format="png")
+    return continual_page.section(records)
 
 
 R = TypeVar("R", bound=Record)

@@ -37,14 +37,16 @@ def text() -> str:
         "variant that is significantly better than V, and the forget gate and the output "
         "activation function to be the most critical parts. Here the hyperparameters are fixed "
         f"and the same for all variants ({settings}): a variant that wants others is at a "
-        "disadvantage. The tasks ask for memory. Biases are chrono's for the task's length; NFG, "
+        "disadvantage. Biases are chrono's for the task's length; NFG, "
         "which has no forget gate, keeps those it is made with. All updates are made, solved or "
         "not. p is that of Welch's t-test, two-sided, of the losses at the end against those of "
         f"V, {len(SEEDS)} trials each, at the paper's level of {SIGNIFICANT:g}; it is not "
         "corrected for the eight tests. With so few trials only large differences are found. The "
         "spike delays are those of Gers, Schraudolph & Schmidhuber 2002, whose point is that gates "
         "need peepholes to measure time. There are two units, so that none is left to count for "
-        "the gates. JapaneseVowels is left out: no package that the project depends on has it."
+        "the gates. JapaneseVowels (Kudo, Toyama & Shimbo 1999) is speech, as TIMIT is: 270 "
+        "utterances to learn from and 370 to test, on which the loss is measured; the rate was "
+        "chosen by V with seeds that are not among these."
     )
 
 
@@ -54,8 +56,8 @@ def table(records: Sequence[Outcome]) -> str:
     for task in SETTINGS:
         some = [record for record in records if record.task == task]
         if some:
-            parts.append(f"**{task.capitalize()}**\n\n{_of_task(some)}")
-    return "\n\n".join(parts) + "\n"
+            parts.append(f"**{task[0].upper()}{task[1:]}**\n\n{_of_task(some)}")
+    return "\n\n".join(parts)
 
 
 def _of_task(records: Sequence[Outcome]) -> str:
@@ -121,7 +123,7 @@ def draw(path: Path, records: Sequence[Outcome]) -> None:
         path: where to.
         records: the trials.
     """
-    figure = Figure(figsize=(11.0, 4.2), dpi=120, layout="constrained")
+    figure = Figure(figsize=(14.0, 4.4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     for ax, task in zip(figure.subplots(1, len(SETTINGS)), SETTINGS, strict=True):
         _draw_task(ax, [record for record in records if record.task == task])

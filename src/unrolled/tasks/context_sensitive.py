@@ -42,7 +42,9 @@ class MissingDuplicate(Transduction):
     """A string of bits that comes twice, with one bit missing: which?
 
     Source: see :class:`Transduction`. The missing one may be in either copy, any place alike. A
-    string of odd length ends with a symbol that means nothing.
+    string of odd length ends with a symbol that means nothing. The two copies can be told from each
+    other, but need not be: the parity of all the bits that are there is the one that is missing, so
+    that a regular language does.
     Chance: both bits are as frequent.
     """
 
