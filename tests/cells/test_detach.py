@@ -163,6 +163,11 @@ def test_an_older_version_is_told_that_it_is_older():
     assert from_json(stored) == TRUNCATED
 
 
+def test_the_format_that_has_no_detach_does_not_read_one():
+    with pytest.raises(InputError, match=r"lines\[0\].operation: .* was expected, got 'detach'"):
+        from_json(to_json(TRUNCATED) | {"format": 1})
+
+
 @pytest.mark.parametrize("version", [0, 3, "2", None])
 def test_other_formats_are_refused(version):
     with pytest.raises(InputError, match="format"):

@@ -8,7 +8,7 @@ from torch.func import grad, jvp, vmap
 
 import unrolled
 from support_nn import BACKENDS, use_backend
-from unrolled.cells import Cell, detach, linear, sigmoid, tanh, weight
+from unrolled.cells import Cell, detach, linear, sigmoid, tanh, weight, where
 from unrolled.nn import Recurrent
 
 T, B, INPUTS, H = 7, 3, 2, 5
@@ -139,17 +139,70 @@ def test_forward_it_changes_no_bit(enabled, dtype):
     torch.testing.assert_close((found, last), (expected, states), rtol=0, atol=0)
 
 
-def test_the_layer_below_learns_nothing_through_it():
-    class Blind(Cell):
-        def step(self, x, h):
-            return tanh(linear(detach(x), h))
+class Blind(Cell):
+    """Learns from nothing that is below it."""
 
+    def step(self, x, h):
+        return tanh(linear(detach(x), h))
+
+
+class Gained(Cell):
+    def step(self, x, h):
+        gain = weight()
+        return tanh(linear(x) + detach(gain) * h)
+
+
+class Compared(Cell):
+    def step(self, x, h):
+        threshold = weight()
+        return where(h < threshold, tanh(linear(x)), 0.5 * h)
+
+
+class Reservoir(Cell):
+    def step(self, x, h):
+        return detach(tanh(linear(x, h)))
+
+
+class Remembering(Cell):
+    """The output hangs on nothing that learns, and the other state does."""
+
+    def step(self, x, h, c):
+        return detach(tanh(linear(x, h))), tanh(linear(x)) + 0.5 * c
+
+
+@pytest.mark.parametrize(
+    ("cell", "left"),
+    [(Blind, {"x", "l0"}), (Gained, {"gain"}), (Compared, {"threshold"})],
+)
+def test_what_no_gradient_reaches_has_none_rather_than_zeros(cell, left):
+    """An optimiser leaves alone what has none, and would decay what has zeros."""
+    module = Recurrent(cell, INPUTS, H, num_layers=2)
+    x = torch.randn(T, B, INPUTS, requires_grad=True)
+    module(x)[0].square().sum().backward()
+    found = {"x": x.grad} | {name: weight.grad for name, weight in module.named_parameters()}
+    none = {name for name in found if left & {*name.split("_")}}
+    assert {name for name, gradient in found.items() if gradient is None} == none
+
+
+def test_the_last_states_of_the_layer_below_learn_all_the_same():
     module = Recurrent(Blind, INPUTS, H, num_layers=2)
-    leaves = [module.get_parameter(f"weight_hh_l{layer}") for layer in range(2)]
-    total = module(torch.randn(T, B, INPUTS))[0].sum()
-    below, above = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
-    assert above.any()
-    assert not below.any()
+    module(torch.randn(T, B, INPUTS))[1][0].square().sum().backward()
+    assert all(weight.grad is not None for weight in module.parameters())
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_what_hangs_on_nothing_that_learns_wants_no_gradient(bidirectional):
+    module = Recurrent(Reservoir, INPUTS, H, bidirectional=bidirectional)
+    x = torch.randn(T, B, INPUTS, requires_grad=True)
+    output, (last,) = module(x)
+    assert not output.requires_grad
+    assert not last.requires_grad
+    assert not unrolled.diagnose(module, x).saliency_by_lag.any()
+
+
+def test_each_state_wants_its_own():
+    output, (h, c) = Recurrent(Remembering, INPUTS, H)(torch.randn(T, B, INPUTS))
+    assert [each.requires_grad for each in (output, h, c)] == [False, False, True]
 
 
 def test_a_weight_that_is_detached_may_be_multiplied():

@@ -173,6 +173,7 @@ FIELDS = (
 
 class _Reader:
     def __init__(self) -> None:
+        self.format = FORMAT
         self.sizes: dict[str, str] = {}  # of all that has been named so far
         self.weights: dict[str, Weight] = {}
         self.lines: list[Sum | Line] = []
@@ -186,6 +187,7 @@ class _Reader:
                 )
             at.within(".format", version).refuse(f"one of the numbers {FORMATS}")
         fields = at.fields(*FIELDS)
+        self.format = fields["format"].value
         name = fields["name"].text()
         input = self._quantity(fields["input"])
         if input.size != INPUT:
@@ -286,7 +288,8 @@ class _Reader:
         if isinstance(at.value, Mapping) and "products" in at.value:
             return self._sum(at)
         fields = at.fields("name", "size", "operation", "operands")
-        operation = fields["operation"].one_of(*OPERATIONS)
+        known = [name for name in OPERATIONS if self.format == FORMAT or name != "detach"]
+        operation = fields["operation"].one_of(*known)
         operands = fields["operands"].items("operands", 1)
         if len(operands) != OPERATIONS[operation].arity:
             fields["operands"].refuse(f"{OPERATIONS[operation].arity} operands")

@@ -59,6 +59,8 @@ def _dtype(parts: Parts) -> str:
         for _, module in parts.modules
         for weight in module.parameters()
     }
+    if not numbers:  # a cell may do without weights
+        return "float32"
     if len(numbers) != 1 or not numbers <= {"float32", "float64"}:
         raise InputError(
             f"weights of one type, float32 or float64, were expected, got "

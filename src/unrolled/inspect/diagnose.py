@@ -161,8 +161,10 @@ class _Runs:
             signs = torch.randint(0, 2, shape, generator=generator, device="cpu") * 2 - 1
             probes = signs.to(y) / MOST_OUTPUTS**0.5
         squares = torch.zeros_like(x)
-        for probe in probes:
-            (gradient,) = torch.autograd.grad((y * probe).sum(), x, retain_graph=True)
+        for probe in probes if y.requires_grad else ():  # all may be detached
+            (gradient,) = torch.autograd.grad(
+                (y * probe).sum(), x, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
             squares += gradient.square()
         rows = squares.sum(-1) if self.inputs.dim() == 3 else squares.sum(-1).unsqueeze(1)
         mean = lags.MeanByLag(self.steps)

@@ -43,7 +43,7 @@ def _jacobians(layer: Layer, where: Tensor) -> Tensor:
     cell, units, n = layer.cell, layer.units, layer.joint_units
     values, backward = layer.values(where), _backward(cell)
     widths = [units[state.size] for state in cell.states]
-    like = next(iter(layer.weights.values()))
+    like = values[cell.input.name]
     # Row k: the derivative of the k-th number of the state after the step.
     each = torch.eye(n, dtype=like.dtype, device=like.device).unsqueeze(1)
     given = zip(backward.given, torch.split(each, widths, -1), strict=True)

@@ -65,7 +65,7 @@ class Layer:
 
     def alone(self) -> dict[str, Tensor]:
         """All lines [1, ·] of a step from states of 0 with an input of 0."""
-        like = next(iter(self.weights.values()))
+        like = self.trace.given[self.module].input.new_empty(0, dtype=torch.float64)
         quantities = (self.cell.input, *self.cell.states, *self.cell.constants)
         return self._step({q.name: like.new_zeros(1, self.units[q.size]) for q in quantities}, 1)
 

@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import unrolled
 from unrolled.reproduce import side_by_side
 from unrolled.reproduce.continual_kinds import KINDS, LIMITS, Kind
 from unrolled.reproduce.continual_trials import ContinualTrials, Outcome
 from unrolled.reproduce.lanes import Lanes
-from unrolled.reproduce.machine import processor, without_subnormals
-from unrolled.reproduce.memory import ROWS, Memory, measured
+from unrolled.reproduce.machine import without_subnormals
+from unrolled.reproduce.memory import ROWS, Memory, columns, measured
 from unrolled.reproduce.parts import Emit, Job, Trial
 from unrolled.reproduce.results import Json
 from unrolled.reproduce.side_by_side import Course
@@ -130,7 +129,6 @@ def run(job: Job, saved: Path, emit: Emit) -> None:
 
 
 def _record(name: str, kind: Kind, outcome: Outcome, seconds: float) -> Continual:
-    memory = _memory(kind, outcome)
     return Continual(
         kind=name,
         seed=outcome.seed,
@@ -139,13 +137,7 @@ def _record(name: str, kind: Kind, outcome: Outcome, seconds: float) -> Continua
         symbols=outcome.symbols,
         tests=outcome.tests,
         length=outcome.length,
-        weights=kind.architecture.weights,
-        horizon=memory.horizon,
-        steps=memory.steps,
-        gradient=memory.gradient,
-        seconds=round(seconds, 1),
-        version=unrolled.__version__,
-        processor=processor(),
+        **columns(kind.architecture.weights, _memory(kind, outcome), seconds),
     )
 
 

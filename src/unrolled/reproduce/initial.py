@@ -15,13 +15,12 @@ from pathlib import Path
 
 import torch
 
-import unrolled
 from unrolled.cells import GRU, LSTM, RNN, Cell
 from unrolled.learn.runtime import reproducible
 from unrolled.model import Network, NetworkConfig
 from unrolled.nn.init import RecurrentModule, identity_, orthogonal_, unit_forget_bias_
 from unrolled.reproduce.course import NEVER, followed, looked_at
-from unrolled.reproduce.machine import processor, without_subnormals
+from unrolled.reproduce.machine import origin, without_subnormals
 from unrolled.reproduce.memory import measured
 from unrolled.reproduce.modern import Begin, Training, as_shipped, chrono
 from unrolled.reproduce.parts import Emit, Job, Trial
@@ -232,9 +231,7 @@ def outcome(
         horizon_after=after.horizon,
         gradient_before=before.gradient,
         gradient_after=after.gradient,
-        seconds=round(time.perf_counter() - started, 1),
-        version=unrolled.__version__,
-        processor=processor(),
+        **origin(time.perf_counter() - started),
     )
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import unrolled
 from unrolled.reproduce import side_by_side
 from unrolled.reproduce.lanes import Lanes
-from unrolled.reproduce.machine import processor, without_subnormals
+from unrolled.reproduce.machine import without_subnormals
 from unrolled.reproduce.memory import ROWS as LOOKED_AT
-from unrolled.reproduce.memory import Memory, measured
+from unrolled.reproduce.memory import Memory, columns, measured
 from unrolled.reproduce.modern import NETWORKS, train
 from unrolled.reproduce.online import Outcome, Recipe, Trials, test
 from unrolled.reproduce.parts import Emit, Job, Trial
@@ -105,20 +104,17 @@ def _result_1997(row: Row, recipe: Recipe, outcome: Outcome, seconds: float) -> 
     limits = recipe.rule.test or recipe.rule.recent
     assert limits is not None
     errors = test(recipe, outcome.weights[None], [tested], [rng], recipe.tested, None)
-    memory = _memory_1997(recipe, outcome)
-    return _result(
-        row,
-        FAITHFUL,
-        OF_1997,
-        outcome.seed,
+    return Result(
+        row=row.key,
+        column=FAITHFUL,
+        network=OF_1997,
+        seed=outcome.seed,
         solved=outcome.solved,
         sequences=outcome.sequences,
         wrong=int(limits.count(errors)[0]),
         tested=len(errors),
-        error=float(errors.mean()),
-        weights=recipe.architecture.weights,
-        memory=memory,
-        seconds=seconds,
+        error=float(f"{errors.mean():.4g}"),
+        **columns(recipe.architecture.weights, _memory_1997(recipe, outcome), seconds),
     )
 
 
@@ -148,47 +144,16 @@ def _run_modern(row: Row, network: str, seeds: Sequence[int], emit: Emit) -> Non
             lambda done: emit(done / sequences),
         )
         emit(
-            _result(
-                row,
-                MODERN,
-                network,
-                seed,
+            Result(
+                row=row.key,
+                column=MODERN,
+                network=network,
+                seed=seed,
                 solved=found.solved,
                 sequences=found.sequences,
                 wrong=found.wrong,
                 tested=found.tested,
-                error=found.error,
-                weights=found.weights,
-                memory=found.memory,
-                seconds=found.seconds,
+                error=float(f"{found.error:.4g}"),
+                **columns(found.weights, found.memory, found.seconds),
             )
         )
-
-
-def _result(
-    row: Row,
-    column: str,
-    network: str,
-    seed: int,
-    *,
-    solved: bool,
-    memory: Memory,
-    error: float,
-    seconds: float,
-    **values: int,
-) -> Result:
-    return Result(
-        row=row.key,
-        column=column,
-        network=network,
-        seed=seed,
-        solved=solved,
-        error=float(f"{error:.4g}"),
-        horizon=memory.horizon,
-        steps=memory.steps,
-        gradient=memory.gradient,
-        seconds=round(seconds, 1),
-        version=unrolled.__version__,
-        processor=processor(),
-        **values,
-    )

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-import unrolled
 from unrolled.cells import SLSTM, Cell, MinGRU
 from unrolled.inspect.counting import Counter, of_one_hot
 from unrolled.inspect.record import record
@@ -20,8 +19,8 @@ from unrolled.learn.runtime import reproducible
 from unrolled.model import Network, NetworkConfig
 from unrolled.model.choice import NAMES, CellName, title
 from unrolled.reproduce.hierarchy import LANGUAGES, Language
-from unrolled.reproduce.machine import processor, without_subnormals
-from unrolled.reproduce.memory import ROWS, measured
+from unrolled.reproduce.machine import without_subnormals
+from unrolled.reproduce.memory import ROWS, columns, measured
 from unrolled.reproduce.modern import update
 from unrolled.reproduce.parts import Emit, Job, Trial
 from unrolled.reproduce.results import Json
@@ -203,13 +202,7 @@ def tried(
         score=round(float(np.mean([one.accuracy for one in ranges[1:]])), 4),
         ranges=json.dumps(ranges),
         counters=json.dumps([astuple(one) for one in counters]),
-        weights=model.count_weights(),
-        horizon=memory.horizon,
-        steps=memory.steps,
-        gradient=memory.gradient,
-        seconds=round(time.perf_counter() - started, 1),
-        version=unrolled.__version__,
-        processor=processor(),
+        **columns(model.count_weights(), memory, time.perf_counter() - started),
     )
 
 

@@ -7,8 +7,24 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict
 
 import torch
+
+import unrolled
+
+
+class Origin(TypedDict):
+    """How long a trial took and where it was run: the last columns of every file of results."""
+
+    seconds: float
+    version: str
+    processor: str
+
+
+def origin(seconds: float) -> Origin:
+    """That of a trial that took so long here."""
+    return Origin(seconds=round(seconds, 1), version=unrolled.__version__, processor=processor())
 
 
 def processor() -> str:

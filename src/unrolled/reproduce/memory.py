@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from unrolled.inspect.diagnose import diagnose
-from unrolled.reproduce.results import lags_of
+from unrolled.reproduce.machine import Origin, origin
+from unrolled.reproduce.results import Json, lags_of
 
 ROWS = 8
 """So many sequences are looked at."""
@@ -27,7 +28,30 @@ class Memory:
 
     horizon: int
     steps: int
-    gradient: str
+    gradient: Json
+
+
+class Columns(Origin):
+    """What files of results have of a trained network, in their last columns.
+
+    Each record names them itself: the fields of a base would be the first columns.
+    """
+
+    weights: int
+    horizon: int
+    steps: int
+    gradient: Json
+
+
+def columns(weights: int, memory: Memory, seconds: float) -> Columns:
+    """Those of a network with so many weights, whose trial took so many seconds."""
+    return Columns(
+        weights=weights,
+        horizon=memory.horizon,
+        steps=memory.steps,
+        gradient=memory.gradient,
+        **origin(seconds),
+    )
 
 
 def measured(module: torch.nn.Module, inputs: Tensor) -> Memory:

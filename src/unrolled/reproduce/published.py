@@ -75,44 +75,49 @@ def _reber(blocks: int, size: int, rate: float, sequences: int, solved: int) -> 
     )
 
 
+def _row(
+    key: str,
+    setting: str,
+    sequences: int,
+    steps: int,
+    recipe: Callable[[], Recipe],
+    task: Callable[[], Task] | None,
+    trials: int = 10,
+) -> Row:
+    """A row of an experiment of which every trial was solved; ``key`` begins with its number."""
+    training = LONG if steps > 200 else SHORT
+    experiment = key.partition("-")[0]
+    return Row(key, experiment, setting, sequences, 100, trials, steps, recipe, task, training)
+
+
 def _very_long(length: int, distractors: int, sequences: int) -> Row:
-    return Row(
+    return _row(
         f"2c-{length}-{distractors}",
-        "2c",
         f"very long lag, q = {length:,}, p = {distractors:,}",
         sequences,
-        100,
-        20,
         length,
         partial(faithful.very_long_lag, length, distractors, sequences),
         partial(SymbolLag, length, distractors),
-        LONG if length > 200 else SHORT,
+        trials=20,
     )
 
 
 def _two_sequence(length: int, relevant: int, sequences: int) -> Row:
-    return Row(
+    return _row(
         f"3a-{length}-{relevant}",
-        "3a",
         f"two sequences, T = {length:,}, N = {relevant}",
         sequences,
-        100,
-        10,
         length,
         partial(faithful.two_sequence, length, relevant, sequences),
         partial(TwoSequence, length, relevant),
-        LONG if length > 200 else SHORT,
     )
 
 
 def _targets(relevant: int, sequences: int) -> Row:
-    return Row(
+    return _row(
         f"3c-{relevant}",
-        "3c",
         f"two sequences, noisy targets, T = 100, N = {relevant}",
         sequences,
-        100,
-        10,
         100,
         partial(faithful.two_sequence_targets, 100, relevant, sequences),
         partial(TwoSequenceTargets, 100, relevant),
@@ -120,28 +125,21 @@ def _targets(relevant: int, sequences: int) -> Row:
 
 
 def _adding(length: int, sequences: int) -> Row:
-    return Row(
+    return _row(
         f"4-{length}",
-        "4",
         f"adding, T = {length:,}",
         sequences,
-        100,
-        10,
         length,
         partial(faithful.adding, length, sequences),
         partial(Adding, length, form="hochreiter"),
-        LONG if length > 200 else SHORT,
     )
 
 
 def _multiplication(wrong: int, sequences: int) -> Row:
-    return Row(
+    return _row(
         f"5-{wrong}",
-        "5",
         f"multiplication, T = 100, until fewer than {wrong} of 2,000 are wrong",
         sequences,
-        100,
-        10,
         100,
         partial(faithful.multiplication, wrong, sequences),
         partial(Multiplication, 100) if wrong == 13 else None,
@@ -154,13 +152,13 @@ ROWS = [
     _reber(3, 2, 0.2, 14_060, 97),
     _reber(4, 1, 0.5, 9_500, 97),
     _reber(3, 2, 0.5, 8_440, 100),
-    Row(
-        "2a", "2a", "noise-free sequences, p = 100", 5_040, 100, 18, 100,
-        partial(faithful.noise_free_lag, 100, 5_040), partial(NoiseFreeLag, 100),
+    _row(
+        "2a", "noise-free sequences, p = 100", 5_040, 100,
+        partial(faithful.noise_free_lag, 100, 5_040), partial(NoiseFreeLag, 100), trials=18,
     ),
-    Row(
-        "2b", "2b", "no local regularities, p = 100", 5_680, 100, 18, 100,
-        partial(faithful.noisy_lag, 100, 5_680), partial(NoisyLag, 100),
+    _row(
+        "2b", "no local regularities, p = 100", 5_680, 100,
+        partial(faithful.noisy_lag, 100, 5_680), partial(NoisyLag, 100), trials=18,
     ),
     _very_long(50, 50, 30_000),
     _very_long(100, 100, 31_000),
@@ -181,12 +179,12 @@ ROWS = [
     _adding(1000, 853_000),
     _multiplication(140, 482_000),
     _multiplication(13, 1_273_000),
-    Row(
-        "6a", "6a", "temporal order, 4 classes", 31_390, 100, 20, 100,
-        partial(faithful.temporal_order, 2, 31_390), TemporalOrder,
+    _row(
+        "6a", "temporal order, 4 classes", 31_390, 100,
+        partial(faithful.temporal_order, 2, 31_390), TemporalOrder, trials=20,
     ),
-    Row(
-        "6b", "6b", "temporal order, 8 classes", 571_100, 100, 10, 100,
+    _row(
+        "6b", "temporal order, 8 classes", 571_100, 100,
         partial(faithful.temporal_order, 3, 571_100), partial(TemporalOrder, relevant=3),
     ),
 ]  # fmt: skip

@@ -41,26 +41,13 @@ def write_sections(folder: Path, docs: Path) -> list[str]:
     return [part(folder, docs) for part in (_continual, _variants, _languages, _initial)]
 
 
-def _continual(folder: Path, docs: Path) -> str:
-    records = read(folder / "continual.csv", continual.RECORD)
-    if not records:
-        choices = f"Chosen here:\n\n{continual_page.choices()}"
-        return "\n\n".join([continual_page.INTRODUCTION.strip(), NOT_RUN, choices])
-    with writing(docs / continual_page.PICTURE, overwrite=True, flag="--page") as draft:
-        continual_picture.continual_picture(records).savefig(draft, format="png")
-    return continual_page.section(records)
-
-
 R = TypeVar("R", bound=Record)
 
 
 def _read(folder: Path, part: str, kind: type[R]) -> list[R]:
     """The trials of a part, each of which it has."""
-    path, known = (
-        folder / f"{part}.csv",
-        {trial for job in named(part).jobs(()) for trial in job.trials},
-    )
-    records = read(path, kind)
+    path = folder / f"{part}.csv"
+    records, known = read(path, kind), {t for job in named(part).jobs(()) for t in job.trials}
     for record in records:
         if record.trial not in known:
             raise InputError(
@@ -69,6 +56,16 @@ def _read(folder: Path, part: str, kind: type[R]) -> list[R]:
                 "with --results"
             )
     return records
+
+
+def _continual(folder: Path, docs: Path) -> str:
+    records = _read(folder, continual.PART, continual.RECORD)
+    if not records:
+        choices = f"Chosen here:\n\n{continual_page.choices()}"
+        return "\n\n".join([continual_page.INTRODUCTION.strip(), NOT_RUN, choices])
+    with writing(docs / continual_page.PICTURE, overwrite=True, flag="--page") as draft:
+        continual_picture.continual_picture(records).savefig(draft, format="png")
+    return continual_page.section(records)
 
 
 def _variants(folder: Path, docs: Path) -> str:

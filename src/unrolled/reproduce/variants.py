@@ -13,14 +13,14 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
-import unrolled
 from unrolled.cells import FGR, NFG, NIAF, NIG, NOAF, NOG, NP, Cell, PeepholeCIFG, VanillaLSTM
 from unrolled.cells.roles import memories
 from unrolled.learn.runtime import reproducible
 from unrolled.model import Network, NetworkConfig
 from unrolled.nn.init import chrono_
 from unrolled.reproduce.course import followed
-from unrolled.reproduce.machine import processor, without_subnormals
+from unrolled.reproduce.machine import without_subnormals
+from unrolled.reproduce.memory import columns
 from unrolled.reproduce.modern import Training
 from unrolled.reproduce.parts import Emit, Job, Trial
 from unrolled.reproduce.results import Json
@@ -196,13 +196,7 @@ def outcome(
         tested=training.tested,
         chance=float(f"{problem.chance.loss:.4g}"),
         solved=course.first(lambda check: check.score >= problem.solved),
-        weights=model.count_weights(),
-        horizon=course.memory.horizon,
-        steps=course.memory.steps,
-        gradient=course.memory.gradient,
-        seconds=round(time.perf_counter() - started, 1),
-        version=unrolled.__version__,
-        processor=processor(),
+        **columns(model.count_weights(), course.memory, time.perf_counter() - started),
     )
 
 

@@ -19,6 +19,7 @@ from unrolled.scan.eligibility import are_plain, check_kind
 from unrolled.scan.native import dense
 from unrolled.scan.passes import Pass, Stage
 from unrolled.scan.plan import Plan
+from unrolled.scan.reach import reached
 from unrolled.scan.saving import Layout, by_stand_ins, handed
 from unrolled.scan.spec import Drawn, Given, Spec, State
 
@@ -44,6 +45,13 @@ class Call:
     def given(self, tensors: Sequence[Tensor]) -> Given:
         """What is given, of its tensors."""
         return self.spec.given(self.batch_sizes, self.rows, tensors)
+
+    def reached(
+        self, states: int, wanted: tuple[bool, ...], gradients: tuple[bool, ...]
+    ) -> tuple[bool, ...]:
+        """See :func:`unrolled.scan.reach.reached`."""
+        is_ragged = self.batch_sizes is not None
+        return reached(self.spec, states, wanted, gradients, is_ragged=is_ragged)
 
 
 def differentiable(
@@ -91,17 +99,22 @@ class _Pass(torch.autograd.Function):
         ctx.drawn, ctx.ends = len(of_cells), len(of_cells) + len(ends)
         ctx.save_for_backward(*ctx.given.release(), *of_cells, *ends, *left)
         ctx.left = [Layout.of(tensor) for tensor in (*of_cells, *ends, *left)]
-        ctx.call = call
+        ctx.call, ctx.states = call, states
         ctx.stages = [stage.with_tensors(repeat(None)) for stage in stages]
         ctx.set_materialize_grads(False)
-        return output, *last
+        results = output, *last
+        if spec.kernel is None and call.carried is None:
+            ctx.mark_non_differentiable(*_constants(call, states, ctx, results))
+        return results
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         saved = ctx.saved_tensors  # refuses what was changed in place and torch reads, too
-        if all(gradient is None for gradient in gradients):
-            return (None,) * len(ctx.needs_input_grad)
         count, wanted, call = len(ctx.given.shapes), ctx.needs_input_grad[3:], ctx.call
+        has = tuple([gradient is not None for gradient in gradients])
+        wanted = call.reached(ctx.states, wanted, has)
+        if not any(has) or not (any(wanted) or call.carried is not None):
+            return (None,) * len(ctx.needs_input_grad)
         again = torch.is_grad_enabled() or not are_plain(gradients)
         tensors = ctx.given.restored(saved[:count])
         left = [
@@ -128,6 +141,17 @@ class _Pass(torch.autograd.Function):
                 call.carried,
             )
         return None, None, None, *found
+
+
+def _constants(call: Call, states: int, ctx: Any, results: tuple[Tensor, ...]) -> list[Tensor]:
+    """The results that have no derivative by anything that wants one."""
+    wanted = ctx.needs_input_grad[3:]
+    found = []
+    for number, result in enumerate(results):
+        alone = tuple([other == number for other in range(len(results))])
+        if not any(call.reached(states, wanted, alone)):
+            found.append(result)
+    return found
 
 
 def _check_unwritten(

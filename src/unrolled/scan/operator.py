@@ -22,6 +22,7 @@ from unrolled.scan.compiling import constant
 from unrolled.scan.native import dense
 from unrolled.scan.passes import Pass, Stage, empty_output
 from unrolled.scan.plan import Plan, plans
+from unrolled.scan.reach import reached
 from unrolled.scan.spec import Given, Spec, State, read
 from unrolled.scan.strand import Left, Run
 
@@ -248,7 +249,10 @@ def _set_up(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 def _backward(ctx: Any, gradients: list[Tensor]) -> tuple[Any, ...]:
     given, drawn = ctx.counts
     saved = ctx.saved_tensors
-    tensors, wanted = saved[:given], list(ctx.needs_input_grad[0])
+    tensors, spec = saved[:given], read(ctx.text)
+    states = given - 1 - len(spec.cell.constants) - len(spec.kinds) * len(spec.cell.weights)
+    all_of_them = (True,) * ctx.results
+    wanted = list(reached(spec, states, tuple(ctx.needs_input_grad[0]), all_of_them))
     found = iter(
         _scan_backward(
             gradients[: ctx.results], tensors, saved[given:drawn], saved[drawn:], ctx.text, wanted

@@ -171,7 +171,7 @@ def of_layers(spec: Spec, flat: Sequence[Any]) -> list[Sequence[Any]]:
         raise ValueError(f"{size * count} weights were expected, got {len(flat)}")
     if count == 1:
         return [flat]
-    return [flat[start : start + size] for start in range(0, size * count, size or 1)]
+    return [flat[number * size : (number + 1) * size] for number in range(count)]
 
 
 @lru_cache(maxsize=256)
