@@ -197,7 +197,9 @@ def test_what_hangs_on_nothing_that_learns_wants_no_gradient(bidirectional):
     output, (last,) = module(x)
     assert not output.requires_grad
     assert not last.requires_grad
-    assert not unrolled.diagnose(module, x).saliency_by_lag.any()
+    saliency = unrolled.diagnose(module, x).saliency_by_lag
+    assert saliency is not None
+    assert not saliency.any()
 
 
 def test_each_state_wants_its_own():
