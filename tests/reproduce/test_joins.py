@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from unrolled.cells import TruncatedLSTM1997
+from unrolled.reproduce import jobs
 from unrolled.reproduce.architecture import Architecture
 from unrolled.reproduce.faithful import noise_free_lag
 from unrolled.reproduce.lanes import Asked, Lanes, SymbolLanes
 from unrolled.reproduce.online import BLOCK, Trials
+from unrolled.reproduce.online import test as tried
+from unrolled.reproduce.parts import Job
+from unrolled.reproduce.published import ROWS
 from unrolled.reproduce.rules import Standstill
+from unrolled.reproduce.tables import FAITHFUL, OF_1997
 
 SHORTCUT = Architecture(TruncatedLSTM1997, 4, 3, blocks=1, size=2, shortcut=True)
 
@@ -83,3 +90,47 @@ def test_a_trial_learns_without_its_memory_until_the_error_stands_still() -> Non
     trials.advance()
     learned = (trials.lanes.weights[:, :hidden] != start[:, :hidden]).any(1)
     assert learned.tolist() == present
+
+
+NEVER = dataclasses.replace(
+    noise_free_lag(4, 1000), joins=Standstill(10**6, 0.05), budget=2 * BLOCK, tested=64
+)
+"""A trial that is over before its network gets its memory cell."""
+
+
+def test_a_trial_says_whether_its_network_has_got_its_memory() -> None:
+    trials = Trials(NEVER, range(2))
+    assert trials.advance() == []
+    assert trials.lanes.present is not None
+    trials.lanes.present[1] = True
+    assert [outcome.has_cells for outcome in trials.advance()] == [False, True]
+
+
+def test_what_has_not_got_its_memory_is_tested_without_it() -> None:
+    """As if the outputs did not read the cells."""
+    architecture = NEVER.architecture
+    weights = Trials(NEVER, range(1)).lanes.weights
+    alone = weights.clone()
+    readout = alone[:, architecture.hidden_weights :].view(1, architecture.outputs, -1)
+    readout[..., : architecture.cells] = 0.0
+
+    def errors(of: torch.Tensor, *, has_cells: bool) -> list[list[float]]:
+        (_, draw), rng = NEVER.source(0), np.random.default_rng(0)
+        return tried(NEVER, of, [draw], [rng], 64, None, has_cells=has_cells).tolist()
+
+    found = errors(weights, has_cells=False)
+    assert found == errors(alone, has_cells=True)
+    assert found != errors(weights, has_cells=True)
+
+
+def test_its_record_is_of_the_network_without_it(tmp_path: Path) -> None:
+    row = dataclasses.replace(next(row for row in ROWS if row.key == "2a"), recipe=lambda: NEVER)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(jobs, "ROWS", [row])
+        job = Job("tables", "a name", (("2a", FAITHFUL, OF_1997, 0),), 1.0)
+        told: list[Any] = []
+        jobs.run(job, tmp_path / "saved.json", told.append)
+    (record,) = (each for each in told if not isinstance(each, float))
+    assert record.horizon == 0
+    assert record.gradient_by_lag()[0] > 0
+    assert not any(record.gradient_by_lag()[1:])

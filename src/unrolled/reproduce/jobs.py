@@ -12,7 +12,7 @@ from unrolled.reproduce import side_by_side
 from unrolled.reproduce.lanes import Lanes
 from unrolled.reproduce.machine import without_subnormals
 from unrolled.reproduce.memory import ROWS as LOOKED_AT
-from unrolled.reproduce.memory import Memory, columns, measured
+from unrolled.reproduce.memory import Memory, columns, measured, without
 from unrolled.reproduce.modern import NETWORKS, train
 from unrolled.reproduce.online import Outcome, Recipe, Trials, test
 from unrolled.reproduce.parts import Emit, Job, Trial
@@ -103,7 +103,15 @@ def _result_1997(row: Row, recipe: Recipe, outcome: Outcome, seconds: float) -> 
     rng = np.random.default_rng([outcome.seed, LATER])
     limits = recipe.rule.test or recipe.rule.recent
     assert limits is not None
-    errors = test(recipe, outcome.weights[None], [tested], [rng], recipe.tested, None)
+    errors = test(
+        recipe,
+        outcome.weights[None],
+        [tested],
+        [rng],
+        recipe.tested,
+        None,
+        has_cells=outcome.has_cells,
+    )
     return Result(
         row=row.key,
         column=FAITHFUL,
@@ -125,7 +133,8 @@ def _memory_1997(recipe: Recipe, outcome: Outcome) -> Memory:
     if recipe.symbols:
         inputs = torch.nn.functional.one_hot(inputs, recipe.architecture.inputs).float()
     module = Lanes(recipe.architecture, outcome.weights[None]).module()
-    return measured(module, inputs.transpose(0, 1).contiguous())
+    found = measured(module, inputs.transpose(0, 1).contiguous())
+    return found if outcome.has_cells else without(found)
 
 
 # --- today --------------------------------------------------------------------------------------

@@ -61,3 +61,9 @@ def measured(module: torch.nn.Module, inputs: Tensor) -> Memory:
     steps = len(gradient) - 1
     numbers = [float(f"{gradient[lag]:.4g}") for lag in lags_of(steps)]
     return Memory(found.horizon, steps, json.dumps(numbers))
+
+
+def without(memory: Memory) -> Memory:
+    """That of a network that has no memory, at the same lags: all is lost after no step."""
+    gradient = [1.0 if lag == 0 else 0.0 for lag in lags_of(memory.steps)]
+    return Memory(0, memory.steps, json.dumps(gradient))

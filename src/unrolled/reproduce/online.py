@@ -114,12 +114,14 @@ class Outcome:
         solved: whether the rule was kept.
         sequences: after how many.
         weights: those that it ended with, [W].
+        has_cells: whether it has got its memory cells.
     """
 
     seed: int
     solved: bool
     sequences: int
     weights: Tensor
+    has_cells: bool
 
 
 class Trials:
@@ -218,6 +220,7 @@ class Trials:
             [self._test[k] if self.recipe.rule.fresh else self._own_test(k) for k in which],
             self.recipe.rule.tests,
             limits,
+            has_cells=True,  # no other is asked whether it is solved
         )
         return limits.are_kept(errors)
 
@@ -229,9 +232,15 @@ class Trials:
         is_over = solved | (self.sequences >= self.recipe.budget)
         if not is_over.any():
             return []
-        weights = self.lanes.weights
+        weights, present = self.lanes.weights, self.lanes.present
         over = [
-            Outcome(self.seeds[k], bool(solved[k]), self.sequences, weights[k].clone())
+            Outcome(
+                seed=self.seeds[k],
+                solved=bool(solved[k]),
+                sequences=self.sequences,
+                weights=weights[k].clone(),
+                has_cells=present is None or bool(present[k]),
+            )
             for k in np.flatnonzero(is_over)
         ]
         self.keep([self.seeds[k] for k in np.flatnonzero(~is_over)])
@@ -258,6 +267,8 @@ def test(
     rngs: Sequence[np.random.Generator],
     count: int,
     limits: Limits | None,
+    *,
+    has_cells: bool,
 ) -> Array:
     """The errors [n, K] of networks on new sequences; fewer than ``count`` where all have failed.
 
@@ -268,8 +279,11 @@ def test(
         rngs: and where they come from.
         count: how many sequences.
         limits: those that can't be kept any more end the test; None for the whole of it.
+        has_cells: whether the networks have got their memory cells.
     """
     lanes, found = recipe.lanes(weights), np.empty((0, len(weights)))
+    if not has_cells:
+        lanes.present = torch.full((len(weights),), False)
     while len(found) < count:
         chunk, drawn = min(CHUNK, count - len(found)), zip(draws, rngs, strict=True)
         block = together([draw(chunk, rng) for draw, rng in drawn])
