@@ -88,6 +88,20 @@ def test_failed_trials_stand_at_the_right_edge_with_their_number() -> None:
     assert len(points(faithful, "o", COLOR[OF_1997])) == 2
 
 
+def test_failures_of_networks_of_today_stand_apart() -> None:
+    """Each with room for its number, which is higher than a lane."""
+    run = [t for n in NETWORKS for t in trials(10, column=MODERN, network=n, solved=False)]
+    figure = sequences_picture(Table(run))
+    _, modern = figure.axes
+    figure.draw_without_rendering()
+    drawn = [t for t in modern.texts if t.get_text() == "10"]
+    boxes = [t.get_window_extent() for t in drawn]
+    marks = [modern.transData.transform(points(modern, "x", COLOR[n]))[0, 0] for n in NETWORKS]
+    edges = [x for mark, box in zip(marks, boxes, strict=True) for x in (mark, box.x0, box.x1)]
+    assert edges == sorted(edges)
+    assert edges[-1] <= modern.get_window_extent().x1
+
+
 def test_networks_of_today_have_lanes_of_their_own() -> None:
     run = [t for name in NETWORKS for t in trials(10, column=MODERN, network=name)]
     _, modern = sequences_picture(Table(run)).axes

@@ -95,15 +95,17 @@ def _draw_strips(
     """
     solved = [t.sequences for rows in networks.values() for row in rows for t in row if t.solved]
     low, high = _decades([*solved, *others])
-    band = (10.0**high, 10.0 ** (high + 0.2 * (high - low)))
+    band = (10.0**high, 10.0 ** (high + (0.12 + 0.07 * len(networks)) * (high - low)))
     for place in range(0, len(ROWS), 2):
         ax.axhspan(place - 0.5, place + 0.5, color="0.95", lw=0, zorder=0)
     ax.axvspan(*band, color="0.85", lw=0, zorder=1)
     height = 0.8 / len(networks)
     for number, (name, rows) in enumerate(networks.items()):
         shift = (number - (len(networks) - 1) / 2) * height
+        # Beside each other, too: the lanes are lower than a number.
+        at = band[0] * (band[1] / band[0]) ** ((number + 0.15) / len(networks))
         for place, trials in enumerate(rows):
-            _draw_lane(ax, trials, place + shift, 0.8 * height, band, COLOR[name])
+            _draw_lane(ax, trials, place + shift, 0.8 * height, at, COLOR[name])
     ax.set_xscale("log")
     ax.set_xlim(10.0**low, band[1])
     ax.xaxis.set_major_locator(FixedLocator([10.0**power for power in range(low, high + 1)]))
@@ -120,10 +122,10 @@ def _draw_lane(
     trials: Sequence[Result],
     y: float,
     height: float,
-    band: tuple[float, float],
+    at: float,
     color: str,
 ) -> None:
-    """The solved trials where they succeeded, their median, and in the band how many failed."""
+    """The solved trials where they succeeded, their median, and how many failed ``at`` a place."""
     solved = [trial.sequences for trial in trials if trial.solved]
     if solved:
         around = y + height * spread(len(solved))
@@ -132,9 +134,8 @@ def _draw_lane(
         ax.plot([np.median(solved)] * 2, ends, color=color, lw=2.4, zorder=3)
     failed = len(trials) - len(solved)
     if failed:
-        at = band[0] * (band[1] / band[0]) ** 0.35
         ax.plot(at, y, "x", color=color, ms=4, mew=1.1, zorder=2)
-        ax.annotate(str(failed), (at, y), (6, 0), **BESIDE, fontsize=7, color=color)
+        ax.annotate(str(failed), (at, y), (5, 0), **BESIDE, fontsize=7, color=color)
 
 
 def _decades(numbers: Sequence[float]) -> tuple[int, int]:
