@@ -10,7 +10,7 @@ import torch
 
 from unrolled.deploy.in_time_rows import State, System
 
-SHARE = 0.03
+SHARE = 0.02
 """The trial may take so much of what the module takes for the whole sequence."""
 
 PLACES = 4
@@ -19,13 +19,13 @@ PLACES = 4
 CHUNK = 16
 """The states are compared first after so many steps."""
 
-SHORTEST, SOONEST = 2048, 0.01
+SHORTEST, SOONEST = 2048, 0.03
 """With fewer steps, or where all of them take fewer seconds, no trial is worth it."""
 
 LEAST = 0.1
 """A row more takes at least so much of the time of a step, whatever was measured."""
 
-GAIN = 1.1
+GAIN = 1.5
 """So much faster the pieces have to be at least, or the module is called as it is."""
 
 TWICE = 1.5
