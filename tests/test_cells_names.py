@@ -34,7 +34,9 @@ MAY_NAME = {
     "inspect/words.py": "what a gate is called in a sentence: in English by its own name",
     "nn/__init__.py": EXPORTED,
     "reproduce/architecture.py": "a block of cells shares gates, not what they take in",
+    "reproduce/continual_kinds.py": "which gates begin open is what the experiment is about",
     "reproduce/modern.py": "which cells are compared is what the experiment is about",
+    "reproduce/stepwise.py": "its derivatives are written out, gate by gate",
 }
 """The files that may, and why."""
 
