@@ -132,7 +132,7 @@ def row(case: Case, pairs: int) -> list[str]:
         f"{times.ours * 1e3:,.1f}",
         f"{times.ratio:.2f}",
         *map(str, (how.pieces, how.warm_up, how.repeated)),
-        f"{how.predicted:.2f}",
+        "" if how.predicted is None else f"{how.predicted:.2f}",
         f"{off:.1e}",
     ]
 

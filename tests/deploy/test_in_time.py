@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import unrolled
-from unrolled.cells import EALSTM
+from unrolled.cells import EALSTM, zoneout
 from unrolled.deploy import in_time_plan, in_time_rows
 from unrolled.deploy.in_time import InPieces, parallel_in_time
 from unrolled.errors import InputError
@@ -217,7 +217,8 @@ def test_what_does_not_forget_is_not_cut(made: Any) -> None:
 
 def test_a_short_sequence_is_not_tried() -> None:
     model, sequence = module("LSTM"), data(40, 1, 3)
-    assert parallel_in_time(model, sequence)[2].pieces == 1
+    how = parallel_in_time(model, sequence)[2]
+    assert (how.pieces, how.predicted) == (1, None)
 
 
 def test_as_many_pieces_as_pay() -> None:
@@ -254,6 +255,7 @@ def test_impossible_numbers_are_refused(options: dict[str, Any], words: str) -> 
         (torch.nn.Linear(3, 5), "Linear"),
         (unrolled.LSTM(3, 5, bidirectional=True), "bidirectional"),
         (unrolled.LSTM(3, 5, num_layers=2, dropout=0.1).train(), "eval"),
+        (unrolled.Recurrent(zoneout(unrolled.cells.LSTM(), hidden=0.1), 3, 5).train(), "eval"),
     ],
 )
 def test_modules_that_cannot_be_cut_are_refused(model: torch.nn.Module, words: str) -> None:
@@ -264,6 +266,6 @@ def test_modules_that_cannot_be_cut_are_refused(model: torch.nn.Module, words: s
 def test_inputs_that_cannot_be_cut_are_refused() -> None:
     packed = torch.nn.utils.rnn.pack_sequence([data(5, 3)])
     with pytest.raises(InputError, match=r"\[T, B, I\]"):
-        parallel_in_time(module("GRU"), packed)  # type: ignore[arg-type]
+        parallel_in_time(module("GRU"), packed)  # type: ignore[arg-type]  # what is refused
     with pytest.raises(InputError, match="Detach"):
         parallel_in_time(module("GRU"), data(STEPS, 1, 3).requires_grad_())

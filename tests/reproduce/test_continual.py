@@ -14,7 +14,7 @@ import pytest
 from unrolled.reproduce import continual, following, side_by_side, streams
 from unrolled.reproduce.continual import LANES, SEEDS, Continual
 from unrolled.reproduce.continual_kinds import KINDS, Kind, Limits
-from unrolled.reproduce.continual_trials import ContinualTrials, Outcome
+from unrolled.reproduce.continual_trials import ContinualTrials, Ending, Outcome
 from unrolled.reproduce.memory import Memory
 from unrolled.reproduce.online import START, TEST, TRAIN
 from unrolled.reproduce.parts import Job
@@ -88,9 +88,11 @@ def plain_trial(kind: Kind, limits: Limits, seed: int) -> Outcome:
         tests += 1
         lengths = [Plain(kind, learned, bits(r), trained=False).follow(limits)[0] for r in rngs]
         if min(lengths) == limits.longest or is_over:
-            ending = "good" if np.mean(lengths) > limits.good else "rest"
-            ending = "perfect" if min(lengths) == limits.longest else ending
-            return Outcome(seed, ending, number, symbols, tests, np.mean(lengths), learned)  # type: ignore[arg-type]
+            length = float(np.mean(lengths))
+            ending: Ending = "good" if length > limits.good else "rest"
+            if min(lengths) == limits.longest:
+                ending = "perfect"
+            return Outcome(seed, ending, number, symbols, tests, length, learned)
 
 
 def run(name: str, limits: Limits, seeds: list[int]) -> dict[int, Outcome]:

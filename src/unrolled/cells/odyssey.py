@@ -49,7 +49,7 @@ class VanillaLSTM(Cell):
         """How much comes in: i_t."""
         return self.gate("peephole_input", cell, x, hidden)
 
-    def forget_gate(self, x: Any, hidden: Any, cell: Any, input: Any) -> Any:  # noqa: ARG002 - CIFG's
+    def forget_gate(self, x: Any, hidden: Any, cell: Any, input: Any) -> Any:  # noqa: ARG002 - for CIFG
         """How much stays: f_t. A variant makes it of the input gate."""
         return self.gate("peephole_forget", cell, x, hidden)
 
@@ -126,7 +126,7 @@ class PeepholeCIFG(VanillaLSTM):
     peepholes.
     """
 
-    def forget_gate(self, x: Any, hidden: Any, cell: Any, input: Any) -> Any:  # noqa: ARG002 - V's
+    def forget_gate(self, x: Any, hidden: Any, cell: Any, input: Any) -> Any:  # noqa: ARG002 - as in V
         """What the input gate leaves."""
         return 1 - input
 
@@ -137,7 +137,7 @@ class NP(VanillaLSTM):
     ``LSTM``, which is torch's, is the same with two biases for one.
     """
 
-    def gate(self, peephole: str, cell: Any, *read: Any) -> Any:  # noqa: ARG002 - V's
+    def gate(self, peephole: str, cell: Any, *read: Any) -> Any:  # noqa: ARG002 - as in V
         """A gate by what it reads."""
         return sigmoid(linear(*read))
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.deploy.in_time_plan import ONE_BY_ONE, Plan, plan
+from unrolled.deploy.in_time_plan import NOT_TRIED, Plan, plan
 from unrolled.deploy.in_time_rows import State, System, system
 from unrolled.errors import InputError
 
@@ -71,7 +71,7 @@ def parallel_in_time(
 
     Args:
         module: an RNN, LSTM, GRU or :class:`~unrolled.nn.Recurrent`, torch's own too, that reads
-            in one direction, in eval mode if it has dropout.
+            in one direction, in eval mode if it draws random numbers.
         input: [T, B, I], [B, T, I] with ``batch_first``, or [T, I].
         hx: the first state, as the module takes it.
         tolerance: how far the numbers of two states may be apart that count as the same.
@@ -84,9 +84,9 @@ def parallel_in_time(
         about.
 
     Raises:
-        InputError: ``module`` is of another kind, reads in both directions, or drops numbers in
-            training mode; ``input`` has another shape, or is to be differentiated; or one of
-            ``pieces`` and ``warm_up`` is missing or too much for T.
+        InputError: ``module`` is of another kind, reads in both directions, or draws random
+            numbers in training mode; ``input`` has another shape, or is to be differentiated; or
+            one of ``pieces`` and ``warm_up`` is missing or too much for T.
     """
     if not tolerance >= 0:
         raise InputError(
@@ -97,7 +97,7 @@ def parallel_in_time(
     with torch.no_grad():
         chosen = _given(found, pieces, warm_up)
         if chosen is None:
-            chosen = plan(found, tolerance) if found.batch else ONE_BY_ONE
+            chosen = plan(found, tolerance) if found.batch else NOT_TRIED
         if chosen.pieces == 1:
             output, last = found.run(found.input, found.initial)
             return *found.given(output, last), InPieces(1, 0, 0, 0.0, chosen.speedup)

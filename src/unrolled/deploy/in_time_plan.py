@@ -46,7 +46,7 @@ class Plan(NamedTuple):
     speedup: float | None
 
 
-ONE_BY_ONE = Plan(1, 0, 1.0)
+NOT_TRIED, ONE_BY_ONE = Plan(1, 0, None), Plan(1, 0, 1.0)
 
 
 def plan(system: System, tolerance: float) -> Plan:
@@ -58,11 +58,11 @@ def plan(system: System, tolerance: float) -> Plan:
     """
     steps, batch = system.steps, system.batch
     if steps < SHORTEST:
-        return ONE_BY_ONE
+        return NOT_TRIED
     few = max(CHUNK, int(steps * SHARE / 6))
     alone, typical = _timed(system, few)
     if steps * alone < SOONEST:
-        return ONE_BY_ONE
+        return NOT_TRIED
     trial = _Trial(system, typical)
     trial.run(CHUNK)  # what is done once for a number of rows
     some = math.inf

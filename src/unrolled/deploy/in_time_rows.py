@@ -35,7 +35,7 @@ class System:
         self.module = module
         self._batch_first = bool(module.batch_first) and input.dim() == 3
         self._is_row = input.dim() == 2
-        self._is_tuple = True
+        self._has_tuples = isinstance(module, torch.nn.LSTM | Recurrent)
         state = None if hx is None else hx if isinstance(hx, tuple | list) else (hx,)
         if self._is_row:
             state = state and [each.unsqueeze(1) for each in state]
@@ -62,16 +62,13 @@ class System:
     def run(self, data: Tensor, state: State | None) -> tuple[Tensor, State]:
         """The output [n, R, ·] and the last state over ``data`` [n, R, I]; R = B times a number."""
         times = data.shape[1] // self.batch
-        hx: Any = state
-        if state is not None and not self._takes_a_tuple:
-            (hx,) = state
+        hx = state if state is None or self._has_tuples else state[0]
         constants = {name: value.repeat(times, 1) for name, value in self._constants.items()}
         is_turned = bool(self.module.batch_first)
         output, last = self.module(data.transpose(0, 1) if is_turned else data, hx, **constants)
-        self._is_tuple = isinstance(last, tuple)
         if is_turned:
             output = output.transpose(0, 1)
-        return output, last if isinstance(last, tuple) else (last,)
+        return output, last if self._has_tuples else (last,)
 
     def beginning(self, pieces: int) -> State:
         """The states of so many pieces, the first one's its own and the others' zero."""
@@ -79,10 +76,6 @@ class System:
         first = self.initial or tuple(torch.zeros_like(each) for each in like)
         zeros = [torch.zeros_like(each).repeat(1, pieces - 1, 1) for each in like]
         return tuple(torch.cat(pair, dim=1) for pair in zip(first, zeros, strict=True))
-
-    @property
-    def _takes_a_tuple(self) -> bool:
-        return isinstance(self.module, torch.nn.LSTM | Recurrent)  # or several states
 
     def stretches(self, begins: Sequence[int], steps: int) -> Tensor:
         """The input from each of these steps on, as rows beside each other, [n, P·B, I]."""
@@ -99,7 +92,7 @@ class System:
             output, last = output.squeeze(1), tuple(each.squeeze(1) for each in last)
         elif self._batch_first:
             output = output.transpose(0, 1)
-        return output, last if self._is_tuple else last[0]
+        return output, last if self._has_tuples else last[0]
 
 
 def _gap(begins: Sequence[int]) -> int | None:
@@ -125,9 +118,13 @@ def system(module: torch.nn.Module, input: Any, hx: Any, constants: Mapping[str,
             "module: one direction was expected, got bidirectional=True. Such a layer reads the "
             "whole sequence before it gives anything out: call the module itself"
         )
-    if module.training and module.dropout and module.num_layers > 1:
+    drops = (module.dropout and module.num_layers > 1) or (
+        isinstance(module, Recurrent) and module.cell.draws
+    )
+    if module.training and drops:
         raise InputError(
-            "module: eval mode was expected, got training mode with dropout. Call eval() first"
+            "module: eval mode was expected, got training mode with random numbers in it, each of "
+            "which would be another in pieces. Call eval() first"
         )
     if not isinstance(input, Tensor) or input.dim() not in (2, 3):
         raise InputError(

@@ -169,7 +169,7 @@ def _seconds(length: int) -> float:
     return UPDATES[length] * (1.8e-3 + length * 7.2e-6) + 2 * length * 5e-4
 
 
-def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001 - a Part's
+def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001 - as in Part
     """Runs the trials of a job; each is short enough to be begun anew."""
     for task, length, network, seed in job.trials:
         with without_subnormals():

@@ -147,7 +147,7 @@ def _seconds(language: Language) -> float:
     return EFFORT.updates * (2.7e-3 + 1e-5 * language.task().length)
 
 
-def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001 - a Part's
+def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001 - as in Part
     """Runs the trials of a job. They are short, and none is saved before its end."""
     for name, cell, seed in job.trials:
         emit(tried(LANGUAGES[str(name)], str(cell), int(seed), EFFORT, emit))

@@ -158,7 +158,7 @@ def jobs(done: Container[Trial]) -> list[Job]:
     return sorted(found, key=lambda job: -job.seconds)
 
 
-def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001 - a Part's
+def run(job: Job, saved: Path, emit: Emit) -> None:  # noqa: ARG001 - as in Part
     """Runs the trials of a job; each is short enough to be begun anew."""
     for task, variant, seed in job.trials:
         with without_subnormals():
