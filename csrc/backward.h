@@ -10,10 +10,12 @@ enum Read : int { of_input, of_hidden, of_raw, sources };
 
 // The sums of a layer's weights' gradients. A slot's derivatives are those of the gates, in the
 // order in which the cell leaves them, and behind them that of the projected state.
-template <class T, class C>
+template <class O, class C>
 class WeightSums {
+    using T = typename O::Sum;
+
    public:
-    Sums<T> sums;
+    Sums<O> sums;
 
     // What is not wanted has no sums, and takes no time.
     WeightSums(const Shape& s, Wanted wanted)
@@ -24,9 +26,9 @@ class WeightSums {
         if (wants(1)) hh_ = sums.add(of_hidden, s.state(), recurrent, width);
         // Where the shares are the same, so are the gradients of the two biases.
         if (s.biased && (wants(2) || (!recurrent && wants(3))))
-            bias_ih_ = sums.add(Sums<T>::ones, 1, 0, width);
+            bias_ih_ = sums.add(Sums<O>::ones, 1, 0, width);
         if (s.biased && wants(3))
-            bias_hh_ = recurrent ? sums.add(Sums<T>::ones, 1, recurrent, width) : bias_ih_;
+            bias_hh_ = recurrent ? sums.add(Sums<O>::ones, 1, recurrent, width) : bias_ih_;
         if (s.projection && wants(s.biased ? 4 : 2))
             hr_ = sums.add(of_raw, s.hidden, C::derivatives * s.hidden, s.projection);
     }
@@ -55,15 +57,16 @@ class WeightSums {
     int ih_ = 0, hh_ = 0, bias_ih_ = 0, bias_hh_ = 0, hr_ = 0;
 };
 
-template <class T, class C>
+template <class O, class C>
 struct BackwardScan {
+    using T = typename O::Sum;
     const Shape& s;
     const Layout& layout;
     const Backward<T>& g;
     const Weights<const T> weights;
     const Kept<const T> kept;
-    const WeightSums<T, C> gradients;
-    const Sums<T>& sums = gradients.sums;
+    const WeightSums<O, C> gradients;
+    const Sums<O>& sums = gradients.sums;
     T* summed;  // g's, or our own
     // Packed: hh for the step before, hr for what was projected, ih for the input's gradient.
     T *hh, *hr, *ih;
@@ -73,7 +76,7 @@ struct BackwardScan {
     const T* c0;
     T* d_h;  // [B, P], [B, H]: the loss by the states as the scan goes back
     T* d_c;
-    Blocks<T> blocks;
+    Blocks<O> blocks;
     Stop stop;
 
     BackwardScan(const Shape& s, const Layout& layout, const Backward<T>& g, Interrupt interrupt)
@@ -137,13 +140,13 @@ struct BackwardScan {
     void pack(int threads) const {
         const Index gates = C::gates * s.hidden;
         threads = affordable(gates * (s.inputs + s.state()) * packing, threads);
-        pack_product<T>({weights.hh, gates, s.state(), false, 0}, hh, threads);
+        pack_product<O>({weights.hh, gates, s.state(), false, 0}, hh, threads);
         if (s.projection)  // d raw = hr^T * d h
-            pack_product<T>({weights.hr, s.projection, s.hidden, false, 0}, hr, threads);
+            pack_product<O>({weights.hr, s.projection, s.hidden, false, 0}, hr, threads);
         // In the order in which the cell leaves its gates.
         const Index turn = C::recurrent_derivatives ? gates - s.hidden : 0;
         if (g.d_input.data)
-            pack_product<T>({weights.ih, gates, s.inputs, false, turn}, ih, threads);
+            pack_product<O>({weights.ih, gates, s.inputs, false, turn}, ih, threads);
     }
 
     static void start(T* to, const T* from, Index count) {
@@ -157,39 +160,40 @@ struct BackwardScan {
     void share(int threads) {
         blocks.run(
             threads,
-            [&](const Block<T>& block, Index first, Index last, int thread) {
+            [&](const Block<O>& block, Index first, Index last, int thread) {
                 scan(block, first, last, thread);
             },
-            [&](const Block<T>& block) { return tasks(block); },
-            [&](Index task, const Block<T>& block, T* panel, int thread) {
+            [&](const Block<O>& block) { return tasks(block); },
+            [&](Index task, const Block<O>& block, T* panel, int thread) {
                 run_task(task, block, panel, thread);
             });
     }
 
-    Index tasks(const Block<T>& block) const {
+    Index tasks(const Block<O>& block) const {
         const Index rows_apart = (block.slots + rows_of_task - 1) / rows_of_task;
         return sums.tasks() + (g.d_input.data ? rows_apart : 0);
     }
 
-    void run_task(Index task, const Block<T>& block, T* panel, int thread) {
+    void run_task(Index task, const Block<O>& block, T* panel, int thread) {
         const Index of_sums = sums.tasks();
         if (stop.after(task < of_sums ? block.slots * sums.work(task)
                                       : rows_of_task * C::gates * s.hidden * s.inputs,
                        thread))
             return;
-        if (task < of_sums) return sums.run(task, block, summed, panel);
+        if (task < of_sums) return sums.run(task, layout, block, summed, panel);
         const Index first = (task - of_sums) * rows_of_task, last = first + rows_of_task;
-        product<T>(
+        product<O>(
             ih, C::gates * s.hidden, s.inputs, first, last < block.slots ? last : block.slots,
-            [&](Index slot) -> const T* { return block.derivatives + slot * sums.row; },
+            [&](Index slot) { return block.multiplied(slot * sums.row); },
             [&](Index slot) { return block.d_input[slot]; }, g.adds_to_input);
     }
 
     // --- the scan -------------------------------------------------------------------------------
 
-    void scan(const Block<T>& block, Index first, Index last, int thread) {
+    void scan(const Block<O>& block, Index first, Index last, int thread) {
         const Order order{layout};
         const Index state = s.state(), hidden = s.hidden;
+        const Index recurrent = C::recurrent_derivatives * hidden;
         // All rows, but for sizes at which these would take longer than one waits for an answer.
         const Index of_row = C::gates * hidden * state, most = most_at_once / of_row;
         const Index at_a_time = most > rows_of_task ? most : rows_of_task;
@@ -197,31 +201,39 @@ struct BackwardScan {
         for (Index i = block.end - 1; i >= block.begin; --i) {
             const Index size = layout.size(order.step(i)), end = last < size ? last : size;
             place(i, first, end, block, slot);
-            slot += size;
-            if (s.projection)
-                product<T>(
-                    hr, state, hidden, first, end,
-                    [&](Index b) -> const T* { return rows[b].d_output; },
-                    [&](Index b) { return rows[b].d_hidden; }, false);
-            for (Index b = first; b < end; ++b)
+            if (s.projection) project_back(block, slot, first, end);
+            for (Index b = first; b < end; ++b) {
                 for (Index unit = 0; unit < hidden; unit += lanes<T>)
                     C::backward(rows[b], unit, hidden - unit, hidden);
+                block.round((slot + b) * sums.row, C::derivatives * hidden);
+            }
             for (Index from = first; from < end; from += at_a_time) {
                 if (stop.after((end < from + at_a_time ? end - from : at_a_time) * of_row, thread))
                     return;
-                product<T>(
+                product<O>(
                     hh, C::gates * hidden, state, from,
                     end < from + at_a_time ? end : from + at_a_time,
-                    [&](Index b) -> const T* {
-                        return rows[b].d_gates + C::recurrent_derivatives * hidden;
+                    [&](Index b) {
+                        return block.multiplied((slot + b) * sums.row + recurrent);
                     },
                     [&](Index b) { return rows[b].d_output; }, C::keeps_part_of_hidden);
             }
+            slot += size;
         }
     }
 
+    void project_back(const Block<O>& block, Index slot, Index first, Index end) {
+        const Index begin = C::derivatives * s.hidden;
+        for (Index b = first; b < end; ++b)
+            block.round((slot + b) * sums.row + begin, s.projection);
+        product<O>(
+            hr, s.projection, s.hidden, first, end,
+            [&](Index b) { return block.multiplied((slot + b) * sums.row + begin); },
+            [&](Index b) { return rows[b].d_hidden; }, false);
+    }
+
     // Where the rows read and write at the scan's step i, whose slots begin at `slot`.
-    void place(Index i, Index first, Index end, const Block<T>& block, Index slot) {
+    void place(Index i, Index first, Index end, const Block<O>& block, Index slot) {
         const Order order{layout};
         const Index t = order.step(i), before = i ? order.step(i - 1) : t;
         const Index fresh = order.fresh(i, first, end), state = s.state(), hidden = s.hidden;

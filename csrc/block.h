@@ -8,22 +8,22 @@ namespace unrolled::UNROLLED_ISA {
 
 // `packed` are the weights of this block, `left` its units from `unit` on that have a place in
 // rows.
-template <class T, class C, int R>
-UNROLLED_INLINE void step_tile(const Shape& s, const T* packed, const Row<T>* rows, Index unit,
-                               Index left) {
-    constexpr int columns = Packed<T, C>::columns;
+template <class O, class C, int R, class T = typename O::Sum>
+UNROLLED_INLINE void step_tile(const Shape& s, const T* packed, const Row<T>* rows,
+                               const Reads<O>* reads, Index unit, Index left) {
+    constexpr int columns = Packed<O, C>::columns;
     const T* inputs = packed + C::sums * lanes<T>;
     const T* hiddens = inputs + s.inputs * columns * lanes<T>;
     Vec<T> sum[R][C::sums];
-    const T* input[R];
-    const T* hidden[R];
+    const typename O::Number* input[R];
+    const typename O::Number* hidden[R];
     for (int r = 0; r < R; ++r) {
-        input[r] = rows[r].input;
-        hidden[r] = rows[r].hidden_before;
+        input[r] = reads[r].input;
+        hidden[r] = reads[r].hidden;
         for (int a = 0; a < C::sums; ++a) sum[r][a] = load(packed + a * lanes<T>);
     }
-    accumulate<T, R, columns>(sum, input, s.inputs, inputs, &C::input_sum);
-    accumulate<T, R, columns>(sum, hidden, s.state(), hiddens, &C::hidden_sum);
+    accumulate<O, R, columns>(sum, input, s.inputs, inputs, &C::input_sum);
+    accumulate<O, R, columns>(sum, hidden, s.state(), hiddens, &C::hidden_sum);
 #pragma GCC unroll 1
     for (int r = 0; r < R; ++r) C::forward(sum[r], rows[r], unit, left, s.hidden);
 }

@@ -12,10 +12,12 @@ namespace unrolled::UNROLLED_ISA {
 constexpr Index rows_of_task = 48;              // of the input's gradient
 constexpr Index most_at_once = Index(1) << 30;  // multiply-adds without asking to stop
 
-template <class T>
+template <class O>
 class Blocks {
+    using T = typename O::Sum;
+
    public:
-    Blocks(const Layout& layout, const Sums<T>& sums) : layout_(layout), sums_(sums) {}
+    Blocks(const Layout& layout, const Sums<O>& sums) : layout_(layout), sums_(sums) {}
 
     // Slots of a block.
     Index capacity() const {
@@ -26,7 +28,7 @@ class Blocks {
     // Memory for blocks that read so many sources, on so many threads.
     void take(Scratch& scratch, int sources, bool wants_input, int threads) {
         for (int i = 0; i < (threads > 1 ? 2 : 1); ++i) {
-            Block<T>& block = blocks_[i];
+            Block<O>& block = blocks_[i];
             block.read = scratch.take<const T**>(sources);
             for (int source = 0; source < sources; ++source) {
                 const T** slots = scratch.take<const T*>(capacity());
@@ -34,8 +36,10 @@ class Blocks {
             }
             block.d_input = scratch.take<T*>(wants_input ? capacity() : 0);
             block.derivatives = scratch.take<T>(capacity() * sums_.row);
+            block.rounded =
+                scratch.take<typename O::Number>(O::rounds ? capacity() * sums_.row : 0);
         }
-        panels_ = scratch.take<T>(threads * Sums<T>::panel_size);
+        panels_ = scratch.take<T>(threads * Sums<O>::panel_size);
     }
 
     // Calls scan(block, first, last, thread) for rows of every block, the last one first, and
@@ -46,7 +50,7 @@ class Blocks {
         on_threads(threads, [&](int thread, int all) {
             if (thread == 0) cut(layout_, all, bounds);
             wait_for_all(all);
-            T* panel = panels_ + thread * Sums<T>::panel_size;
+            T* panel = panels_ + thread * Sums<O>::panel_size;
             if (all > 1)
                 at_once(bounds[thread], bounds[thread + 1], panel, thread, all, scan, tasks,
                         run_task);
@@ -60,7 +64,7 @@ class Blocks {
 
     template <class Scan, class Tasks, class RunTask>
     void one_by_one(T* panel, Scan scan, Tasks tasks, RunTask run_task) {
-        Block<T>& block = blocks_[0];
+        Block<O>& block = blocks_[0];
         for (Index end = layout_.end - layout_.begin; end > 0; end = block.begin) {
             extend(block, end);
             scan(block, 0, layout_.rows, 0);
@@ -75,10 +79,10 @@ class Blocks {
                  RunTask run_task) {
         // The same numbers on every thread, and on each its own: no thread reads what another
         // writes.
-        Block<T> own[2] = {blocks_[0], blocks_[1]};
+        Block<O> own[2] = {blocks_[0], blocks_[1]};
         Index end = layout_.end - layout_.begin;
         for (int turn = 0;; turn ^= 1) {
-            Block<T>&mine = own[turn], &before = own[turn ^ 1];
+            Block<O>&mine = own[turn], &before = own[turn ^ 1];
             if (end > 0) {
                 extend(mine, end);
                 // Nobody claims of these before the barrier, and nobody has since the last one.
@@ -95,7 +99,7 @@ class Blocks {
     }
 
     // The block that ends before the scan's step `end`: as many steps as it has room for.
-    void extend(Block<T>& block, Index end) const {
+    void extend(Block<O>& block, Index end) const {
         const Order order{layout_};
         block.end = block.begin = end;
         block.slots = 0;
@@ -105,13 +109,13 @@ class Blocks {
             if (block.slots && block.slots + size > capacity()) break;
             --block.begin;
             block.slots += size;
-            block.closes = Sums<T>::closes(layout_, t);
+            block.closes = Sums<O>::closes(layout_, t);
         }
     }
 
     const Layout& layout_;
-    const Sums<T>& sums_;
-    Block<T> blocks_[2];
+    const Sums<O>& sums_;
+    Block<O> blocks_[2];
     T* panels_ = nullptr;
     std::atomic<Index> next_task_[2] = {0, 0};
 };

@@ -169,8 +169,13 @@ struct Table {
 struct Core {
     const char* name;  // "baseline", "avx2", "avx512"
     int vector_bytes;
-    Table<float> f32;
-    Table<double> f64;
+    const Table<float>* f32;
+    const Table<double>* f64;
+    // The same as f32 with what products multiply rounded to bfloat16, sums and all else in
+    // float32: by float32's instructions, or by those for pairs of bfloat16. Null where the build
+    // has none; only a machine that has AVX512-BF16 may run them.
+    const Table<float>* rounded;
+    const Table<float>* paired;
 };
 
 }  // namespace unrolled

@@ -1,86 +1,26 @@
-// The core, once for each instruction set: the build compiles this file several times, with other
-// flags and another UNROLLED_ISA.
-#include "activation.h"
-#include "backward.h"
-#include "cells/all.h"
-#include "forward.h"
+// The core, once for each instruction set: the build compiles this file and those of its tables
+// several times, with other flags and another UNROLLED_ISA.
 #include "instruction_sets.h"
-#include "program_backward.h"
-#include "program_forward.h"
+#include "contract.h"
 
 namespace unrolled {
-namespace UNROLLED_ISA {
 
-template <class T>
-Outcome forward(const Shape& s, const Layout& layout, const Forward<T>& f, int threads,
-                Interrupt interrupt) {
-    return with_cell<T>(
-        s, [&]<class C>() { return ForwardScan<T, C>::run(s, layout, f, threads, interrupt); });
+const Table<float>* UNROLLED_JOIN(f32_, UNROLLED_ISA)();
+const Table<double>* UNROLLED_JOIN(f64_, UNROLLED_ISA)();
+const Table<float>* UNROLLED_JOIN(rounded_, UNROLLED_ISA)();
+const Table<float>* UNROLLED_JOIN(paired_, UNROLLED_ISA)();  // null where the build has none
+
+const Core* UNROLLED_JOIN(core_, UNROLLED_ISA)();
+const Core* UNROLLED_JOIN(core_, UNROLLED_ISA)() {
+    static const Core core = {
+        UNROLLED_TEXT(UNROLLED_ISA),
+        UNROLLED_BYTES,
+        UNROLLED_JOIN(f32_, UNROLLED_ISA)(),
+        UNROLLED_JOIN(f64_, UNROLLED_ISA)(),
+        UNROLLED_JOIN(rounded_, UNROLLED_ISA)(),
+        UNROLLED_JOIN(paired_, UNROLLED_ISA)(),
+    };
+    return &core;
 }
-
-template <class T>
-Outcome backward(const Shape& s, const Layout& layout, const Backward<T>& g, int threads,
-                 Interrupt interrupt) {
-    return with_cell<T>(
-        s, [&]<class C>() { return BackwardScan<T, C>::run(s, layout, g, threads, interrupt); });
-}
-
-template <class T>
-Index sums_size(const Shape& s, const Layout& layout, Wanted wanted) {
-    return with_cell<T>(s,
-                        [&]<class C>() { return WeightSums<T, C>(s, wanted).sums.memory(layout); });
-}
-
-template <class T>
-Index program_sums_size(const Program& p, const Layout& layout, Wanted wanted) {
-    return ProgramSums<T>(p, wanted).sums.memory(layout);
-}
-
-// One instruction on numbers of its own, for tests: y[i] = f(x[0][i], x[1][i], ...).
-template <class T>
-void instruct(Code code, const T* const* x, T* y, Index count) {
-    const Instruction instruction = {code, 4, {0, 1, 2, 3}};
-    T room[5][lanes<T>] = {};
-    for (Index i = 0; i < count; i += lanes<T>) {
-        for (int o = 0; o < 4; ++o) store(room[o], x[o] ? load(x[o] + i, count - i) : Vec<T>{});
-        execute<T, 1>(&instruction, &instruction + 1, 1,
-                      [&](int o) { return Lies<T>{room[o], 0, 0}; });
-        store(y + i, load(room[4]), count - i);
-    }
-}
-
-// As many independent chains as hide the latency of a multiply-add on every machine we know.
-constexpr int busy_chains = 12;
-
-template <class T>
-T busy(Index rounds) {
-    Vec<T> chain[busy_chains];
-    for (int c = 0; c < busy_chains; ++c) chain[c] = all<T>(T(c));
-    const Vec<T> factor = all<T>(T(0.5)), term = all<T>(T(1));
-    for (Index i = 0; i < rounds; ++i)
-        for (int c = 0; c < busy_chains; ++c) chain[c] = fused(chain[c], factor, term);
-    T sum = 0;
-    for (int c = 0; c < busy_chains; ++c) sum += chain[c][0];
-    return sum;
-}
-
-template <class T>
-constexpr Table<T> table = {
-    forward<T>,
-    backward<T>,
-    sums_size<T>,
-    ProgramForwardScan<T>::run,
-    ProgramBackwardScan<T>::run,
-    program_sums_size<T>,
-    instruct<T>,
-    busy<T>,
-    busy_chains * lanes<T>,
-};
-
-constexpr Core core = {UNROLLED_TEXT(UNROLLED_ISA), UNROLLED_BYTES, table<float>, table<double>};
-
-}  // namespace UNROLLED_ISA
-
-UNROLLED_BUILD(Core, core_, UNROLLED_ISA::core)
 
 }  // namespace unrolled

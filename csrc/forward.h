@@ -5,15 +5,19 @@
 
 namespace unrolled::UNROLLED_ISA {
 
-template <class T, class C>
+template <class O, class C>
 struct ForwardScan {
-    using P = Packed<T, C>;
+    using T = typename O::Sum;
+    using Number = typename O::Number;
+    using P = Packed<O, C>;
     const Shape& s;
     const Layout& layout;
     const Forward<T>& f;
     T* packed;     // the weights as the kernels read them
     Row<T>* rows;  // [B]
-    T* raw;        // [B, H], where it is not kept
+    Reads<O>* reads;
+    Number* rounded;  // [B, I + P + H], what products read, where they don't read what is there
+    T* raw;           // [B, H], where it is not kept
     const T* h0;   // f's, or zeros
     const T* c0;
     T *h_n, *c_n;
@@ -35,6 +39,8 @@ struct ForwardScan {
             [&](Scratch& scratch) {
                 scan.packed = scratch.take<T>(P::size(s) + projection_size(s));
                 scan.rows = scratch.take<Row<T>>(layout.rows);
+                scan.reads = scratch.take<Reads<O>>(layout.rows);
+                scan.rounded = scratch.take<Number>(O::rounds ? layout.rows * rounded_size(s) : 0);
                 scan.raw =
                     scratch.take<T>(s.projection && !scan.kept.raw ? layout.rows * s.hidden : 0);
                 zeros = scratch.take<T>(lacks ? none : 0);
@@ -53,6 +59,9 @@ struct ForwardScan {
     static Index projection_size(const Shape& s) {
         return s.projection ? packed_product_size<T>(s.hidden, s.projection) : 0;
     }
+    static Index rounded_size(const Shape& s) {
+        return s.inputs + s.state() + (s.projection ? s.hidden : 0);
+    }
 
     void pack(int threads) {
         const Index size = P::size(s);
@@ -60,7 +69,7 @@ struct ForwardScan {
         const Weights<const T> weights = named_weights(s, f.weights);
         P::write(s, weights, packed, threads);
         if (s.projection)  // h = hr * raw
-            pack_product<T>({weights.hr, s.hidden, s.projection, true, 0}, packed + size, threads);
+            pack_product<O>({weights.hr, s.hidden, s.projection, true, 0}, packed + size, threads);
     }
 
     void share(int threads) {
@@ -89,11 +98,7 @@ struct ForwardScan {
                 step_block(block, first, end);
                 if (stop.after((end - first) * of_block, thread)) return;
             }
-            if (s.projection)
-                product<T>(
-                    packed + P::size(s), hidden, state, first, end,
-                    [&](Index b) { return rows[b].hidden; },
-                    [&](Index b) { return rows[b].output; }, false);
+            if (s.projection) project(first, end);
         }
         const Index any = layout.size(layout.begin);  // from here on a row has no step
         for (Index b = first; b < last; ++b) {
@@ -117,8 +122,10 @@ struct ForwardScan {
         for (Index b = first; b < end; ++b) {
             const bool starts = b >= fresh;
             Row<T>& row = rows[b];
-            row.input = input + b * f.inputs[0].row;
             row.hidden_before = starts ? h0 + b * state : output_before + b * f.output.row;
+            Number* const here = rounded + b * rounded_size(s);
+            reads[b] = {read(input + b * f.inputs[0].row, s.inputs, here),
+                        read(row.hidden_before, state, here + s.inputs)};
             row.output = output + b * f.output.row;
             row.gates = kept.gates ? kept.gates + (slot + b) * C::kept * hidden : nullptr;
             if constexpr (C::has_cell) {
@@ -133,12 +140,32 @@ struct ForwardScan {
         }
     }
 
+    void project(Index first, Index end) {
+        for (Index b = first; b < end; ++b)
+            reads[b].hidden = read(rows[b].hidden, s.hidden,
+                                   rounded + b * rounded_size(s) + s.inputs + s.state());
+        product<O>(
+            packed + P::size(s), s.hidden, s.state(), first, end,
+            [&](Index b) { return reads[b].hidden; }, [&](Index b) { return rows[b].output; },
+            false);
+    }
+
+    // The numbers as products read them.
+    static const Number* read(const T* from, Index count, Number* to) {
+        if constexpr (O::rounds) {
+            O::narrow(from, count, to);
+            return to;
+        } else {
+            return from;
+        }
+    }
+
     // One step of a block of units of these rows.
     void step_block(Index block, Index first, Index end) {
         const T* weights = packed + block * P::block_size(s);
         const Index unit = block * P::width;
         for_tiles(first, end, [&]<int R>(Index row) {
-            step_tile<T, C, R>(s, weights, rows + row, unit, s.hidden - unit);
+            step_tile<O, C, R>(s, weights, rows + row, reads + row, unit, s.hidden - unit);
         });
     }
 };

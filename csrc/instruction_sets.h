@@ -32,6 +32,26 @@ namespace unrolled {
 
 constexpr int place_of_avx2 = 1, place_of_avx512 = 2;  // in that list
 
+// Whether the machine has instructions that multiply pairs of bfloat16.
+inline bool has_pairs() {
+#if defined(UNROLLED_X86) && !defined(_MSC_VER)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+// Whether these are worth it: Intel's do half as many a second as there are fused multiply-adds in
+// float32, so that with the same number of products they bring nothing.
+inline bool pairs_are_fast() {
+#ifdef UNROLLED_X86
+    return __builtin_cpu_is("amd");
+#else
+    return false;
+#endif
+}
+
 // The builds that this machine can run, the best last.
 template <class Type>
 class Builds {

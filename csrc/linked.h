@@ -248,6 +248,17 @@ class LinkedProgram {
         e.operands = keep(std::move(all));
         std::vector<Stage> linked;
         for (const auto& stage : stages) linked.push_back(link(stage, e, use));
+        std::vector<Index> copies(operands.size(), -1);
+        for (const Stage& stage : linked) {
+            for (int i = 0; i < stage.multiplied.count; ++i) {
+                const int number = stage.multiplied.data[i];
+                Index& place = copies[static_cast<std::size_t>(number)];
+                if (place >= 0) continue;
+                place = e.copied;
+                e.copied = times(1, e.copied + operand(e, number).units);
+            }
+        }
+        e.copies = keep(std::move(copies));
         e.stages = keep(std::move(linked));
     }
 
@@ -257,7 +268,7 @@ class LinkedProgram {
         require(checked_units(units) >= 1, "a stage without units");
         Stage stage = {};
         stage.units = units;
-        std::vector<int> loads, stores, spreads;
+        std::vector<int> loads, stores, spreads, multiplied;
         const auto add = [](std::vector<int>& to, int number) {
             for (const int known : to)
                 if (known == number) return;
@@ -271,6 +282,7 @@ class LinkedProgram {
         for (const auto& [to, terms, biases] : totals) {
             store(to);
             sums.push_back(total(e, units, to, terms, biases));
+            for (const auto& term : terms) add(multiplied, std::get<2>(term));
         }
         std::vector<Instruction> codes;
         for (const auto& [name, to, from] : instructions) {
@@ -302,6 +314,7 @@ class LinkedProgram {
         stage.loads = keep(std::move(loads));
         stage.stores = keep(std::move(stores));
         stage.spreads = keep(std::move(spreads));
+        stage.multiplied = keep(std::move(multiplied));
         return stage;
     }
 

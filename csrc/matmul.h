@@ -3,6 +3,7 @@
 // Every element is the same sum in the same order whatever tile it falls into: a row alone and a
 // row in any batch give the same bits.
 #pragma once
+#include "operands.h"
 #include "share.h"
 
 namespace unrolled::UNROLLED_ISA {
@@ -10,38 +11,34 @@ namespace unrolled::UNROLLED_ISA {
 // The most rows of a tile: as many accumulators as the build has registers for.
 constexpr int tile_rows = UNROLLED_BYTES == 64 ? 6 : 3;
 
-// acc[r][map(c)] += sum over k of rows[r][k] * w[k * C + c], for C vectors of weights a step of k.
-template <class T, int R, int C, int A, class Map>
-UNROLLED_INLINE void accumulate(Vec<T> (&acc)[R][A], const T* const* rows, Index k_end, const T* w,
-                                Map map) {
-    const T* in[R];
-    for (int r = 0; r < R; ++r) in[r] = rows[r];
-    for (Index k = 0; k < k_end; ++k) {
-        Vec<T> column[C];
-        for (int c = 0; c < C; ++c) column[c] = load(w + c * lanes<T>);
-        w += C * lanes<T>;
-        for (int r = 0; r < R; ++r) {
-            const Vec<T> x = all<T>(in[r][k]);
-            for (int c = 0; c < C; ++c) acc[r][map(c)] = fused(x, column[c], acc[r][map(c)]);
-        }
+// acc[r][map(c)] += what one line of C vectors of weights adds, each lane of row r times x(r).
+template <class O, int R, int C, int A, class Map, class X>
+UNROLLED_INLINE void accumulate_line(Vec<typename O::Sum> (&acc)[R][A], const typename O::Sum* w,
+                                     Map map, X x) {
+    using T = typename O::Sum;
+    Vec<T> column[C];
+    for (int c = 0; c < C; ++c) column[c] = load(w + c * lanes<T>);
+    for (int r = 0; r < R; ++r) {
+        const Vec<T> here = x(r);
+        for (int c = 0; c < C; ++c)
+            acc[r][map(c)] = O::multiply_add(here, column[c], acc[r][map(c)]);
     }
 }
 
-// acc[r][c] += sum over k of rows[k][r] * w[k * C + c]: the same with the rows' numbers side by
-// side.
-template <class T, int R, int C>
-UNROLLED_INLINE void accumulate_across(Vec<T> (&acc)[R][C], const T* const* rows, Index r_begin,
-                                       Index k_end, const T* w) {
-    for (Index k = 0; k < k_end; ++k) {
-        const T* in = rows[k] + r_begin;
-        Vec<T> column[C];
-        for (int c = 0; c < C; ++c) column[c] = load(w + c * lanes<T>);
-        w += C * lanes<T>;
-        for (int r = 0; r < R; ++r) {
-            const Vec<T> x = all<T>(in[r]);
-            for (int c = 0; c < C; ++c) acc[r][c] = fused(x, column[c], acc[r][c]);
-        }
+// acc[r][map(c)] += sum over k of rows[r][k] * w[k * C + c], for C vectors of weights a line.
+template <class O, int R, int C, int A, class Map>
+UNROLLED_INLINE void accumulate(Vec<typename O::Sum> (&acc)[R][A],
+                                const typename O::Number* const* rows, Index k_end,
+                                const typename O::Sum* w, Map map) {
+    const typename O::Number* in[R];
+    for (int r = 0; r < R; ++r) in[r] = rows[r];
+    Index k = 0;
+    for (; k + O::at_once <= k_end; k += O::at_once) {
+        accumulate_line<O, R, C>(acc, w, map, [&](int r) { return O::spread(in[r] + k); });
+        w += C * lanes<typename O::Sum>;
     }
+    if (O::at_once > 1 && k < k_end)
+        accumulate_line<O, R, C>(acc, w, map, [&](int r) { return O::spread_last(in[r] + k); });
 }
 
 // Calls f.template operator()<R>(first) for tiles of rows that together are first ... last - 1.
@@ -124,25 +121,27 @@ void pack_panel(const Source<T>& from, Index begin, T* packed) {
     }
 }
 
-template <class T>
+template <class O, class T = typename O::Sum>
 void pack_product(const Source<T>& from, T* packed, int threads) {
     const Index width = panel_width<T>(from.columns);
     for_all(panels<T>(from.columns), threads, [&](Index panel) {
-        pack_panel(from, panel * width, packed + panel * width * from.k_end);
+        T* const to = packed + panel * width * from.k_end;
+        pack_panel(from, panel * width, to);
+        combine_lines<O>(to, from.k_end, width / lanes<T>);
     });
 }
 
 // One panel's columns, of which `left` are real.
-template <class T, int R, int C>
-UNROLLED_INLINE void product_tile(const T* panel, Index k_end, Index left, const T* const* in,
-                                  T* const* out, bool add) {
+template <class O, int R, int C, class T = typename O::Sum>
+UNROLLED_INLINE void product_tile(const T* panel, Index k_end, Index left,
+                                  const typename O::Number* const* in, T* const* out, bool add) {
     Vec<T> acc[R][C];
     for (int r = 0; r < R; ++r)
         for (int c = 0; c < C; ++c)
             acc[r][c] = add && left > c * lanes<T>
                             ? load(out[r] + c * lanes<T>, left - c * lanes<T>)
                             : Vec<T>{};
-    accumulate<T, R, C>(acc, in, k_end, panel, [](int c) { return c; });
+    accumulate<O, R, C>(acc, in, k_end, panel, [](int c) { return c; });
     for (int r = 0; r < R; ++r)
         for (int c = 0; c < C; ++c)
             if (left > c * lanes<T>) store(out[r] + c * lanes<T>, acc[r][c], left - c * lanes<T>);
@@ -150,7 +149,7 @@ UNROLLED_INLINE void product_tile(const T* panel, Index k_end, Index left, const
 
 // Rows first ... last - 1: out(row) (+)= in(row) * W. The pointers come from two functions of the
 // row.
-template <class T, class In, class Out>
+template <class O, class In, class Out, class T = typename O::Sum>
 void product(const T* packed, Index k_end, Index columns, Index first, Index last, In in, Out out,
              bool add) {
     with_vectors<T>(columns, [&]<int C>() {
@@ -159,10 +158,10 @@ void product(const T* packed, Index k_end, Index columns, Index first, Index las
         for (Index begin = 0; begin < columns; begin += width) {
             const T* panel = packed + begin * k_end;
             for_tiles(first, last, [&]<int R>(Index row) {
-                const T* from[R];
+                const typename O::Number* from[R];
                 T* to[R];
                 for (int r = 0; r < R; ++r) from[r] = in(row + r), to[r] = out(row + r) + begin;
-                product_tile<T, R, C>(panel, k_end, columns - begin, from, to, add);
+                product_tile<O, R, C>(panel, k_end, columns - begin, from, to, add);
             });
         }
     });

@@ -28,8 +28,28 @@ const Builds<Core>& builds() {
 
 template <class T>
 const Table<T>& table(int isa) {
-    if constexpr (sizeof(T) == 4) return builds().at(isa).f32;
-    else return builds().at(isa).f64;
+    if constexpr (sizeof(T) == 4) return *builds().at(isa).f32;
+    else return *builds().at(isa).f64;
+}
+
+// What products multiply: all as it is, or rounded to bfloat16 in one way or two, of which the
+// faster comes last.
+std::vector<std::string> products(int isa) {
+    if (!builds().at(isa).paired || !has_pairs()) return {"whole", "rounded"};
+    if (!pairs_are_fast()) return {"whole", "paired", "rounded"};
+    return {"whole", "rounded", "paired"};
+}
+
+// The same with products that multiply this.
+template <class T>
+const Table<T>& table(int isa, const std::string& multiplied) {
+    const auto all = products(isa);
+    require(std::find(all.begin(), all.end(), multiplied) != all.end(),
+            "one of products() was expected");
+    if (multiplied == "whole") return table<T>(isa);
+    if constexpr (sizeof(T) == 4)
+        return multiplied == "paired" ? *builds().at(isa).paired : *builds().at(isa).rounded;
+    throw std::invalid_argument("in float64 nothing is rounded");
 }
 
 // Whether a signal's handler has raised, as it does for Ctrl-C. Only Python's main thread runs
@@ -166,7 +186,7 @@ class Pass {
     const std::vector<Index>& kept() const { return widths_.kept; }
 
    protected:
-    Pass(int isa, Widths&& widths) : table_(table<T>(isa)), widths_(std::move(widths)) {}
+    Pass(const Table<T>& table, Widths&& widths) : table_(table), widths_(std::move(widths)) {}
 
     virtual Outcome run_forward(const Layout&, const Forward<T>&, int threads, Interrupt) const = 0;
     virtual Outcome run_backward(const Layout&, const Backward<T>&, int threads,
@@ -212,16 +232,18 @@ class Pass {
 template <class T>
 class KernelPass final : public Pass<T> {
    public:
-    KernelPass(int isa, const std::string& cell, Index inputs, Index hidden, Index projection,
-               bool biased)
-        : KernelPass(isa, checked(Shape{cell_named(cell), inputs, hidden, projection, biased})) {}
+    KernelPass(int isa, const std::string& multiplied, const std::string& cell, Index inputs,
+               Index hidden, Index projection, bool biased)
+        : KernelPass(table<T>(isa, multiplied),
+                     checked(Shape{cell_named(cell), inputs, hidden, projection, biased})) {}
 
     Index sums_size(const Layout& layout, Wanted wanted) const override {
         return this->table_.sums_size(shape_, layout, wanted);
     }
 
    private:
-    KernelPass(int isa, const Shape& shape) : Pass<T>(isa, widths(shape)), shape_(shape) {}
+    KernelPass(const Table<T>& table, const Shape& shape)
+        : Pass<T>(table, widths(shape)), shape_(shape) {}
 
     Outcome run_forward(const Layout& layout, const Forward<T>& f, int threads,
                         Interrupt interrupt) const override {
@@ -257,8 +279,8 @@ class KernelPass final : public Pass<T> {
 template <class T>
 class ProgramPass final : public Pass<T> {
    public:
-    ProgramPass(int isa, const LinkedProgram& linked)
-        : Pass<T>(isa, widths(linked.program())), program_(linked.program()) {}
+    ProgramPass(int isa, const std::string& multiplied, const LinkedProgram& linked)
+        : Pass<T>(table<T>(isa, multiplied), widths(linked.program())), program_(linked.program()) {}
 
     Index sums_size(const Layout& layout, Wanted wanted) const override {
         return this->table_.program_sums_size(program_, layout, wanted);
@@ -306,9 +328,9 @@ void bind_passes(nb::module_& m, const char* type) {
         .def("sums_size", &Pass<T>::sums_size)
         .def_prop_ro("kept", &Pass<T>::kept);
     nb::class_<KernelPass<T>, Pass<T>>(m, ("Kernel" + name).c_str())
-        .def(nb::init<int, const std::string&, Index, Index, Index, bool>());
+        .def(nb::init<int, const std::string&, const std::string&, Index, Index, Index, bool>());
     nb::class_<ProgramPass<T>, Pass<T>>(m, ("Program" + name).c_str())
-        .def(nb::init<int, const LinkedProgram&>(), nb::keep_alive<1, 3>());
+        .def(nb::init<int, const std::string&, const LinkedProgram&>(), nb::keep_alive<1, 4>());
 }
 
 // One instruction by itself.
@@ -324,9 +346,9 @@ void instruct(int isa, const std::string& name, const std::vector<Memory>& x, co
 
 // How many multiply-adds so many rounds were.
 template <class T>
-Index busy(int isa, Index rounds) {
+Index busy(int isa, const std::string& multiplied, Index rounds) {
     require(0 <= rounds && rounds <= Index(1) << 32, "at most 2^32 rounds were expected");
-    const Table<T>& here = table<T>(isa);
+    const Table<T>& here = table<T>(isa, multiplied);
     nb::gil_scoped_release free;
     volatile T sink = here.busy(rounds);
     (void)sink;
@@ -339,6 +361,7 @@ NB_MODULE(_core, m) {
     // A graph that is alive when Python ends holds its passes; that is no leak of ours.
     nb::set_leak_warnings(false);
     m.def("isas", [] { return builds().names(); });
+    m.def("products", &products);
     m.def("cells", [] {
         std::vector<std::tuple<std::string, Index>> all;
         for (const CellKind& kind : cell_kinds) all.emplace_back(kind.name, kind.gates);

@@ -5,8 +5,9 @@
 
 namespace unrolled::UNROLLED_ISA {
 
-template <class T, class C>
+template <class O, class C>
 struct Packed {
+    using T = typename O::Sum;
     static constexpr Index width = C::unit_vectors * lanes<T>;  // units in a block
     static constexpr Index columns = C::unit_vectors > 1 ? C::unit_vectors : C::gates;
 
@@ -28,7 +29,8 @@ struct Packed {
             write_biases(s, w, block, to);
             to += C::sums * lanes<T>;
             write_matrix(s, w.ih, s.inputs, block, to);
-            write_matrix(s, w.hh, s.state(), block, to + s.inputs * columns * lanes<T>);
+            to += s.inputs * columns * lanes<T>;
+            write_matrix(s, w.hh, s.state(), block, to);
         });
     }
 
@@ -61,6 +63,7 @@ struct Packed {
                                     here, step);
             }
         }
+        combine_lines<O>(to, k_end, columns);
     }
 };
 

@@ -141,6 +141,7 @@ struct Stage {
     List<BackTotal> back_totals;  // after them
     List<int> loads, stores;      // operands in memory that instructions read, and what is written
     List<int> spreads;            // operands of one number that more units read
+    List<int> multiplied;         // operands that totals multiply, each once
 };
 
 // The equations of one direction of a step, in stages.
@@ -149,6 +150,10 @@ struct Equations {
     List<Stage> stages;
     int scratch;          // places of a block
     List<Index> buffers;  // units of each
+    // Where each operand stands that totals multiply, if these are copied one behind the other; -1
+    // for others. Then how many numbers they are.
+    List<Index> copies;
+    Index copied;
 };
 
 // A layer in one direction. Of what is kept it has one list: of each slot `kept` numbers.

@@ -6,10 +6,12 @@
 namespace unrolled::UNROLLED_ISA {
 
 // The sums of the wanted weights' gradients.
-template <class T>
+template <class O>
 class ProgramSums {
+    using T = typename O::Sum;
+
    public:
-    Sums<T> sums;
+    Sums<O> sums;
 
     ProgramSums(const Program& p, Wanted wanted) : sums(p.derivatives), p_(p) {
         for (int i = 0; i < p.weight_gradients.count; ++i) {
@@ -17,7 +19,7 @@ class ProgramSums {
             bool any = false;
             for (int k = 0; k < g.pieces; ++k) any |= wanted >> piece(g, k).weight & 1u;
             const Index count = g.of < 0 ? 1 : p.back.operands.data[g.of].units;
-            part_[i] = any ? sums.add(g.of < 0 ? Sums<T>::ones : i, count, g.begin, g.width) : -1;
+            part_[i] = any ? sums.add(g.of < 0 ? Sums<O>::ones : i, count, g.begin, g.width) : -1;
         }
     }
 
@@ -48,16 +50,17 @@ class ProgramSums {
     int part_[most_parts];
 };
 
-template <class T>
+template <class O>
 struct ProgramBackwardScan {
+    using T = typename O::Sum;
     const Program& p;
     const Equations& e;
     const Layout& layout;
     const Backward<T>& g;
-    const ProgramSums<T> weights;
-    const Sums<T>& sums = weights.sums;
-    Blocks<T> blocks;
-    ProgramMemory<T> memory;
+    const ProgramSums<O> weights;
+    const Sums<O>& sums = weights.sums;
+    Blocks<O> blocks;
+    ProgramMemory<O> memory;
     T* summed;         // g's, or our own
     T* products;       // packed: those of the stages, then those with the input's gradient
     const T** before;  // g's, or zeros
@@ -172,6 +175,7 @@ struct ProgramBackwardScan {
                     pack_panel<T>({w, piece.rows, columns, false, 0}, number * panel, here);
                     here += piece.rows * panel;
                 }
+                combine_lines<O>(to + number * panel * k_end, k_end, panel / lanes<T>);
             });
             to += size(total);
         });
@@ -182,25 +186,25 @@ struct ProgramBackwardScan {
     void share(int threads) {
         blocks.run(
             threads,
-            [&](const Block<T>& block, Index first, Index last, int thread) {
+            [&](const Block<O>& block, Index first, Index last, int thread) {
                 scan(block, first, last, thread);
             },
-            [&](const Block<T>& block) { return tasks(block); },
-            [&](Index task, const Block<T>& block, T* panel, int thread) {
+            [&](const Block<O>& block) { return tasks(block); },
+            [&](Index task, const Block<O>& block, T* panel, int thread) {
                 run_task(task, block, panel, thread);
             });
     }
 
-    Index tasks(const Block<T>& block) const {
+    Index tasks(const Block<O>& block) const {
         const Index rows_apart = (block.slots + rows_of_task - 1) / rows_of_task;
         return sums.tasks() + (g.d_input.data && p.to_input.count ? rows_apart : 0);
     }
 
-    void run_task(Index task, const Block<T>& block, T* panel, int thread) {
+    void run_task(Index task, const Block<O>& block, T* panel, int thread) {
         const Index of_sums = sums.tasks();
         if (task < of_sums) {
             if (stop.after(block.slots * sums.work(task), thread)) return;
-            return sums.run(task, block, summed, panel);
+            return sums.run(task, layout, block, summed, panel);
         }
         const T* packed = products;
         for_each(e.stages, [&](const Stage& stage) {
@@ -210,11 +214,9 @@ struct ProgramBackwardScan {
         bool adds = g.adds_to_input;
         for_each(p.to_input, [&](const BackTotal& total) {
             if (stop.after(rows_of_task * width(total) * units(total), thread)) return;
-            product<T>(
+            product<O>(
                 packed, width(total), units(total), first, last < block.slots ? last : block.slots,
-                [&](Index slot) -> const T* {
-                    return block.derivatives + slot * sums.row + total.begin;
-                },
+                [&](Index slot) { return block.multiplied(slot * sums.row + total.begin); },
                 [&](Index slot) { return block.d_input[slot]; }, adds);
             packed += size(total);
             adds = true;
@@ -223,9 +225,9 @@ struct ProgramBackwardScan {
 
     // --- the scan -------------------------------------------------------------------------------
 
-    void scan(const Block<T>& block, Index first, Index last, int thread) {
+    void scan(const Block<O>& block, Index first, Index last, int thread) {
         const Order order{layout};
-        Tile<T>& tile = memory.tile(thread);
+        Tile<O>& tile = memory.tile(thread);
         tile.moving = {};
         for (int o = 0; o < e.operands.count; ++o)
             if (moves(e.operands.data[o])) tile.moves(o);
@@ -240,7 +242,7 @@ struct ProgramBackwardScan {
         }
     }
 
-    bool step(Tile<T>& tile, Index i, Index first, Index end, bool starts, const Block<T>& block,
+    bool step(Tile<O>& tile, Index i, Index first, Index end, bool starts, const Block<O>& block,
               Index slot, int thread) {
         if (first >= end) return false;
         for_each(tile.moving, [&](int o) { place(tile, o, i, starts, block, slot); });
@@ -250,7 +252,7 @@ struct ProgramBackwardScan {
         });
     }
 
-    bool run_stages(Tile<T>& tile, Index first, Index end, const Block<T>& block, Index slot,
+    bool run_stages(Tile<O>& tile, Index first, Index end, const Block<O>& block, Index slot,
                     int thread) {
         const T *weights_here = memory.packed(), *packed = products;
         bool is_due = false;
@@ -259,7 +261,8 @@ struct ProgramBackwardScan {
             const Index of_unit = (end - first) * (stage.length + 4 * stage.instructions.count);
             is_due = tile.run(p, stage, weights_here, first, end,
                               [&](Index units) { return stop.after(units * of_unit, thread); });
-            weights_here += PackedStage<T>::size(stage);
+            weights_here += PackedStage<O>::size(stage);
+            if (O::rounds && !is_due) round(stage, first, end, block, slot);
             for_each(stage.back_totals, [&](const BackTotal& total) {
                 if (!is_due)
                     is_due = multiply(tile, total, packed, first, end, block, slot, thread);
@@ -269,8 +272,18 @@ struct ProgramBackwardScan {
         return is_due;
     }
 
-    bool multiply(Tile<T>& tile, const BackTotal& total, const T* packed, Index first, Index end,
-                  const Block<T>& block, Index slot, int thread) {
+    // What a stage has written of the derivatives.
+    void round(const Stage& stage, Index first, Index end, const Block<O>& block, Index slot) {
+        for_each(stage.stores, [&](int o) {
+            const Operand& operand = e.operands.data[o];
+            if (operand.kind != Kind::derivative) return;
+            for (Index b = first; b < end; ++b)
+                block.round((slot + b) * sums.row + operand.index, operand.units);
+        });
+    }
+
+    bool multiply(Tile<O>& tile, const BackTotal& total, const T* packed, Index first, Index end,
+                  const Block<O>& block, Index slot, int thread) {
         // All rows, but for sizes at which these would take longer than one waits for an answer.
         const Index of_row = width(total) * units(total), most = most_at_once / (of_row + 1);
         const Index at_a_time = most > rows_of_task ? most : rows_of_task;
@@ -278,11 +291,9 @@ struct ProgramBackwardScan {
         for (Index from = first; from < end; from += at_a_time) {
             const Index until = end < from + at_a_time ? end : from + at_a_time;
             if (stop.after((until - from) * of_row, thread)) return true;
-            product<T>(
+            product<O>(
                 packed, width(total), units(total), from, until,
-                [&](Index b) -> const T* {
-                    return block.derivatives + (slot + b) * sums.row + total.begin;
-                },
+                [&](Index b) { return block.multiplied((slot + b) * sums.row + total.begin); },
                 [&](Index b) { return to.data + b * to.of_row; }, total.adds);
         }
         return false;
@@ -290,7 +301,7 @@ struct ProgramBackwardScan {
 
     // What the rows hand over at the scan's step i: to who wants to know what the loss says of the
     // states, from what it says of the output, and to the sums.
-    void hand_on(Tile<T>& tile, Index i, Index first, Index end, const Block<T>& block,
+    void hand_on(Tile<O>& tile, Index i, Index first, Index end, const Block<O>& block,
                  Index slot) {
         const Order order{layout};
         const Index t = order.step(i), kept = layout.slot(t);
@@ -336,7 +347,7 @@ struct ProgramBackwardScan {
     }
 
     // Where it lies at every step.
-    void place_fixed(Tile<T>& tile, int o) {
+    void place_fixed(Tile<O>& tile, int o) {
         const Operand& operand = e.operands.data[o];
         switch (operand.kind) {
             case Kind::constant:
@@ -350,7 +361,7 @@ struct ProgramBackwardScan {
 
     // Where it lies at the scan's step i, of rows whose first that is, or not, and whose slots
     // begin at `slot`.
-    void place(Tile<T>& tile, int o, Index i, bool starts, const Block<T>& block, Index slot) {
+    void place(Tile<O>& tile, int o, Index i, bool starts, const Block<O>& block, Index slot) {
         const Operand& operand = e.operands.data[o];
         const Order order{layout};
         const Index t = order.step(i);

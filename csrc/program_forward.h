@@ -4,13 +4,14 @@
 
 namespace unrolled::UNROLLED_ISA {
 
-template <class T>
+template <class O>
 struct ProgramForwardScan {
+    using T = typename O::Sum;
     const Program& p;
     const Equations& e;
     const Layout& layout;
     const Forward<T>& f;
-    ProgramMemory<T> memory;
+    ProgramMemory<O> memory;
     const T** before;  // f's, or zeros
     Stop stop;
 
@@ -56,7 +57,7 @@ struct ProgramForwardScan {
 
     void scan_rows(Index first, Index last, int thread) {
         const Order order{layout};
-        Tile<T>& tile = memory.tile(thread);
+        Tile<O>& tile = memory.tile(thread);
         for (Index i = 1; i < p.states.count; ++i) {
             const Index units = p.states.data[i];
             if (!is_kept(i))
@@ -84,7 +85,7 @@ struct ProgramForwardScan {
         }
     }
 
-    bool step(Tile<T>& tile, Index i, Index first, Index end, bool starts, int thread) {
+    bool step(Tile<O>& tile, Index i, Index first, Index end, bool starts, int thread) {
         if (first >= end) return false;
         for_each(tile.moving, [&](int o) { place(tile, o, i, starts); });
         return memory.run(thread, first, end, [&](Index work) { return stop.after(work, thread); });
@@ -116,7 +117,7 @@ struct ProgramForwardScan {
     }
 
     // Where it lies at every step.
-    void place_fixed(Tile<T>& tile, int o) {
+    void place_fixed(Tile<O>& tile, int o) {
         const Operand& operand = e.operands.data[o];
         if (operand.kind == Kind::constant)
             tile.bind(o, const_cast<T*>(f.constants[operand.index]), operand.units);
@@ -125,7 +126,7 @@ struct ProgramForwardScan {
     }
 
     // Where it lies at the scan's step i, of rows that start there or go on.
-    void place(Tile<T>& tile, int o, Index i, bool starts) {
+    void place(Tile<O>& tile, int o, Index i, bool starts) {
         const Operand& operand = e.operands.data[o];
         const Order order{layout};
         const Index t = order.step(i);

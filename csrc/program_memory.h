@@ -6,14 +6,16 @@
 
 namespace unrolled::UNROLLED_ISA {
 
-template <class T>
+template <class O>
 class ProgramMemory {
+    using T = typename O::Sum;
+
    public:
     ProgramMemory(const Program& p, const Equations& e) : p_(p), e_(e) {}
 
     void take(Scratch& scratch, Index rows, int threads) {
         Index weights = 0;
-        for_each(e_.stages, [&](const Stage& stage) { weights += PackedStage<T>::size(stage); });
+        for_each(e_.stages, [&](const Stage& stage) { weights += PackedStage<O>::size(stage); });
         packed_ = scratch.take<T>(weights);
         vectors_ = scratch.take<T*>(p_.weight_rows.count);
         for (int w = 0; w < p_.weight_rows.count; ++w) {
@@ -27,10 +29,11 @@ class ProgramMemory {
             T* const buffer = scratch.take<T>(buffer_size(i));
             if (buffers_) buffers_[i] = buffer;
         }
-        tiles_ = scratch.take<Tile<T>>(threads);
+        copies_ = scratch.take<typename O::Number>(O::rounds ? rows * e_.copied : 0);
+        tiles_ = scratch.take<Tile<O>>(threads);
         for (int thread = 0; thread < threads; ++thread) {
-            Tile<T> none;
-            Tile<T>::take(scratch, e_, tiles_ ? tiles_[thread] : none);
+            Tile<O> none;
+            Tile<O>::take(scratch, e_, tiles_ ? tiles_[thread] : none);
         }
     }
 
@@ -45,19 +48,19 @@ class ProgramMemory {
             numbers_[i] = T(p_.numbers.data[i / lanes<T>]);
         // What stands past the units is computed with, and read by nobody.
         for (int i = 0; i < threads * e_.buffers.count; ++i) zero(buffers_[i], buffer_size(i));
-        for (int i = 0; i < threads; ++i) tiles_[i].start(e_, vectors_, numbers_, buffers(i));
+        for (int i = 0; i < threads; ++i) tiles_[i].start(e_, vectors_, numbers_, buffers(i), copies_);
         Index size = 0;
-        for_each(e_.stages, [&](const Stage& stage) { size += PackedStage<T>::size(stage); });
+        for_each(e_.stages, [&](const Stage& stage) { size += PackedStage<O>::size(stage); });
         on_threads(affordable(size * packing, threads), [&](int thread, int all) {
             T* to = packed_;
             for_each(e_.stages, [&](const Stage& stage) {
-                PackedStage<T>::write(p_, e_, stage, weights, to, thread, all);
-                to += PackedStage<T>::size(stage);
+                PackedStage<O>::write(p_, e_, stage, weights, to, thread, all);
+                to += PackedStage<O>::size(stage);
             });
         });
     }
 
-    Tile<T>& tile(int thread) const { return tiles_[thread]; }
+    Tile<O>& tile(int thread) const { return tiles_[thread]; }
     const T* packed() const { return packed_; }
 
     // A step forward of rows first ... last - 1, whose operands are bound. `ask` is told of so many
@@ -73,7 +76,7 @@ class ProgramMemory {
                     (until - from) * (stage.length + 4 * stage.instructions.count);
                 is_due = tiles_[thread].run(p_, stage, packed, from, until,
                                             [&](Index units) { return ask(units * of_unit); });
-                packed += PackedStage<T>::size(stage);
+                packed += PackedStage<O>::size(stage);
             });
             return is_due;
         });
@@ -96,7 +99,7 @@ class ProgramMemory {
     Index rows_at_once() const {
         constexpr Index in_the_cache = (Index(1) << 18) / sizeof(T);
         Index row = 0;
-        for_each(e_.buffers, [&](Index units) { row += Tile<T>::padded(units); });
+        for_each(e_.buffers, [&](Index units) { row += Tile<O>::padded(units); });
         if (!row) return all_rows;
         const Index blocks = in_the_cache / (row * block_rows);
         return blocks < 1 ? block_rows : blocks * block_rows;
@@ -105,7 +108,7 @@ class ProgramMemory {
 
     T* const* buffers(int thread) const { return buffers_ + thread * e_.buffers.count; }
     Index buffer_size(int i) const {
-        return at_once_ * Tile<T>::padded(e_.buffers.data[i % e_.buffers.count]);
+        return at_once_ * Tile<O>::padded(e_.buffers.data[i % e_.buffers.count]);
     }
     bool is_vector(int w) const { return p_.weight_columns.data[w] == 0; }
     static Index room(Index units) { return (units + lanes<T> - 1) / lanes<T> * lanes<T>; }
@@ -117,7 +120,8 @@ class ProgramMemory {
     T* numbers_ = nullptr;
     T** buffers_ = nullptr;  // [threads, buffers]
     Index at_once_ = 1;
-    Tile<T>* tiles_ = nullptr;
+    typename O::Number* copies_ = nullptr;
+    Tile<O>* tiles_ = nullptr;
 };
 
 // The multiply-adds of a step of a row.

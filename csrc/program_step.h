@@ -36,7 +36,7 @@ class ProgramStepper {
    private:
     explicit ProgramStepper(const Program& p) : e_(p.infer), memory_(p, p.infer) {}
 
-    Tile<T>& tile() const { return memory_.tile(0); }
+    Tile<Whole<T>>& tile() const { return memory_.tile(0); }
 
     // Where an operand lies at every step; the input and the first state are noted.
     void place_fixed(const ProgramPlaces<T>& places, int o) {
@@ -57,7 +57,7 @@ class ProgramStepper {
     void bind(int o, Rows<const T> rows) { tile().bind(o, const_cast<T*>(rows.data), rows.row); }
 
     const Equations& e_;
-    ProgramMemory<T> memory_;
+    ProgramMemory<Whole<T>> memory_;
 };
 
 }  // namespace unrolled::UNROLLED_ISA

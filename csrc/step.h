@@ -1,12 +1,17 @@
 // What a cell's step reads and writes of one row: pointers to its place in the matrices.
 #pragma once
-#include "simd.h"
+#include "operands.h"
 
 namespace unrolled::UNROLLED_ISA {
 
+// What the products of a step read of a row.
+template <class O>
+struct Reads {
+    const typename O::Number *input, *hidden;
+};
+
 template <class T>
 struct Row {
-    const T* input;
     const T* hidden_before;
     const T* cell_before;  // LSTM only
     T* cell;               // LSTM only; may be cell_before

@@ -13,12 +13,12 @@ namespace UNROLLED_ISA {
 template <class T>
 Index units(const Shape& s) {
     return with_cell<T>(s,
-                        [&]<class C>() { return Packed<T, C>::blocks(s) * Packed<T, C>::width; });
+                        [&]<class C>() { return Packed<Whole<T>, C>::blocks(s) * Packed<Whole<T>, C>::width; });
 }
 
 template <class T>
 Index layer_size(const Shape& s) {
-    return with_cell<T>(s, [&]<class C>() { return Packed<T, C>::size(s); });
+    return with_cell<T>(s, [&]<class C>() { return Packed<Whole<T>, C>::size(s); });
 }
 
 template <class T>
@@ -28,28 +28,29 @@ Index packed_size(const Shape& s) {
 
 template <class T>
 void pack(const Shape& s, const Weights<const T>& w, T* packed) {
-    with_cell<T>(s, [&]<class C>() { Packed<T, C>::write(s, w, packed, 1); });
+    with_cell<T>(s, [&]<class C>() { Packed<Whole<T>, C>::write(s, w, packed, 1); });
     if (s.projection)
-        pack_product<T>({w.hr, s.hidden, s.projection, true, 0}, packed + layer_size<T>(s), 1);
+        pack_product<Whole<T>>({w.hr, s.hidden, s.projection, true, 0}, packed + layer_size<T>(s), 1);
 }
 
 template <class T, class C>
 void step_layer(const LayerStep<T>& l, Index first, Index last) {
-    using P = Packed<T, C>;
+    using P = Packed<Whole<T>, C>;
     for (Index block = 0; block < P::blocks(l.shape); ++block) {
         const T* packed = l.packed + block * P::block_size(l.shape);
         for_tiles(first, last, [&]<int R>(Index b) {
             Row<T> rows[R];
+            Reads<Whole<T>> reads[R];
             for (int r = 0; r < R; ++r) {
                 Row<T>& row = rows[r];
-                row.input = l.input + (b + r) * l.input_row;
                 row.hidden_before = l.hidden_before + (b + r) * l.state_row;
+                reads[r] = {l.input + (b + r) * l.input_row, row.hidden_before};
                 row.cell = C::has_cell ? l.cell + (b + r) * l.unit_row : nullptr;
                 row.cell_before = row.cell;
                 row.hidden = l.raw + (b + r) * l.unit_row;
                 row.gates = nullptr;
             }
-            step_tile<T, C, R>(l.shape, packed, rows, block * P::width, P::width);
+            step_tile<Whole<T>, C, R>(l.shape, packed, rows, reads, block * P::width, P::width);
         });
     }
 }
@@ -58,7 +59,7 @@ template <class T>
 void step(const LayerStep<T>& l, Index first, Index last) {
     with_cell<T>(l.shape, [&]<class C>() { step_layer<T, C>(l, first, last); });
     if (l.shape.projection)
-        product<T>(
+        product<Whole<T>>(
             l.packed + layer_size<T>(l.shape), l.shape.hidden, l.shape.projection, first, last,
             [&](Index b) { return l.raw + b * l.unit_row; },
             [&](Index b) { return l.hidden + b * l.state_row; }, false);
@@ -71,13 +72,13 @@ Index linear_size(Index inputs, Index outputs) {
 
 template <class T>
 void pack_linear(const T* weight, Index inputs, Index outputs, T* packed) {
-    pack_product<T>({weight, inputs, outputs, true, 0}, packed, 1);
+    pack_product<Whole<T>>({weight, inputs, outputs, true, 0}, packed, 1);
 }
 
 template <class T>
 void linear(const LinearStep<T>& l, Index first, Index last) {
     for (Index b = first; b < last; ++b) copy(l.output + b * l.output_row, l.bias, l.outputs);
-    product<T>(
+    product<Whole<T>>(
         l.packed, l.inputs, l.outputs, first, last,
         [&](Index b) { return l.input + b * l.input_row; },
         [&](Index b) { return l.output + b * l.output_row; }, true);

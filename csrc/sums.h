@@ -8,14 +8,54 @@
 
 namespace unrolled::UNROLLED_ISA {
 
-template <class T>
+template <class O>
 struct Block {
+    using T = typename O::Sum;
     Index begin, end;  // steps of the scan
     Index slots;
     bool closes;      // whether the running sums go over into the totals after it
     const T*** read;  // [sources], [slots]: what each slot read of a source
     T** d_input;      // [slots], if wanted
     T* derivatives;   // [slots, Sums::row]
+    typename O::Number* rounded;  // the same as products read them, where they round
+
+    // The derivatives from a place in the list on, as products read them.
+    const typename O::Number* multiplied(Index place) const {
+        if constexpr (O::rounds) return rounded + place;
+        else return derivatives + place;
+    }
+    // To be called once so many of them are there.
+    void round(Index place, Index count) const {
+        if constexpr (O::rounds) O::narrow(derivatives + place, count, rounded + place);
+    }
+};
+
+// Slots that are multiplied at once: one, or two rows of a step.
+struct Line {
+    Index slot, slots;
+};
+
+// The lines of a block in the order of the scan back. No line has slots of two steps: which slots
+// are together does not depend on how the steps are cut into blocks.
+template <int at_once>
+class Lines {
+   public:
+    // `end` is the block's.
+    Lines(const Layout& layout, Index end) : layout_(layout), step_(end) {}
+
+    // There has to be one.
+    UNROLLED_INLINE Line next() {
+        if constexpr (at_once == 1) return {slot_++, 1};
+        while (rest_ == 0) rest_ = layout_.size(Order{layout_}.step(--step_));
+        const Line line = {slot_, rest_ < at_once ? rest_ : at_once};
+        slot_ += line.slots;
+        rest_ -= line.slots;
+        return line;
+    }
+
+   private:
+    const Layout& layout_;
+    Index step_, rest_ = 0, slot_ = 0;
 };
 
 // Sums over so many slots one after the other lose up to half as many units in the last place;
@@ -23,12 +63,17 @@ struct Block {
 constexpr Index longest_sum = 4096;
 constexpr int most_parts = 128;
 
-template <class T>
+template <class O>
 class Sums {
+    using T = typename O::Sum;
+
    public:
-    // So many slots' share of a panel are copied at a time: it stays in the cache, however many
+    // So many lines of a panel are copied at a time: it stays in the cache, however many
     // slots a block has, and is small beside a block, however many threads there are.
-    static constexpr Index panel_slots = 256, panel_size = panel_slots * 4 * lanes<T>;
+    static constexpr Index panel_lines = 256 / O::at_once;
+    // Where numbers are rounded, what the slots read is copied, so many numbers of each at a time.
+    static constexpr Index copied = 8 * tile_rows;
+    static constexpr Index panel_size = panel_lines * (4 * lanes<T> + (O::rounds ? copied : 0));
     static constexpr int ones = -1;  // the source of a bias
 
     const Index row;  // so many derivatives has each slot
@@ -78,10 +123,11 @@ class Sums {
     }
 
     // `panel` is memory for panel_size numbers.
-    void run(Index task, const Block<T>& block, T* sums, T* panel) const {
+    void run(Index task, const Layout& layout, const Block<O>& block, T* sums, T* panel) const {
         const int group = group_of(task);
-        with_vectors<T>(group_[group].width,
-                        [&]<int V>() { run_panel<V>(group, task, block, sums, panel); });
+        with_vectors<T>(group_[group].width, [&]<int V>() {
+            run_panel<V>(group, task, layout, block, sums, panel);
+        });
     }
 
     // To be called once before `write`, when all slots are summed.
@@ -125,56 +171,130 @@ class Sums {
     }
 
     template <int V>
-    void run_panel(int group, Index number, const Block<T>& block, T* sums, T* panel) const {
+    void run_panel(int group, Index number, const Layout& layout, const Block<O>& block, T* sums,
+                   T* panel) const {
         const Index width = V * lanes<T>, left = group_[group].width - number * width;
         const T* derivatives = block.derivatives + group_[group].begin + number * width;
-        Index first = 0;
+        Lines<O::at_once> all(layout, block.end);
+        Line lines[panel_lines];
+        Index done = 0;
         do {  // once for a block without a slot too: it may close
-            const Index rest = block.slots - first;
-            const Index slots = rest < panel_slots ? rest : panel_slots;
-            for (Index slot = 0; slot < slots; ++slot) {
-                const T* from = derivatives + (first + slot) * row;
+            Index count = 0;
+            for (; count < panel_lines && done < block.slots; ++count) {
+                lines[count] = all.next();
+                done += lines[count].slots;
+                const T* from = derivatives + lines[count].slot * row;
                 for (int v = 0; v < V; ++v)
-                    store(panel + slot * width + v * lanes<T>,
-                          left > v * lanes<T> ? load(from + v * lanes<T>, left - v * lanes<T>)
-                                              : Vec<T>{});
+                    store(panel + count * width + v * lanes<T>,
+                          read_line(lines[count], from + v * lanes<T>,
+                                    from + v * lanes<T> + row, left - v * lanes<T>));
             }
             for (int p = 0; p < parts_; ++p) {
                 const Part& part = part_[p];
                 if (part.group != group) continue;
-                add_products<V>(part.source == ones ? nullptr : block.read[part.source] + first,
-                                part.count, slots, panel,
-                                sums + part.offset + number * width * part.count,
-                                block.closes && slots == rest);
+                const T* const* read = part.source == ones ? nullptr : block.read[part.source];
+                T* const here = sums + part.offset + number * width * part.count;
+                const bool closes = block.closes && done == block.slots;
+                if (read) add_products<V>(read, part.count, lines, count, panel, here, closes);
+                else if (O::rounds) add_up<V>(lines, count, derivatives, left, here, closes);
+                else add_panel<V>(count, panel, here, closes);
             }
-            first += slots;
-        } while (first < block.slots);
+        } while (done < block.slots);
     }
 
-    // sums [count, V vectors] += what the slots read, times the panel; null reads ones.
-    template <int V>
-    void add_products(const T* const* read, Index count, Index slots, const T* panel, T* sums,
-                      bool closes) const {
-        for_tiles(0, count, [&]<int R>(Index first) {
-            Vec<T> acc[R][V];
-            T* here = sums + first * V * lanes<T>;
-            for (int r = 0; r < R; ++r)
-                for (int v = 0; v < V; ++v) acc[r][v] = load(here + (r * V + v) * lanes<T>);
-            if (read) accumulate_across<T, R, V>(acc, read, first, slots, panel);
-            else add_up<V>(acc[0], slots, panel);
-            for (int r = 0; r < R; ++r) {
-                for (int v = 0; v < V; ++v, here += lanes<T>) {
-                    if (closes) store(here + size_, load(here + size_) + acc[r][v]);
-                    store(here, closes ? Vec<T>{} : acc[r][v]);
-                }
-            }
-        });
+    // What stands in a panel for the numbers of a line's slots, of which so many are left.
+    UNROLLED_INLINE static Vec<T> read_line(const Line& line, const T* first, const T* second, Index left) {
+        if (left <= 0) return Vec<T>{};
+        if constexpr (O::rounds)
+            return O::combine(load(first, left), line.slots > 1 ? load(second, left) : Vec<T>{});
+        else return load(first, left);
     }
 
+    // sums [V vectors] += the panel's lines.
     template <int V>
-    static void add_up(Vec<T> (&acc)[V], Index slots, const T* panel) {
-        for (Index slot = 0; slot < slots; ++slot)
-            for (int v = 0; v < V; ++v) acc[v] += load(panel + (slot * V + v) * lanes<T>);
+    void add_panel(Index line_count, const T* panel, T* sums, bool closes) const {
+        Vec<T> acc[1][V];
+        for (int v = 0; v < V; ++v) acc[0][v] = load(sums + v * lanes<T>);
+        for (Index k = 0; k < line_count; ++k)
+            for (int v = 0; v < V; ++v) acc[0][v] += load(panel + (k * V + v) * lanes<T>);
+        leave<1, V>(acc, sums, closes);
+    }
+
+    // The same where the panel's are rounded: of the derivatives as they were.
+    template <int V>
+    void add_up(const Line* lines, Index line_count, const T* derivatives, Index left, T* sums,
+                bool closes) const {
+        Vec<T> acc[1][V];
+        for (int v = 0; v < V; ++v) acc[0][v] = load(sums + v * lanes<T>);
+        for (Index k = 0; k < line_count; ++k) {
+            for (Index slot = 0; slot < lines[k].slots; ++slot) {
+                const T* from = derivatives + (lines[k].slot + slot) * row;
+                for (int v = 0; v < V && left > v * lanes<T>; ++v)
+                    acc[0][v] += load(from + v * lanes<T>, left - v * lanes<T>);
+            }
+        }
+        leave<1, V>(acc, sums, closes);
+    }
+
+    // sums [count, V vectors] += what the slots read, times the panel.
+    template <int V>
+    void add_products(const T* const* read, Index count, const Line* lines, Index line_count,
+                      T* panel, T* sums, bool closes) const {
+        if constexpr (O::rounds) {
+            T* const copies = panel + panel_lines * V * lanes<T>;
+            for (Index begin = 0; begin < count; begin += copied) {
+                const Index some = count - begin < copied ? count - begin : copied;
+                copy_lines(read, begin, some, lines, line_count, copies);
+                for_tiles(0, some, [&]<int R>(Index first) {
+                    add_tile<R, V>(line_count, panel, sums + (begin + first) * V * lanes<T>, closes,
+                                   [&](Index k, int r) {
+                                       const T* here = copies + k * copied + first + r;
+                                       return O::spread(
+                                           reinterpret_cast<const typename O::Number*>(here));
+                                   });
+                });
+            }
+        } else {
+            read += lines[0].slot;  // a line is a slot
+            for_tiles(0, count, [&]<int R>(Index first) {
+                add_tile<R, V>(line_count, panel, sums + first * V * lanes<T>, closes,
+                               [&](Index k, int r) { return O::spread(read[k] + first + r); });
+            });
+        }
+    }
+
+    // Numbers begin ... begin + some - 1 of what the slots read, a line behind the other.
+    static void copy_lines(const T* const* read, Index begin, Index some, const Line* lines,
+                           Index line_count, T* to) {
+        for (Index k = 0; k < line_count; ++k, to += copied) {
+            const T* const* from = read + lines[k].slot;
+            const T* const second = lines[k].slots > 1 ? from[1] + begin : nullptr;
+            for (Index i = 0; i < some; i += lanes<T>)
+                store(to + i, read_line(lines[k], from[0] + begin + i, second + i, some - i));
+        }
+    }
+
+    // sums [R, V vectors] += the panel's lines, each times x(line, r).
+    template <int R, int V, class X>
+    void add_tile(Index line_count, const T* panel, T* sums, bool closes, X x) const {
+        Vec<T> acc[R][V];
+        for (int r = 0; r < R; ++r)
+            for (int v = 0; v < V; ++v) acc[r][v] = load(sums + (r * V + v) * lanes<T>);
+        for (Index k = 0; k < line_count; ++k)
+            accumulate_line<O, R, V>(
+                acc, panel + k * V * lanes<T>, [](int v) { return v; },
+                [&](int r) { return x(k, r); });
+        leave<R, V>(acc, sums, closes);
+    }
+
+    template <int R, int V>
+    UNROLLED_INLINE void leave(const Vec<T> (&acc)[R][V], T* sums, bool closes) const {
+        for (int r = 0; r < R; ++r) {
+            for (int v = 0; v < V; ++v, sums += lanes<T>) {
+                if (closes) store(sums + size_, load(sums + size_) + acc[r][v]);
+                store(sums, closes ? Vec<T>{} : acc[r][v]);
+            }
+        }
     }
 
     Part part_[most_parts];

@@ -44,8 +44,10 @@ UNROLLED_INLINE void for_each(const List<X>& list, F f) {
 // stand side by side, in panels of up to four columns, each a vector of units of one sum. For each
 // block of units, for each panel: the biases of its columns, and then, operand after operand,
 // number after number, their weights.
-template <class T>
+template <class O>
 class PackedStage {
+    using T = typename O::Sum;
+
    public:
     static Index size(const Stage& stage) {
         Index all = 0;
@@ -90,6 +92,7 @@ class PackedStage {
                                      first_unit<V>(unit, begin + c), to + c * lanes<T>,
                                      some * lanes<T>);
                     }
+                    combine_lines<O>(to, k_end, some);
                     to += k_end * some * lanes<T>;
                 }
             }
@@ -130,8 +133,11 @@ class PackedStage {
 // --- a thread's run
 // -------------------------------------------------------------------------------
 
-template <class T>
+template <class O>
 class Tile {
+    using T = typename O::Sum;
+    using Number = typename O::Number;
+
    public:
     // What memory it needs, with that of the equations' buffers.
     static void take(Scratch& scratch, const Equations& e, Tile& tile) {
@@ -162,8 +168,10 @@ class Tile {
 
     // All that has the same place at every step. `vectors` are the weights that stand in equations,
     // with room for whole vectors, and `numbers` likewise.
-    void start(const Equations& equations, T* const* vectors, const T* numbers, T* const* buffers) {
+    void start(const Equations& equations, T* const* vectors, const T* numbers, T* const* buffers,
+               Number* copies) {
         e = &equations;
+        copies_ = copies;
         const Index width = row_width(*e);
         for (int o = 0; o < e->operands.count; ++o) {
             const Operand& operand = e->operands.data[o];
@@ -218,6 +226,7 @@ class Tile {
     template <class Ask>
     bool run(const Program& p, const Stage& stage, const T* packed, Index first, Index last,
              Ask stop) {
+        if constexpr (O::rounds) for_each(stage.multiplied, [&](int o) { round(o, first, last); });
         bool is_due = false;
         for_blocks<T>(stage.units, [&]<int V>(Index unit) {
             if (is_due) return;
@@ -227,7 +236,7 @@ class Tile {
                 if (left < V * lanes<T>) run_partly(p, stage, packed, unit, left, b, rows);
                 else run_block<V>(p, stage, whole, packed, unit, b, rows);
             }
-            packed += PackedStage<T>::template block_size<V>(stage);
+            packed += PackedStage<O>::template block_size<V>(stage);
             is_due = stop(V * lanes<T>);
         });
         if (!is_due)
@@ -246,6 +255,24 @@ class Tile {
     const Equations* e;
 
    private:
+    // What products read of an operand in row b.
+    const Number* read(int operand, Index b) const {
+        if constexpr (O::rounds) return copy_of(operand, b);
+        else return memory[operand].data + b * memory[operand].of_row;
+    }
+
+    void round(int operand, Index first, Index last) const {
+        const Bound<T>& from = memory[operand];
+        for (Index b = first; b < last; ++b)
+            O::narrow(from.data + b * from.of_row, e->operands.data[operand].units,
+                      copy_of(operand, b));
+    }
+
+    Number* copy_of(int operand, Index b) const {
+        return copies_ + b * e->copied + e->copies.data[operand];
+    }
+
+    Number* copies_;  // [B, Equations::copied], where numbers are rounded
     int* moving_;
     Bound<T>*whole, *partly;  // [operands], in a block of whole vectors, and in one that is not
     T* scratch;
@@ -332,11 +359,10 @@ class Tile {
         const T* weights = packed + C * lanes<T>;
         for (int i = 0; i < total.terms; ++i) {
             const int of = p.terms.data[total.first_term + i].of;
-            const Bound<T>& from = memory[of];
-            const T* rows[R];
-            for (int r = 0; r < R; ++r) rows[r] = from.data + (b + r) * from.of_row;
+            const Number* rows[R];
+            for (int r = 0; r < R; ++r) rows[r] = read(of, b + r);
             const Index k_end = e->operands.data[of].units;
-            accumulate<T, R, C>(sum, rows, k_end, weights, [](int c) { return c; });
+            accumulate<O, R, C>(sum, rows, k_end, weights, [](int c) { return c; });
             weights += k_end * C * lanes<T>;
         }
         for (int r = 0; r < R; ++r)

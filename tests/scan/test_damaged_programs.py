@@ -27,7 +27,7 @@ for number in range({count}):
     program = link(described(cell), units, draws=False)
     handed = mutated(program.handed, chance, chance.choice([0.002, 0.01, 0.05]))
     try:
-        core = _core.ProgramF64(0, _core.Program(*handed))
+        core = _core.ProgramF64(0, "whole", _core.Program(*handed))
     except (ValueError, TypeError, RuntimeError, OverflowError):
         refused += 1
         continue

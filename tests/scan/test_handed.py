@@ -19,7 +19,7 @@ class Call:
 
     def __init__(self, cell: str = LSTM) -> None:
         gates = 4 if cell == LSTM else 3
-        self.kind = core.KernelF32(0, cell, INPUTS, HIDDEN, 0, False)
+        self.kind = core.KernelF32(0, "whole", cell, INPUTS, HIDDEN, 0, False)
         self.tensors = {
             "ih": torch.randn(gates * HIDDEN, INPUTS),
             "hh": torch.randn(gates * HIDDEN, HIDDEN),
@@ -157,12 +157,12 @@ def test_sizes_that_do_not_fall(sizes: list[int]) -> None:
 )
 def test_shapes_that_are_none(cell: str, sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="size"):
-        core.KernelF64(0, cell, *sizes, False)
+        core.KernelF64(0, "whole", cell, *sizes, False)
 
 
 def test_a_cell_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="there is no cell lstm"):
-        core.KernelF64(0, "lstm", 1, 1, 0, False)
+        core.KernelF64(0, "whole", "lstm", 1, 1, 0, False)
 
 
 def test_a_core_with_other_cells_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,7 +218,7 @@ def test_rows_times_a_size_beyond_all_memory_are_refused():
     back: Any = ([], [], 0, [])
     program = _core.Program([1], [], [1], [], [], whole, whole, back, 0, 0, [-1], [], [])
     rows = 2**16
-    core, room = _core.ProgramF64(0, program), torch.zeros(rows, dtype=torch.float64)
+    core, room = _core.ProgramF64(0, "whole", program), torch.zeros(rows, dtype=torch.float64)
     layout, memory = native.Steps(1, rows).stretch(0, 1, reverse=False)[0], native.memory(room)
     place = (*memory, 0, rows, 1)
     with pytest.raises(ValueError, match="memory"):

@@ -87,7 +87,7 @@ def _reordered(state: State, order: Tensor) -> State:
     return tuple(s.index_select(1, order) for s in state)
 
 
-KEEP_NO_RESULT = {"CloneBackward0", "StackBackward0", "CatBackward0"}
+KEEP_NO_RESULT = {"CloneBackward0", "StackBackward0", "CatBackward0", "ToCopyBackward0"}
 """Autograd's nodes whose result may be changed in place: the core's, and the reference's."""
 
 

@@ -17,6 +17,7 @@ from unrolled.scan import (
     compiled,
     eligibility,
     kernels,
+    narrow,
     recording,
     reference,
 )
@@ -57,7 +58,15 @@ def run(spec: Spec, given: Given) -> tuple[Tensor, State]:
         state), and each state after every row's own last step, [L·D, B, ·].
     """
     data, *others = given.tensors()
-    name, _ = choose(spec, data, others)
+    if _is_narrow(data, others):
+        return narrow.run(_run, spec, given)
+    return _run(spec, given)
+
+
+def _run(spec: Spec, given: Given) -> tuple[Tensor, State]:
+    """The same of tensors that are what they are computed in."""
+    data, *others = given.tensors()
+    name, _ = _choose(spec, data, others)
     if not torch.compiler.is_compiling():
         name = _repeated(name, spec, data, others)
         if (recorder := recording.active()) is not None:
@@ -110,6 +119,19 @@ def choose(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> tuple[str, str
         RuntimeError: ``native`` is forced, and can't do it.
         ValueError: ``UNROLLED_BACKEND`` names no backend.
     """
+    if not _is_narrow(data, others):
+        return _choose(spec, data, others)
+    with narrow.without_autocast():
+        return _choose(narrow.narrowed(spec), data.float(), [other.float() for other in others])
+
+
+def _is_narrow(data: Tensor, others: Sequence[Tensor]) -> bool:
+    """Whether the pass is one in bfloat16; torch's own kernels have their own way."""
+    return narrow.is_narrow(data, others) and _wanted() != "torch"
+
+
+def _choose(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> tuple[str, str]:
+    """See :func:`choose`, of tensors that are what they are computed in."""
     forced = _wanted()
     if forced in ("reference", "torch"):
         obstacle = ENGINES[forced].supports(spec, data, others)
@@ -147,8 +169,7 @@ def _not_ours(data: Tensor) -> str | None:
     """Why the pass is better left to torch's kernels, or None where it is not."""
     if not data.is_cpu and not eligibility.is_transformed():  # they have no rule for transforms
         return f"on {data.device.type} torch has kernels of its own"
-    if torch.is_autocast_enabled("cpu"):
-        # Rounding every step to bfloat16 would lose the state that torch's kernels keep.
+    if narrow.is_autocast():
         return "autocast casts inside torch's kernels"
     return None
 

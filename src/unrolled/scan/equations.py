@@ -104,11 +104,19 @@ class Step:
         plan: of the cell.
         weights: what multiplies, and biases, by name.
         units: how many numbers each size has.
+        rounds: whether products are of numbers rounded to bfloat16.
     """
 
-    def __init__(self, plan: Plan, weights: Mapping[str, Tensor], units: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        weights: Mapping[str, Tensor],
+        units: Mapping[str, int],
+        *,
+        rounds: bool = False,
+    ) -> None:
         self._lines = plan.lines
-        self._sums = sums.Sums(plan.sums, weights, units)
+        self._sums = sums.Sums(plan.sums, weights, units, rounds=rounds)
 
     @classmethod
     def of(cls, cell: Description, weights: Mapping[str, Tensor], units: Mapping[str, int]) -> Step:

@@ -101,7 +101,7 @@ def _by_kernels(kind: Kind, mode: str, dtype: torch.dtype, isa: int) -> Plan:
     make = native.core.KernelF32 if dtype == torch.float32 else native.core.KernelF64
     is_biased = any(weight.kind == "bias" for weight in cell.weights)
     is_projected = cell.output.size != HIDDEN
-    core = make(isa, mode, units[INPUT], hidden, state if is_projected else 0, is_biased)
+    core = make(isa, _products(kind, isa), mode, units[INPUT], hidden, state if is_projected else 0, is_biased)
     kept = tuple(core.kept)
     # csrc/contract.h's Kept: the gates, if there are any, then the cell state and the raw one.
     gates = BUILT_IN[mode].gates if kept and kept[0] > hidden else ()
@@ -134,7 +134,7 @@ def _as_program(kind: Kind, linked: Linked, dtype: torch.dtype, isa: int) -> Pla
     return Plan(
         kind,
         (native.core.ProgramF32 if dtype == torch.float32 else native.core.ProgramF64)(
-            isa, linked.core
+            isa, _products(kind, isa), linked.core
         ),
         inputs=tuple(program.inputs[1:]),
         constants=tuple(program.constants),
@@ -151,6 +151,11 @@ def _as_program(kind: Kind, linked: Linked, dtype: torch.dtype, isa: int) -> Pla
             ]
         ),
     )
+
+
+def _products(kind: Kind, isa: int) -> str:
+    """What the core's products multiply, the fastest way there is."""
+    return str(native.core.products(isa)[-1]) if kind.rounds else "whole"
 
 
 def _shapes(

@@ -35,12 +35,14 @@ class Kind:
         units: how many numbers each size has.
         reverse: whether it goes from each row's last step to its first.
         kernel: the name of the core's kernels for the cell, None for a program.
+        rounds: see :class:`Spec`.
     """
 
     cell: Description
     units: Mapping[str, int]
     reverse: bool = False
     kernel: str | None = None
+    rounds: bool = False
 
     widths: tuple[int, ...] = field(init=False)
     """How many numbers each state has."""
@@ -73,6 +75,7 @@ class Spec:
         recompute_every: None, or at every how many steps the compiled core keeps the states for
             the backward pass, and repeats what lies between; the results are the same.
         kernel: torch's mode of a cell that the core and torch have kernels for, else None.
+        rounds: whether products multiply numbers rounded to bfloat16; see :mod:`rounding`.
         directions: D, the number of directions.
         draws: whether a pass draws random numbers for the cell.
         is_biased: whether kernels add biases.
@@ -88,6 +91,7 @@ class Spec:
     training: bool = False
     recompute_every: int | None = None
     kernel: str | None = None
+    rounds: bool = False
     directions: int = field(init=False)
     draws: bool = field(init=False)
     is_biased: bool = field(init=False)
@@ -104,7 +108,7 @@ class Spec:
         is_projected = self.kernel is not None and self.cell.output.size != HIDDEN
         object.__setattr__(self, "is_projected", is_projected)
         kinds = [
-            Kind(self.cell, self.units_of(layer), direction == 1, self.kernel)
+            Kind(self.cell, self.units_of(layer), direction == 1, self.kernel, self.rounds)
             for layer in range(self.num_layers)
             for direction in range(self.directions)
         ]
@@ -117,6 +121,7 @@ class Spec:
             "training": self.training,
             "recompute_every": self.recompute_every,
             "kernel": self.kernel,
+            "rounds": self.rounds,
         }
         object.__setattr__(self, "text", json.dumps(said))
 

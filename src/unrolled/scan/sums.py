@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from unrolled.cells.description import Bias, Description, Product, Sum, Weight
+from unrolled.scan import rounding
 
 Products = dict[int, Sequence[Tensor]]
 """What was multiplied, by the number of the product in its plan: a tensor for each of its uses."""
@@ -173,10 +174,19 @@ class Sums:
         plan: of the cell.
         weights: what multiplies, and biases, by name.
         units: how many numbers each size has.
+        rounds: whether numbers are rounded before they are multiplied.
     """
 
-    def __init__(self, plan: Plan, weights: Mapping[str, Tensor], units: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        weights: Mapping[str, Tensor],
+        units: Mapping[str, int],
+        *,
+        rounds: bool = False,
+    ) -> None:
         self._weights, self._units = weights, units
+        self._linear_of = rounding.linear if rounds else linear
         self._linears = [self._linear(product) for product in plan.products]
         self._blocks = {
             block.names[0]: (
@@ -206,7 +216,7 @@ class Sums:
 
     def _product(self, number: int, values: Mapping[str, Any]) -> Sequence[Tensor]:
         of, matrix, bias, widths = self._linears[number]
-        found = linear(values[of], matrix, bias)
+        found = self._linear_of(values[of], matrix, bias)
         return (found,) if len(widths) == 1 else torch.split_with_sizes(found, widths, -1)
 
     def add(self, name: str, values: dict[str, Any], products: Products) -> None:

@@ -1,0 +1,298 @@
+"""Passes in bfloat16: what is rounded and what is not, who computes them, and in which dtypes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import unrolled
+from support_described import OPTIONAL, double, named
+from support_native import gradients
+from support_nn import KINDS, Kind, every_kind, random_hx, tensors, use_backend
+from unrolled import cells
+from unrolled.nn import Recurrent
+from unrolled.scan import engine, narrow, native, plan
+from unrolled.scan.spec import Given
+from unrolled.scan.sequences import Sequences
+
+if not native.is_built():
+    pytest.skip("built without a compiler", allow_module_level=True)
+
+WAYS = [
+    (isa, way)
+    for number, isa in enumerate(native.isas())
+    for way in native.core.products(number)
+    if way != "whole"
+]
+"""An instruction set, and a way to multiply rounded numbers that this machine has with it."""
+
+
+@pytest.fixture(params=WAYS, ids="-".join)
+def way(request, monkeypatch):
+    """Passes run on this instruction set, and multiply rounded numbers in this way."""
+    isa, name = request.param
+    use_backend(monkeypatch, native.isas()[0])
+    monkeypatch.setattr(native, "isa", lambda: native.isas().index(isa))
+    monkeypatch.setattr(plan, "_products", lambda kind, _: name if kind.rounds else "whole")
+    plan._plans.cache_clear()
+    yield name
+    plan._plans.cache_clear()
+
+
+def assert_the_same_but_for_roundings(found: Tensor, expected: Tensor) -> None:
+    """Sums in another order now and then leave a number on another side of a tie.
+
+    It is then rounded 2⁻⁸ of its size away, which some numbers see, and most hardly. Where one side
+    does not round what the other does, most see it.
+    """
+    assert found.dtype == expected.dtype
+    scale = float(expected.detach().abs().max()) + 1e-30 if expected.numel() else 1.0
+    apart = (found - expected).detach().abs().double().flatten() / scale
+    assert (apart <= 2**-7).all(), float(apart.max())
+    few = max(2, apart.numel() * 3 // 4)
+    assert (apart > 5e-5).sum() <= few, f"{(apart > 5e-5).sum()} of {apart.numel()}"
+
+
+def rounds(module: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, whose passes in float32 round as those in bfloat16 do, but for the results."""
+    name = "spec" if isinstance(module, Recurrent) else "_spec"
+    spec = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda: narrow.narrowed(spec()))
+    return module
+
+
+def assert_like_the_reference(module: Any, x: Tensor, hx: Any = None, lengths: Any = None) -> None:
+    found, expected = [], []
+    for backend, into in (("native", found), ("reference", expected)):
+        with unrolled.backend(backend):
+            results, of_results = gradients(module, x, hx, lengths)
+            into += [*results, *of_results]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_the_same_but_for_roundings(ours, theirs)
+
+
+@pytest.mark.parametrize("hidden", [1, 2, 7, 16, 33, 70])
+@every_kind
+def test_the_core_rounds_where_the_reference_does(kind: Kind, hidden, way, monkeypatch):
+    projected = {"proj_size": hidden // 2} if "proj_size" in kind.options else {}
+    module, _ = kind.pair(hidden_size=hidden, **projected)
+    x = torch.randn(3, 5, 2, requires_grad=True)
+    assert_like_the_reference(rounds(module, monkeypatch), x)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 7, 12])
+@every_kind
+def test_ragged_rows_of_a_stack_in_two_directions(kind: Kind, rows, way, monkeypatch):
+    module, _ = kind.pair(num_layers=2, bidirectional=True)
+    x = torch.randn(4, rows, 2, requires_grad=True)
+    lengths = torch.randint(0, 5, (rows,))
+    assert_like_the_reference(rounds(module, monkeypatch), x, random_hx(module, rows), lengths)
+
+
+ODD = [cells.CIFG, cells.PeepholeLSTM, cells.LayerNormLSTM, cells.GRUResetBefore, cells.IndRNN]
+
+
+@pytest.mark.parametrize("cell", [*ODD, *OPTIONAL], ids=named)
+def test_cells_that_are_written_down(cell, way, monkeypatch):
+    module = double(cell, hidden=18).float().eval()
+    x = torch.randn(4, 5, 3, requires_grad=True)
+    assert_like_the_reference(rounds(module, monkeypatch), x)
+
+
+def by_hand(module: nn.LSTM, x: Tensor) -> tuple[Tensor, Tensor]:
+    """An LSTM's pass with numbers of float64, and products of those rounded to bfloat16."""
+
+    def r(numbers: Tensor) -> Tensor:
+        return numbers.float().bfloat16().double()
+
+    w = {name: weight.double() for name, weight in module.named_parameters()}
+    h = c = torch.zeros(x.shape[1], module.hidden_size, dtype=torch.float64)
+    outputs = []
+    for step in x:
+        sums = r(step) @ r(w["weight_ih_l0"]).T + r(h) @ r(w["weight_hh_l0"]).T
+        i, f, g, o = (sums + w["bias_ih_l0"] + w["bias_hh_l0"]).chunk(4, -1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        outputs.append(h)
+    return torch.stack(outputs), c
+
+
+def test_only_what_is_multiplied_is_rounded(way, monkeypatch):
+    """Neither a state nor a gate nor a bias: against the equations written out in float64."""
+    module, x = unrolled.LSTM(5, 40), torch.randn(12, 3, 5)
+    with torch.no_grad():
+        output, (_, cell) = rounds(module, monkeypatch)(x)
+        expected, expected_cell = by_hand(module, x)
+    assert_the_same_but_for_roundings(output, expected.float())
+    assert_the_same_but_for_roundings(cell[0], expected_cell.float())
+
+
+SPECIAL = [0.0, -0.0, 1.0, 1 + 2**-8, 1 + 3 * 2**-8, 3.4e38, -3.4e38, torch.inf, -torch.inf, torch.nan]
+
+
+@pytest.mark.parametrize("number", SPECIAL)
+def test_a_number_is_rounded_as_torch_rounds_it(number, way, monkeypatch):
+    """To even where two are equally near, to infinity past the largest; NaN stays NaN."""
+    module = unrolled.RNN(1, 1, nonlinearity="relu", bias=False)
+    nn.init.ones_(module.weight_ih_l0)
+    x = torch.tensor([[[number]]])
+    with torch.no_grad():
+        found, _ = rounds(module, monkeypatch)(x)
+    torch.testing.assert_close(
+        found, torch.relu(x.bfloat16().float()), rtol=0, atol=0, equal_nan=True
+    )
+
+
+# --- the same bits ----------------------------------------------------------------------------
+
+
+@every_kind
+def test_a_row_alone_has_the_bits_that_it_has_in_a_batch(kind: Kind, way, monkeypatch):
+    module, _ = kind.pair(hidden_size=37)
+    rounds(module, monkeypatch)
+    x = torch.randn(9, 11, 2)
+    with torch.inference_mode():
+        together, _ = module(x)
+        for row in range(11):
+            assert torch.equal(module(x[:, row : row + 1])[0], together[:, row : row + 1])
+
+
+@every_kind
+def test_threads_and_stretches_don_t_change_a_bit(kind: Kind, way, monkeypatch):
+    """Not of a gradient either, whatever the parity of the rows."""
+    projected = {"proj_size": 31} if "proj_size" in kind.options else {}
+    module, _ = kind.pair(input_size=40, hidden_size=64, **projected)
+    rounds(module, monkeypatch)
+    x, lengths = torch.randn(33, 21, 40), torch.randint(0, 34, (21,))
+
+    def run(threads: int, every: int | None) -> list[Tensor]:
+        module.recompute_every = every
+        torch.set_num_threads(threads)
+        try:
+            results, found = gradients(module, x, None, lengths)
+        finally:
+            torch.set_num_threads(1)
+        return [*results, *found]
+
+    first = run(1, None)
+    for threads, every in ((3, None), (1, 5), (2, 8)):
+        for ours, expected in zip(run(threads, every), first, strict=True):
+            assert torch.equal(ours, expected)
+
+
+# --- in torch's dtypes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("state", [None, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "proj_size" not in kind.options], ids=str)
+def test_autocast_gives_torchs_dtypes_and_about_its_numbers(kind: Kind, given, state):
+    ours, theirs = kind.pair()
+    x = torch.randn(4, 3, 2).to(given)
+    hx = None if state is None else random_hx(ours, dtype=state)
+
+    def run(module: nn.Module) -> list[Tensor]:
+        leaf = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            output, last = module(leaf, hx)
+        results = [output, *tensors(last)]
+        loss = sum(result.float().square().sum() for result in results)
+        return [*results, *torch.autograd.grad(loss, [leaf, *module.parameters()])]
+
+    for found, expected in zip(run(ours), run(theirs), strict=True):
+        assert found.dtype == expected.dtype
+        apart = torch.linalg.vector_norm((found - expected).float())
+        assert apart <= 0.05 * torch.linalg.vector_norm(expected.float())
+
+
+@every_kind
+def test_a_module_in_bfloat16_runs_on_the_core(kind: Kind):
+    module, _ = kind.pair(dtype=torch.bfloat16)
+    x = torch.randn(4, 3, 2, dtype=torch.bfloat16)
+    assert unrolled.which_backend(module, x).startswith("native")
+    with unrolled.backend("native"):
+        results, found = gradients(module, x.requires_grad_())
+    assert {tensor.dtype for tensor in (*results, *found)} == {torch.bfloat16}
+
+
+def test_a_described_cell_in_bfloat16_runs_on_the_core():
+    module = double(cells.CIFG).bfloat16()
+    x = torch.randn(4, 3, 3, dtype=torch.bfloat16)
+    assert unrolled.which_backend(module, x).startswith("native")
+
+
+def test_autocast_to_float16_stays_torchs():
+    module, x = unrolled.LSTM(2, 3), torch.randn(4, 3, 2)
+    with torch.autocast("cpu", torch.float16):
+        assert unrolled.which_backend(module, x).startswith("torch")
+
+
+def test_torchs_kernels_are_had_where_they_are_asked_for():
+    module, x = nn.LSTM(2, 3).bfloat16(), torch.randn(4, 3, 2, dtype=torch.bfloat16)
+    ours = unrolled.LSTM(2, 3).bfloat16()
+    ours.load_state_dict(module.state_dict())
+    with unrolled.backend("torch"):
+        assert torch.equal(ours(x)[0], module(x)[0])
+
+
+# --- under torch's tools --------------------------------------------------------------------------
+
+
+def test_it_is_differentiated_twice():
+    module = unrolled.GRU(2, 5).bfloat16()
+    x = torch.randn(4, 3, 2, dtype=torch.bfloat16, requires_grad=True)
+
+    def second(backend: Any) -> Tensor:
+        with unrolled.backend(backend):
+            output, _ = module(x)
+            (first,) = torch.autograd.grad(output.float().square().sum(), x, create_graph=True)
+            (found,) = torch.autograd.grad(first.float().square().sum(), module.weight_hh_l0)
+        return found
+
+    torch.testing.assert_close(second("native"), second("reference"), rtol=0.02, atol=0.02)
+
+
+def test_a_gradient_of_each_sample():
+    module = unrolled.LSTM(2, 5).bfloat16()
+    weights = dict(module.named_parameters())
+    samples = torch.randn(3, 4, 1, 2, dtype=torch.bfloat16)
+
+    def loss(weights: Any, x: Tensor) -> Tensor:
+        return torch.func.functional_call(module, weights, (x,))[0].float().square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, samples)
+    for row, sample in enumerate(samples):
+        for name, expected in torch.func.grad(loss)(weights, sample).items():
+            torch.testing.assert_close(each[name][row], expected, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_a_tangent_goes_forward():
+    module = unrolled.LSTM(2, 5).bfloat16()
+    x, v = torch.randn(2, 4, 1, 2, dtype=torch.bfloat16)
+    _, found = torch.func.jvp(lambda x: module(x)[0], (x,), (v,))
+    plain = unrolled.LSTM(2, 5)
+    plain.load_state_dict(module.state_dict())
+    _, expected = torch.func.jvp(lambda x: plain(x)[0], (x.float(),), (v.float(),))
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
+
+
+def test_a_pass_says_in_its_text_that_it_rounds():
+    module = unrolled.LSTM(2, 3)
+    spec = narrow.narrowed(module._spec())
+    assert engine.compiled.operator.read(spec.text).rounds
+    assert not engine.compiled.operator.read(replace(spec, rounds=False).text).rounds
+
+
+def test_what_is_given_is_not_rounded():
+    """The caller's tensors stay as they are, and their dtype decides."""
+    module, x = unrolled.LSTM(2, 3), torch.randn(4, 3, 2)
+    given = Given(Sequences(x), 3, None, (), list(module.parameters()))
+    before = [tensor.clone() for tensor in given.tensors()]
+    with torch.autocast("cpu", torch.bfloat16):
+        engine.run(module._spec(), given)
+    assert all(torch.equal(a, b) for a, b in zip(given.tensors(), before, strict=True))
