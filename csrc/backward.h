@@ -213,9 +213,7 @@ struct BackwardScan {
                 product<O>(
                     hh, C::gates * hidden, state, from,
                     end < from + at_a_time ? end : from + at_a_time,
-                    [&](Index b) {
-                        return block.multiplied((slot + b) * sums.row + recurrent);
-                    },
+                    [&](Index b) { return block.multiplied((slot + b) * sums.row + recurrent); },
                     [&](Index b) { return rows[b].d_output; }, C::keeps_part_of_hidden);
             }
             slot += size;

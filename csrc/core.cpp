@@ -1,7 +1,7 @@
 // The core, once for each instruction set: the build compiles this file and those of its tables
 // several times, with other flags and another UNROLLED_ISA.
-#include "instruction_sets.h"
 #include "contract.h"
+#include "instruction_sets.h"
 
 namespace unrolled {
 

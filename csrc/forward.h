@@ -18,7 +18,7 @@ struct ForwardScan {
     Reads<O>* reads;
     Number* rounded;  // [B, I + P + H], what products read, where they don't read what is there
     T* raw;           // [B, H], where it is not kept
-    const T* h0;   // f's, or zeros
+    const T* h0;      // f's, or zeros
     const T* c0;
     T *h_n, *c_n;
     Kept<T> kept;

@@ -280,7 +280,8 @@ template <class T>
 class ProgramPass final : public Pass<T> {
    public:
     ProgramPass(int isa, const std::string& multiplied, const LinkedProgram& linked)
-        : Pass<T>(table<T>(isa, multiplied), widths(linked.program())), program_(linked.program()) {}
+        : Pass<T>(table<T>(isa, multiplied), widths(linked.program())), program_(linked.program()) {
+    }
 
     Index sums_size(const Layout& layout, Wanted wanted) const override {
         return this->table_.program_sums_size(program_, layout, wanted);

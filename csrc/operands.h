@@ -73,8 +73,8 @@ struct Paired {
         alignas(64) static constexpr Number places[32] = {
             0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
             8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-        return reinterpret_cast<Vec<float>>(_mm512_permutexvar_epi16(
-            _mm512_load_si512(places), reinterpret_cast<__m512i>(apart)));
+        return reinterpret_cast<Vec<float>>(
+            _mm512_permutexvar_epi16(_mm512_load_si512(places), reinterpret_cast<__m512i>(apart)));
     }
     static void narrow(const float* from, Index count, Number* to) {
         for (Index i = 0; i < count; i += lanes<float>) {

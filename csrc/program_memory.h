@@ -48,7 +48,8 @@ class ProgramMemory {
             numbers_[i] = T(p_.numbers.data[i / lanes<T>]);
         // What stands past the units is computed with, and read by nobody.
         for (int i = 0; i < threads * e_.buffers.count; ++i) zero(buffers_[i], buffer_size(i));
-        for (int i = 0; i < threads; ++i) tiles_[i].start(e_, vectors_, numbers_, buffers(i), copies_);
+        for (int i = 0; i < threads; ++i)
+            tiles_[i].start(e_, vectors_, numbers_, buffers(i), copies_);
         Index size = 0;
         for_each(e_.stages, [&](const Stage& stage) { size += PackedStage<O>::size(stage); });
         on_threads(affordable(size * packing, threads), [&](int thread, int all) {

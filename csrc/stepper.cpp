@@ -12,8 +12,8 @@ namespace UNROLLED_ISA {
 
 template <class T>
 Index units(const Shape& s) {
-    return with_cell<T>(s,
-                        [&]<class C>() { return Packed<Whole<T>, C>::blocks(s) * Packed<Whole<T>, C>::width; });
+    return with_cell<T>(
+        s, [&]<class C>() { return Packed<Whole<T>, C>::blocks(s) * Packed<Whole<T>, C>::width; });
 }
 
 template <class T>
@@ -30,7 +30,8 @@ template <class T>
 void pack(const Shape& s, const Weights<const T>& w, T* packed) {
     with_cell<T>(s, [&]<class C>() { Packed<Whole<T>, C>::write(s, w, packed, 1); });
     if (s.projection)
-        pack_product<Whole<T>>({w.hr, s.hidden, s.projection, true, 0}, packed + layer_size<T>(s), 1);
+        pack_product<Whole<T>>({w.hr, s.hidden, s.projection, true, 0}, packed + layer_size<T>(s),
+                               1);
 }
 
 template <class T, class C>

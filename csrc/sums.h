@@ -13,10 +13,10 @@ struct Block {
     using T = typename O::Sum;
     Index begin, end;  // steps of the scan
     Index slots;
-    bool closes;      // whether the running sums go over into the totals after it
-    const T*** read;  // [sources], [slots]: what each slot read of a source
-    T** d_input;      // [slots], if wanted
-    T* derivatives;   // [slots, Sums::row]
+    bool closes;                  // whether the running sums go over into the totals after it
+    const T*** read;              // [sources], [slots]: what each slot read of a source
+    T** d_input;                  // [slots], if wanted
+    T* derivatives;               // [slots, Sums::row]
     typename O::Number* rounded;  // the same as products read them, where they round
 
     // The derivatives from a place in the list on, as products read them.
@@ -125,9 +125,8 @@ class Sums {
     // `panel` is memory for panel_size numbers.
     void run(Index task, const Layout& layout, const Block<O>& block, T* sums, T* panel) const {
         const int group = group_of(task);
-        with_vectors<T>(group_[group].width, [&]<int V>() {
-            run_panel<V>(group, task, layout, block, sums, panel);
-        });
+        with_vectors<T>(group_[group].width,
+                        [&]<int V>() { run_panel<V>(group, task, layout, block, sums, panel); });
     }
 
     // To be called once before `write`, when all slots are summed.
@@ -186,8 +185,8 @@ class Sums {
                 const T* from = derivatives + lines[count].slot * row;
                 for (int v = 0; v < V; ++v)
                     store(panel + count * width + v * lanes<T>,
-                          read_line(lines[count], from + v * lanes<T>,
-                                    from + v * lanes<T> + row, left - v * lanes<T>));
+                          read_line(lines[count], from + v * lanes<T>, from + v * lanes<T> + row,
+                                    left - v * lanes<T>));
             }
             for (int p = 0; p < parts_; ++p) {
                 const Part& part = part_[p];
@@ -203,7 +202,8 @@ class Sums {
     }
 
     // What stands in a panel for the numbers of a line's slots, of which so many are left.
-    UNROLLED_INLINE static Vec<T> read_line(const Line& line, const T* first, const T* second, Index left) {
+    UNROLLED_INLINE static Vec<T> read_line(const Line& line, const T* first, const T* second,
+                                            Index left) {
         if (left <= 0) return Vec<T>{};
         if constexpr (O::rounds)
             return O::combine(load(first, left), line.slots > 1 ? load(second, left) : Vec<T>{});
@@ -246,12 +246,12 @@ class Sums {
                 const Index some = count - begin < copied ? count - begin : copied;
                 copy_lines(read, begin, some, lines, line_count, copies);
                 for_tiles(0, some, [&]<int R>(Index first) {
-                    add_tile<R, V>(line_count, panel, sums + (begin + first) * V * lanes<T>, closes,
-                                   [&](Index k, int r) {
-                                       const T* here = copies + k * copied + first + r;
-                                       return O::spread(
-                                           reinterpret_cast<const typename O::Number*>(here));
-                                   });
+                    add_tile<R, V>(
+                        line_count, panel, sums + (begin + first) * V * lanes<T>, closes,
+                        [&](Index k, int r) {
+                            const T* here = copies + k * copied + first + r;
+                            return O::spread(reinterpret_cast<const typename O::Number*>(here));
+                        });
                 });
             }
         } else {

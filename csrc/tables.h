@@ -58,8 +58,7 @@ T busy(Index rounds) {
     for (int c = 0; c < busy_chains; ++c) chain[c] = all<T>(T(c));
     const Vec<T> factor = all<T>(T(0.5)), other = all<T>(T(0.25));
     for (Index i = 0; i < rounds; ++i)
-        for (int c = 0; c < busy_chains; ++c)
-            chain[c] = O::multiply_add(factor, other, chain[c]);
+        for (int c = 0; c < busy_chains; ++c) chain[c] = O::multiply_add(factor, other, chain[c]);
     T sum = 0;
     for (int c = 0; c < busy_chains; ++c) sum += chain[c][0];
     return sum;

@@ -118,6 +118,13 @@ def test_the_python_of_the_page_on_pieces_runs(capsys):
     assert capsys.readouterr().out.startswith("InPieces(pieces=")
 
 
+@pytest.mark.skipif(not native.is_built(), reason="built without a compiler")
+def test_the_python_of_the_page_on_bfloat16_runs(capsys):
+    (code,) = code_blocks("docs/bfloat16.md", "python")
+    exec(compile(code, "docs/bfloat16.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("torch.bfloat16 native")
+
+
 def test_the_first_python_of_the_converting_page_runs(capsys):
     """The others need packages that are not here: ``make bench-convert`` runs them."""
     code, *_ = code_blocks("docs/convert.md", "python")

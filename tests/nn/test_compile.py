@@ -263,7 +263,7 @@ def test_a_transform_of_torch_func_inside() -> None:
 
 @every_kind
 def test_autocast(kind: Kind) -> None:
-    """By torch's kernels; of an LSTM, torch.compile runs another one than eager torch does."""
+    """On the core, as without torch.compile."""
     module = make(kind)
     x = random_input(module)
 
@@ -277,7 +277,7 @@ def test_autocast(kind: Kind) -> None:
 
 @two_kinds
 def test_bfloat16(kind: Kind) -> None:
-    """By the reference, whose steps then stand in the graph."""
+    """On the core, as without torch.compile."""
     module = make(kind, dtype=torch.bfloat16)
     x = random_input(module, dtype=torch.bfloat16, requires_grad=True)
     assert_close(gradients(compiled(module), x), gradients(module, x), 0.03)

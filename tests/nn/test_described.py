@@ -188,7 +188,8 @@ def test_a_symbolic_trace_has_it_as_one_node():
         (cells.GRU, "auto", torch.float64, "native"),
         (cells.GRU, "reference", torch.float64, "reference: it is forced"),
         (cells.GRU, "torch", torch.float64, "reference: torch has no kernel of a cell that is wri"),
-        (cells.GRU, "auto", torch.bfloat16, "reference: the core computes in float32 and float64"),
+        (cells.GRU, "auto", torch.bfloat16, "native"),
+        (cells.GRU, "auto", torch.half, "reference: the core computes in float32 and float64"),
     ],
 )
 def test_which_backend_knows_it(cell, backend, dtype, words):

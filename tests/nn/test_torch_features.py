@@ -44,11 +44,11 @@ def test_a_module_made_double(kind: Kind) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @every_module
 def test_autocast(kind: Kind, dtype: torch.dtype) -> None:
-    """The same numbers in the same dtypes, the input's own dtype notwithstanding."""
+    """Torch's dtypes, the input's own notwithstanding, and its numbers but for its roundings."""
     ours, theirs = kind.pair()
     x = random_input(ours, dtype=dtype)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert_close(ours(x), theirs(x), 0)
+        assert_close(ours(x), theirs(x), 0.03)
 
 
 @every_module

@@ -161,11 +161,11 @@ def test_on_a_cpu_the_core_runs_by_itself():
 @pytest.mark.parametrize(
     ("module", "data", "words"),
     [
-        (unrolled.GRU(2, 3).bfloat16(), torch.zeros(4, 2).bfloat16(), "reference: .*bfloat16"),
+        (unrolled.GRU(2, 3).half(), torch.zeros(4, 2).half(), "reference: .*float16"),
         (unrolled.GRU(2, 3, device="meta"), torch.zeros(4, 2, device="meta"), "torch: on meta"),
         (unrolled.GRUCell(2, 3), torch.zeros(4, 2), "torch: torch does a single step well"),
     ],
-    ids=["bfloat16", "meta", "cell"],
+    ids=["float16", "meta", "cell"],
 )
 def test_who_runs_instead_and_why(module, data, words):
     assert re.match(words, unrolled.which_backend(module, data))
@@ -192,12 +192,12 @@ def test_what_is_forced_from_outside_gives_way_to_the_block(from_outside):
 
 
 def test_native_says_so_where_it_is_forced_and_cannot():
-    module = unrolled.LSTM(2, 3).bfloat16()
+    module = unrolled.LSTM(2, 3).half()
     with (
         unrolled.backend("native"),
-        pytest.raises(RuntimeError, match=r"forced, and can't run this: .*bfloat16"),
+        pytest.raises(RuntimeError, match=r"forced, and can't run this: .*float16"),
     ):
-        module(torch.zeros(4, 2).bfloat16())
+        module(torch.zeros(4, 2).half())
 
 
 def test_a_backend_that_is_none_is_refused(from_outside):

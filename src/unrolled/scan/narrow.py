@@ -15,14 +15,17 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from unrolled.cells import elman, lstm
 from unrolled.scan.compiling import constant
-from unrolled.scan.spec import Given, Spec, State
+from unrolled.scan.spec import Given, Spec, State, read
 
 Run = Callable[[Spec, Given], tuple[Tensor, State]]
 
-ROUNDS_RESULTS = ("LSTM", "RNN_TANH", "RNN_RELU")
-"""The kernels of torch's whose results are bfloat16 under autocast whatever they were given. Those
-of the GRU, and a cell's that is written down, are of the dtype that the state has."""
+MADE_BY_PRODUCTS = tuple(elman.KERNELS)
+"""The cells whose state is a function of products alone."""
+
+HAS_A_KERNEL = tuple(lstm.KERNELS)
+"""The cells that torch has a kernel for that computes in bfloat16: oneDNN's."""
 
 
 def is_narrow(data: Tensor, others: Sequence[Tensor]) -> bool:
@@ -52,18 +55,34 @@ def without_autocast() -> AbstractContextManager[object]:
 
 def run(run: Run, spec: Spec, given: Given) -> tuple[Tensor, State]:
     """The pass by ``run``, of float32 tensors whose products are rounded."""
-    dtype = _dtype(spec, given)
+    dtypes = _dtypes(spec, given)
     widened = _widened(given)
     with without_autocast():
         output, last = run(narrowed(spec), widened)
-        return output.to(dtype), tuple([state.to(dtype) for state in last])
+        last = tuple([state.to(dtype) for state, dtype in zip(last, dtypes, strict=True)])
+        return output.to(dtypes[0]), last
 
 
-def _dtype(spec: Spec, given: Given) -> torch.dtype:
-    """That of the results."""
-    if spec.kernel in ROUNDS_RESULTS:
-        return torch.bfloat16
-    return given.sequences.data.dtype if given.initial is None else given.initial[0].dtype
+def _dtypes(spec: Spec, given: Given) -> list[torch.dtype]:
+    """Those of the last states, the first of which is the output's: as torch's modules have them.
+
+    By torch's kernel of dense sequences all of an LSTM's are bfloat16. Elsewhere torch takes single
+    operations, of which products are bfloat16 and sums of two dtypes the wider of both: so is a
+    state that the one before is added to.
+    """
+    states = len(spec.cell.states)
+    if given.initial is None:
+        dtypes = [given.sequences.data.dtype] * states
+    else:
+        dtypes = [state.dtype for state in given.initial]
+    is_dense = given.sequences.batch_sizes is None
+    if spec.kernel in MADE_BY_PRODUCTS or (
+        spec.kernel in HAS_A_KERNEL and is_dense and not spec.is_projected
+    ):
+        return [torch.bfloat16] * states
+    if spec.kernel in HAS_A_KERNEL:
+        return [torch.bfloat16 if spec.is_projected else dtypes[1], dtypes[1]]
+    return dtypes
 
 
 def _widened(given: Given) -> Given:
@@ -78,7 +97,7 @@ def _widened(given: Given) -> Given:
 
 def narrowed(spec: Spec) -> Spec:
     """The same pass with rounded products."""
-    return _constant_of(spec) if torch.compiler.is_compiling() else _of(spec)
+    return _constant_of(spec.text) if torch.compiler.is_compiling() else _of(spec)
 
 
 @lru_cache(maxsize=1024)
@@ -86,6 +105,7 @@ def _of(spec: Spec) -> Spec:
     return replace(spec, rounds=True)
 
 
+# Of its text, which Dynamo can hand over.
 @constant
-def _constant_of(spec: Spec) -> Spec:
-    return _of(spec)
+def _constant_of(text: str) -> Spec:
+    return _of(read(text))

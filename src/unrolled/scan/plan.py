@@ -101,7 +101,15 @@ def _by_kernels(kind: Kind, mode: str, dtype: torch.dtype, isa: int) -> Plan:
     make = native.core.KernelF32 if dtype == torch.float32 else native.core.KernelF64
     is_biased = any(weight.kind == "bias" for weight in cell.weights)
     is_projected = cell.output.size != HIDDEN
-    core = make(isa, _products(kind, isa), mode, units[INPUT], hidden, state if is_projected else 0, is_biased)
+    core = make(
+        isa,
+        _products(kind, isa),
+        mode,
+        units[INPUT],
+        hidden,
+        state if is_projected else 0,
+        is_biased,
+    )
     kept = tuple(core.kept)
     # csrc/contract.h's Kept: the gates, if there are any, then the cell state and the raw one.
     gates = BUILT_IN[mode].gates if kept and kept[0] > hidden else ()

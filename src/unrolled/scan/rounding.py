@@ -41,11 +41,11 @@ class _There(torch.autograd.Function):
         pass
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
         return gradient
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # noqa: ARG004
         return tangent.clone()
 
 
@@ -63,9 +63,9 @@ class _Back(torch.autograd.Function):
         pass
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
         return rounded(gradient)
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # noqa: ARG004
         return tangent.view_as(tangent)
