@@ -307,6 +307,33 @@ def test_a_tangent_goes_forward():
     torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("casts", [False, True], ids=["bfloat16", "autocast"])
+@pytest.mark.parametrize("what", ["input", "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "output"])
+@every_kind
+def test_a_change_in_place_is_minded_where_torch_minds_it(kind: Kind, what, casts):
+    pair = kind.pair(dtype=torch.float32 if casts else torch.bfloat16)
+    told = []
+    for module in pair:
+        x = torch.randn(4, 3, 2).to(next(module.parameters()).dtype)
+        leaf = x.requires_grad_().view_as(x)
+        with torch.autocast("cpu", torch.bfloat16, enabled=casts):
+            output, _ = module(leaf)
+        loss = output.float().square().sum()
+        with torch.no_grad():
+            {"input": leaf, "output": output, **dict(module.named_parameters())}[what].mul_(2)
+        try:
+            loss.backward()
+        except RuntimeError as error:
+            assert "modified by an inplace operation" in str(error)
+            told.append(True)
+        else:
+            told.append(False)
+    if str(kind) == "LSTM" and what in ("bias_ih_l0", "output"):
+        assert not told[0]  # oneDNN's node minds them, and needs neither
+    else:
+        assert told[0] == told[1]
+
+
 def test_a_pass_says_in_its_text_that_it_rounds():
     module = unrolled.LSTM(2, 3)
     spec = narrow.narrowed(module._spec())

@@ -11,12 +11,15 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unrolled.cells import elman, lstm
+from unrolled.scan import eligibility
 from unrolled.scan.compiling import constant
+from unrolled.scan.saving import reads_back
 from unrolled.scan.spec import Given, Spec, State, read
 
 Run = Callable[[Spec, Given], tuple[Tensor, State]]
@@ -56,7 +59,7 @@ def without_autocast() -> AbstractContextManager[object]:
 def run(run: Run, spec: Spec, given: Given) -> tuple[Tensor, State]:
     """The pass by ``run``, of float32 tensors whose products are rounded."""
     dtypes = _dtypes(spec, given)
-    widened = _widened(given)
+    widened = _widened(spec, given)
     with without_autocast():
         output, last = run(narrowed(spec), widened)
         last = tuple([state.to(dtype) for state, dtype in zip(last, dtypes, strict=True)])
@@ -85,14 +88,57 @@ def _dtypes(spec: Spec, given: Given) -> list[torch.dtype]:
     return dtypes
 
 
-def _widened(given: Given) -> Given:
+def _widened(spec: Spec, given: Given) -> Given:
+    """All that is given in float32; of a pass that may be differentiated as torch minds changes.
+
+    What a backward pass of torch's reads again, in bfloat16, must not have been changed in place
+    until then. Under autocast torch reads copies, and so do we.
+    """
+    tensors = given.tensors()
+    is_graph = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    if not is_graph or torch.compiler.is_compiling() or eligibility.is_transformed():
+        found = [tensor.float() for tensor in tensors]
+    elif is_autocast():
+        states = range(1, 1 + len(given.initial or ()))
+        found = [
+            tensor.float() if i in states else tensor.to(torch.float32, copy=True)
+            for i, tensor in enumerate(tensors)
+        ]
+    else:
+        found = [
+            _minded(tensor) if is_read else tensor.float()
+            for tensor, is_read in zip(tensors, _read_again(spec, given), strict=True)
+        ]
     return replace(
-        given,
-        sequences=given.sequences.with_data(given.sequences.data.float()),
-        initial=given.initial and tuple([state.float() for state in given.initial]),
-        constants=[constant.float() for constant in given.constants],
-        flat=[weight.float() for weight in given.flat],
+        spec.given(given.sequences.batch_sizes, given.rows, found),
+        sequences=given.sequences.with_data(found[0]),
+        dropout=given.dropout,
     )
+
+
+def _read_again(spec: Spec, given: Given) -> tuple[bool, ...]:
+    data, sizes, _ = given.sequences
+    wanted = tuple([tensor.requires_grad for tensor in given.tensors()])
+    is_long = len(data if sizes is None else sizes) > 1
+    return reads_back(spec, len(given.initial or ()), wanted, is_long=is_long)
+
+
+class _Minded(torch.autograd.Function):
+    """A copy in float32, whose backward pass refuses to run if the tensor was changed meanwhile."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        ctx.save_for_backward(tensor)
+        return tensor.float()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (tensor,) = ctx.saved_tensors  # torch compares their versions
+        return gradient.to(tensor.dtype)
+
+
+def _minded(tensor: Tensor) -> Tensor:
+    return _Minded.apply(tensor)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def narrowed(spec: Spec) -> Spec:
