@@ -109,10 +109,15 @@ def _widened(spec: Spec, given: Given) -> Given:
             _minded(tensor) if is_read else tensor.float()
             for tensor, is_read in zip(tensors, _read_again(spec, given), strict=True)
         ]
-    return replace(
-        spec.given(given.sequences.batch_sizes, given.rows, found),
-        sequences=given.sequences.with_data(found[0]),
-        dropout=given.dropout,
+    constants = 1 + len(given.initial or ())
+    flat = constants + len(given.constants)
+    return Given(
+        given.sequences.with_data(found[0]),
+        given.rows,
+        None if given.initial is None else tuple(found[1:constants]),
+        found[constants:flat],
+        found[flat:],
+        given.dropout,
     )
 
 
