@@ -145,6 +145,7 @@ def test_what_must_be_given_is_named(name):
         ("seed", 2**64),
         ("threads", 0),
         ("threads", 100_000),
+        ("precision", "fp8"),
     ],
 )
 def test_a_wrong_value_names_its_flag_and_what_came(name, value):
@@ -189,7 +190,7 @@ KINDS = {
               "seed", "threads", "watch_every"),
     "number": ("validation", "test", "dropout", "learning_rate", "clip"),
     "truth": ("difference", "bidirectional", "watch"),
-    "text": ("group", "missing", "cell"),
+    "text": ("group", "missing", "cell", "precision"),
     "texts": ("input", "target"),
     "presets": ("init",),
     "sizes": ("size",),

@@ -45,11 +45,10 @@ def test_training_leaves_the_callers_random_numbers_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_few_epochs_learn_the_wave_in_its_own_units():
-    training = train_table(
-        wave_frame(400),
-        quick(cell="gru", hidden_size=16, epochs=30, learning_rate=0.02, batch_size=32),
-    )
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_few_epochs_learn_the_wave_in_its_own_units(precision):
+    settings = {"cell": "gru", "hidden_size": 16, "epochs": 30, "precision": precision}
+    training = train_table(wave_frame(400), quick(learning_rate=0.02, batch_size=32, **settings))
     assert r2_of(training.scores["cos"]) > 0.99
     assert score_of(training.scores["cos"]).rmse < 20.0  # of a wave that goes from -340 to 260
     assert abs(training.predicted.mean() - training.truth.mean()) < 20.0

@@ -135,3 +135,18 @@ def test_the_read_out_is_a_linear_layer_in_both_modes(dtype: torch.dtype) -> Non
         result = read_out.train(mode)(states)
         assert result.dtype == dtype
         torch.testing.assert_close(result, expected)
+
+
+@CELLS
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_in_bfloat16_it_trains_on_rounded_products_and_answers_in_float32(cell, bidirectional):
+    network, x = make(cell, bidirectional=bidirectional), torch.randn(4, 7, 3)
+    answered, learned = network.final(x), network.train().final(x)
+    network.precision = "bf16"
+    assert torch.equal(network.eval().final(x), answered)
+    rounded = network.train().final(x)
+    assert rounded.dtype == learned.dtype
+    assert 0 < (rounded - learned).abs().max() < 0.02
+    every, last = network(x, None, LENGTHS)
+    states = last if isinstance(last, tuple) else (last,)
+    assert {tensor.dtype for tensor in (every, *states)} == {torch.float32}

@@ -143,6 +143,9 @@ def train(
         int | None, typer.Option(help="The same seed gives the same numbers [0].")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads [torch's choice].")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, or bf16 for products in training [float32].")
+    ] = None,
     watch: Annotated[
         bool | None,
         typer.Option(help="Record gradients, gates and states on the way, name explosions [no]."),

@@ -43,6 +43,7 @@ from unrolled.learn.train import masked_mse
 from unrolled.learn.watch import PROBED, Probe, Record, watching
 from unrolled.model import Network, NetworkConfig, Scaler
 from unrolled.model.choice import CellName
+from unrolled.model.network import Precision
 from unrolled.model.scaler import MOST, MOST_SQUARED, is_rounding, moments
 from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
 
@@ -61,6 +62,7 @@ PARAMETERS = {
     "batch_size": whole(),
     "learning_rate": above_zero(LARGEST_RATE),
     "clip": above_zero(math.inf, None),
+    "precision": one_of(get_args(Precision)),
     "watch": yes_or_no(),
     "watch_every": whole(),
 }
@@ -96,6 +98,8 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         learning_rate: Adam's.
         clip: bound on the norm of the gradient, None for none.
         random_state: seed of the weights, the validation split and the order.
+        precision: what the recurrent products multiply in training: "float32", or "bf16" for
+            bfloat16. Weights, states and predictions are float32.
         watch: whether to keep gradients by layer and lag, gates and states on the way, and to name
             explosions. The weights come out the same.
         watch_every: updates from one :class:`~unrolled.learn.watch.Snapshot` to the next.
@@ -130,6 +134,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         learning_rate: float = 3e-3,
         clip: float | None = 1.0,
         random_state: int | np.random.RandomState | None = None,
+        precision: Precision = "float32",
         watch: bool = False,
         watch_every: int = 50,
     ) -> None:
@@ -147,6 +152,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
         self.learning_rate = learning_rate
         self.clip = clip
         self.random_state = random_state
+        self.precision = precision
         self.watch = watch
         self.watch_every = watch_every
 
@@ -185,6 +191,7 @@ class SequenceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  #
             data, lengths = self._tensors(batch)
             scaled = torch.from_numpy(self.target_scaler_.transform(goals.data)).float()
             network = Network(config).float()
+            network.precision = self.precision
             probe = self._probe(data, lengths, scaled, train) if self.watch else None
             self.watch_: list[Record] = []
             with watching(network, probe, self.watch_every, self.watch_.append) as see:

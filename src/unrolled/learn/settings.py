@@ -32,6 +32,7 @@ from unrolled.learn.loop import LARGEST_RATE, FitSettings
 from unrolled.model import TableConfig
 from unrolled.model.choice import CellName, title
 from unrolled.model.folder import Missing
+from unrolled.model.network import Precision
 from unrolled.nn import init
 from unrolled.resources import LARGEST_SIZE, MOST_LAYERS
 from unrolled.runfile import LARGEST_CONFIG
@@ -108,6 +109,7 @@ class TrainSettings(Settings):
     What is kept is a name or the description. ``size`` has the sizes of the cell's own, by name:
     ``{"proj": 8}``, or texts such as "proj=8". ``init`` has initial values of
     :mod:`unrolled.nn.init`, set in their order; "chrono" spreads memories over the window.
+    ``precision`` is what the recurrent products multiply in training, see :class:`Network`.
     """
 
     input: Columns
@@ -135,6 +137,7 @@ class TrainSettings(Settings):
     clip: float = Field(default=1.0, ge=0.0)
     seed: Whole = Field(default=0, ge=0, le=LARGEST_SEED)
     threads: Whole | None = Field(default=None, gt=0, le=MOST_THREADS)
+    precision: Precision = "float32"
     watch: bool = False
     watch_every: Whole = Field(default=50, gt=0, le=LARGEST_SIZE)
 

@@ -136,6 +136,7 @@ def _train(
     goals = torch.from_numpy(target_scaler.transform(change)).float()
     train, validation, _ = dataset.ends
     network = Network(network_config(settings)).float()
+    network.precision = settings.precision
     _begin(network, settings)
     probe = _probe(data, goals, train, settings.window) if settings.watch else None
     with watching(network, probe, settings.watch_every, on_record) as see:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -105,8 +105,19 @@ class ReadOut(torch.nn.Linear):
         return output.to(input.dtype)
 
 
+Precision = Literal["float32", "bf16"]
+
+
 class Network(torch.nn.Module):
-    """O_t = V·S_t + b on top of the recurrent state S_t."""
+    """O_t = V·S_t + b on top of the recurrent state S_t.
+
+    Attributes:
+        precision: what the recurrent products multiply in training, "bf16" for bfloat16; outside of
+            it, and in the read-out, it is the weights' own dtype. It is set by who trains, and not
+            saved.
+    """
+
+    precision: Precision = "float32"
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -141,7 +152,7 @@ class Network(torch.nn.Module):
         Returns:
             The outputs [B, T, O], without meaning past a row's length, and the last state.
         """
-        states, last = self.recurrent(input, hx, lengths)
+        states, last = self._recur(input, hx, lengths)
         return self.readout(states), last
 
     def final(self, input: Tensor, lengths: Lengths | None = None) -> Tensor:
@@ -156,11 +167,23 @@ class Network(torch.nn.Module):
         Returns:
             The outputs [B, O].
         """
-        _, last = self.recurrent(input, None, lengths)
+        _, last = self._recur(input, None, lengths)
         hidden = last[0] if isinstance(last, tuple) else last
         top = hidden[-self.directions :]
         output: Tensor = self.readout(top.transpose(0, 1).flatten(1))
         return output
+
+    def _recur(self, input: Tensor, hx: Any, lengths: Lengths | None) -> tuple[Tensor, Any]:
+        """The states at every step, and the last ones, in the weights' own dtype."""
+        if self.precision == "float32" or not self.training:
+            states, last = self.recurrent(input, hx, lengths)
+            return states, last
+        dtype = self.readout.weight.dtype
+        with torch.autocast("cpu", torch.bfloat16):
+            states, last = self.recurrent(input, hx, lengths)
+        several = isinstance(last, tuple)
+        widened = tuple([state.to(dtype) for state in (last if several else (last,))])
+        return states.to(dtype), widened if several else widened[0]
 
     def count_weights(self) -> int:
         """How many numbers training adjusts."""
