@@ -28,7 +28,7 @@ import typer
 from torch import Tensor
 
 import unrolled
-from report import Only, Pairs, Threads, name_cells, table, versions, wide_console
+from report import Only, Pairs, Threads, measured, name_cells, table, versions, wide_console
 from shapes import Shape, chosen
 from timing import timed_pairs
 from unrolled.scan import native
@@ -132,11 +132,7 @@ def main(threads: Threads = None, pairs: Pairs = 5, only: Only = "") -> None:
         if shape.steps and shape.least == 1 and shape.dtype == torch.float32
         if "dropout" not in shape.options  # two that draw have other outputs
     ]
-    rows: list[Row] = []
-    for shape in shapes:
-        for count in threads or [1, 2]:
-            with console.status(f"{shape.module} {shape}"):
-                rows += measure(shape, count, pairs)
+    rows = measured(console, shapes, threads, lambda shape, count: measure(shape, count, pairs))
     result = table(
         "Ours in bfloat16 against ours in float32, and torch's in bfloat16",
         ("module", "shape", "dtype", "threads", "what"),

@@ -31,6 +31,7 @@ from report import (
     Only,
     Pairs,
     Threads,
+    measured,
     name_cells,
     summary,
     table,
@@ -98,11 +99,7 @@ def main(threads: Threads = None, pairs: Pairs = 5, only: Only = "") -> None:
     console = wide_console()
     shapes = chosen(only)
     peaks = {d: peak(d) for d in (torch.float32, torch.float64)} if native.is_built() else {}
-    rows: list[Row] = []
-    for shape in shapes:
-        for count in threads or [1, 2]:
-            with console.status(f"{shape.module} {shape}"):
-                rows += measure(shape, count, pairs)
+    rows = measured(console, shapes, threads, lambda shape, count: measure(shape, count, pairs))
     result = table(
         "Our modules against torch's",
         ("module", "shape", "dtype", "threads", "what"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import geometric_mean
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import torch
 import typer
@@ -16,6 +16,8 @@ import unrolled
 from shapes import Shape
 from timing import Times
 from unrolled.scan import native
+
+Row = TypeVar("Row")
 
 Only = Annotated[str, typer.Option(help="Only shapes whose row contains this.")]
 Pairs = Annotated[int, typer.Option(min=1, help="Pairs of runs for each row.")]
@@ -46,6 +48,21 @@ def name_cells(shape: Shape, threads: int) -> tuple[str, ...]:
 def time_cells(times: Times) -> tuple[str, ...]:
     """The cells of a comparison: microseconds of theirs, of ours, and the ratio."""
     return f"{times.theirs * 1e6:,.0f}", f"{times.ours * 1e6:,.0f}", f"{times.ratio:.2f}"
+
+
+def measured(
+    console: Console,
+    shapes: Iterable[Shape],
+    threads: Sequence[int] | None,
+    measure: Callable[[Shape, int], list[Row]],
+) -> list[Row]:
+    """The rows of all shapes on so many threads each, 1 and 2 if None is said."""
+    rows: list[Row] = []
+    for shape in shapes:
+        for count in threads or [1, 2]:
+            with console.status(f"{shape.module} {shape}"):
+                rows += measure(shape, count)
+    return rows
 
 
 def summary(

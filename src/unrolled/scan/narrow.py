@@ -143,6 +143,7 @@ class _Minded(torch.autograd.Function):
 
 
 def _minded(tensor: Tensor) -> Tensor:
+    # torch has no types for it.
     return _Minded.apply(tensor)  # type: ignore[no-untyped-call, no-any-return]
 
 

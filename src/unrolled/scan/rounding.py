@@ -18,6 +18,7 @@ from torch.nn import functional
 
 def rounded(x: Tensor) -> Tensor:
     """The nearest number in bfloat16, as float32."""
+    # torch has no types for it, here and below.
     return _There.apply(x)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -41,11 +42,11 @@ class _There(torch.autograd.Function):
         pass
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004 - torch hands it
         return gradient
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # noqa: ARG004
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # noqa: ARG004 - torch hands it
         return tangent.clone()
 
 
@@ -63,9 +64,9 @@ class _Back(torch.autograd.Function):
         pass
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004 - torch hands it
         return rounded(gradient)
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # noqa: ARG004
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:  # noqa: ARG004 - torch hands it
         return tangent.view_as(tangent)
