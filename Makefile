@@ -186,7 +186,7 @@ $(VENV)/.build: $(VENV)/bin/python pyproject.toml constraints.txt
 
 # The package with what it takes to run, and on top of it what it takes to test.
 $(VENV)/.run: $(VENV)/.build $(CORE)
-	@echo "Installing unrolled and compiling its core: a minute or two the first time"
+	@echo "Installing unrolled and compiling its core: five minutes or so on two cores the first time"
 	@UNROLLED_REQUIRE_CORE=$${UNROLLED_REQUIRE_CORE-$$($(COMPILES))} $(INSTALL) --no-build-isolation -e .
 	@$(BIN)/python -c 'import unrolled._core' 2>/dev/null || \
 	  echo "WARNING: unrolled is installed without its compiled core: right, but slower. Install a C++20 compiler, then make clean." >&2
