@@ -7,76 +7,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from support_1997 import Array, Paper
 from unrolled.cells import TruncatedLSTM1997
 from unrolled.reproduce.architecture import Architecture
 from unrolled.reproduce.lanes import Asked, Lanes, SymbolLanes
 
-Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 FULL = Architecture(TruncatedLSTM1997, inputs=3, outputs=2, blocks=2, size=2)
 UNBIASED = Architecture(TruncatedLSTM1997, 5, 2, blocks=2, size=1, biased=frozenset())
 SHORTCUT = Architecture(TruncatedLSTM1997, 4, 3, blocks=1, size=2, shortcut=True)
-
-
-def logistic(x: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-x)))
-
-
-class Paper:
-    """Hochreiter & Schmidhuber 1997, appendix A.1, for one network, step by step.
-
-    Gradients are taken forward in time (equations 27 to 32): only those of a cell's state go on.
-    """
-
-    def __init__(self, architecture: Architecture, weights: Array) -> None:
-        a = architecture
-        reads, units = sum(a.reads.values()), sum(a.units.values())
-        biased = [label for label, count in a.biases.items() if count]
-        self.architecture = a
-        matrix, rest = np.split(weights, [units * reads])
-        self.w = np.column_stack([matrix.reshape(units, reads), np.zeros(units)])
-        self.is_biased = np.repeat([label in biased for label in a.units], [*a.units.values()])
-        biases, out = np.split(rest, [self.is_biased.sum()])
-        self.w[self.is_biased, -1] = biases
-        self.v = out.reshape(a.outputs, -1)
-        self.block = np.arange(a.cells) // a.size
-
-    def gradient(self, inputs: Array, targets: Array, asked: Array) -> tuple[Array, Array]:
-        """The gradient of all weights in the lanes' order, and the outputs at all steps."""
-        a, N, block = self.architecture, self.architecture.cells, self.block
-        hidden, state = np.zeros(N), np.zeros(N)
-        gate_in, gate_out = np.zeros(a.blocks), np.zeros(a.blocks)
-        by_in, by_cell = (np.zeros((N, self.w.shape[1])) for _ in range(2))  # ∂s/∂w
-        d_w, d_v, given = np.zeros_like(self.w), np.zeros_like(self.v), []
-        for x, target, is_asked in zip(inputs, targets, asked, strict=True):
-            read = np.concatenate([x, hidden, gate_in, gate_out, [1.0]])
-            net_in, net_cell, net_out = np.split(self.w @ read, [a.blocks, a.blocks + N])
-            gate_in, gate_out = logistic(net_in), logistic(net_out)
-            g = 4 * logistic(net_cell) - 2
-            d_g = 4 * logistic(net_cell) * (1 - logistic(net_cell))
-            d_in = gate_in * (1 - gate_in)
-            by_in += (g * d_in[block])[:, None] * read
-            by_cell += (gate_in[block] * d_g)[:, None] * read
-            state = state + gate_in[block] * g
-            h = 2 * logistic(state) - 1
-            d_h = 2 * logistic(state) * (1 - logistic(state))
-            hidden = gate_out[block] * h
-            seen = np.concatenate([hidden, [1.0] * a.output_bias, x if a.shortcut else []])
-            y = logistic(self.v @ seen)
-            given.append(y)
-            delta = is_asked * (y - target) * y * (1 - y)
-            d_v += np.outer(delta, seen)
-            error = self.v[:, :N].T @ delta
-            d_out = gate_out * (1 - gate_out) * np.bincount(block, error * h)
-            d_state = error * gate_out[block] * d_h
-            d_w[: a.blocks] += np.array(
-                [(d_state[:, None] * by_in)[block == b].sum(0) for b in range(a.blocks)]
-            )
-            d_w[a.blocks : a.blocks + N] += d_state[:, None] * by_cell
-            d_w[a.blocks + N :] += d_out[:, None] * read
-        parts = d_w[:, :-1].ravel(), d_w[self.is_biased, -1], d_v.ravel()
-        return np.concatenate(parts), np.array(given)
 
 
 def drawn(architecture: Architecture, lanes: int, steps: int) -> tuple[Array, Whole, Array, Array]:

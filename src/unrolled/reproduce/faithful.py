@@ -10,6 +10,7 @@ from collections.abc import Callable
 from unrolled.cells import TruncatedLSTM1997
 from unrolled.reproduce.architecture import Architecture, Biased
 from unrolled.reproduce.cells import InputGated1997
+from unrolled.reproduce.lanes import SymbolLanes
 from unrolled.reproduce.online import Recipe, Rule, Start
 from unrolled.reproduce.problems import (
     STRINGS,
@@ -29,6 +30,7 @@ from unrolled.reproduce.rules import (
     largest_error,
     misranked,
 )
+from unrolled.reproduce.stepped import SteppedLanes
 from unrolled.tasks import Adding, Multiplication, TemporalOrder, TwoSequence, TwoSequenceTargets
 from unrolled.tasks.lag import NoiseFreeLag, NoisyLag, VeryLongLag
 
@@ -57,6 +59,7 @@ def embedded_reber(blocks: int, size: int, rate: float, published: int) -> Recip
         Rule(test=Limits(0.5), tests=2 * STRINGS, every=100),
         PATIENCE * published,
         tested=2 * STRINGS,
+        kind=SteppedLanes,
     )
 
 
@@ -79,7 +82,7 @@ def _lag(task: NoiseFreeLag | NoisyLag, measure: Measure, published: int) -> Rec
         measure,
         Rule(Limits(0.25), 100, Limits(0.25), 10_000, fresh=True),
         MOST_PATIENCE * published,
-        symbols=True,
+        kind=SymbolLanes,
         # The paper does not say how it saw that the error had stopped decreasing.
         joins=Standstill(100, 0.05),
     )
@@ -96,7 +99,7 @@ def very_long_lag(length: int, distractors: int, published: int) -> Recipe:
         largest_error,
         Rule(Limits(0.2), 500, Limits(0.2), 10_000, every=500, fresh=True),
         (MOST_PATIENCE if length <= 100 else _patience(length)) * published,
-        symbols=True,
+        kind=SymbolLanes,
     )
 
 

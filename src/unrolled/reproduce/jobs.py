@@ -20,9 +20,6 @@ from unrolled.reproduce.published import ROWS, Row
 from unrolled.reproduce.side_by_side import Course
 from unrolled.reproduce.tables import FAITHFUL, MODERN, OF_1997, Result
 
-LANES = 10
-"""So many trials of 1997 run side by side; with more, each costs more."""
-
 LATER = 3
 """The stream of random numbers for that, beside those of :mod:`online`."""
 
@@ -47,14 +44,15 @@ def jobs(done: Container[Trial]) -> list[Job]:
 
 
 def _faithful(row: Row, done: Container[Trial]) -> Iterator[Job]:
-    for begin in range(0, len(row.seeds), LANES):
-        group = row.seeds[begin : begin + LANES]
+    kind = row.recipe().kind
+    for begin in range(0, len(row.seeds), kind.together):
+        group = row.seeds[begin : begin + kind.together]
         trials = [(row.key, FAITHFUL, OF_1997, seed) for seed in group]
         left = tuple([trial for trial in trials if trial not in done])
         if left:
             # By the whole group, whose state may have been saved when there was more to do.
             name = f"{row.key} {OF_1997}, seeds {group[0]}-{group[-1]}"
-            each = 3e-4 + row.steps * 2.7e-7 * len(left)
+            each = kind.seconds(row.steps, len(left))
             yield Job("tables", name, left, SLOWER * row.sequences * each)
 
 
@@ -130,7 +128,7 @@ def _memory_1997(recipe: Recipe, outcome: Outcome) -> Memory:
     _, draw = recipe.source(outcome.seed)
     some = draw(LOOKED_AT, np.random.default_rng([outcome.seed, LATER]))
     inputs = some.inputs[:LOOKED_AT, : int(some.lengths[:LOOKED_AT].min())]
-    if recipe.symbols:
+    if not recipe.kind.reads_input:
         inputs = torch.nn.functional.one_hot(inputs, recipe.architecture.inputs).float()
     module = Lanes(recipe.architecture, outcome.weights[None]).module()
     found = measured(module, inputs.transpose(0, 1).contiguous())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -55,8 +56,16 @@ class Lanes:
         InputError: the package was built without a compiler.
     """
 
-    reads_input = True
+    reads_input: ClassVar[bool] = True
     """Whether the core multiplies the input."""
+
+    together: ClassVar[int] = 10
+    """So many networks at once; with more, each costs more."""
+
+    @staticmethod
+    def seconds(steps: int, networks: int) -> float:
+        """How long an update after a sequence of so many steps takes, roughly."""
+        return 3e-4 + steps * 2.7e-7 * networks
 
     def __init__(self, architecture: Architecture, weights: Tensor) -> None:
         if not is_built():

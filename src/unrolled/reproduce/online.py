@@ -1,4 +1,4 @@
-"""Trials as in 1997: an update after each sequence, until a rule says that the task is solved."""
+"""Trials as in 1997: online updates, until a rule says that the task is solved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.reproduce.architecture import Architecture
-from unrolled.reproduce.lanes import Asked, Lanes, SymbolLanes
+from unrolled.reproduce.lanes import Asked, Lanes
 from unrolled.reproduce.problems import Draw, Together, together
 from unrolled.reproduce.rules import Limits, Measure, Standstill, squared_error
 from unrolled.reproduce.wiring import bias_place
@@ -84,7 +84,7 @@ class Recipe:
         rule: when it is solved.
         budget: after so many sequences it has failed.
         tested: on so many new sequences a network is tested when its trial is over, as in 1997.
-        symbols: whether the sequences are symbols.
+        kind: how the networks run and learn: after each sequence or after each symbol.
         joins: when a network gets its memory cells, by its squared errors; until then only its
             outputs learn. None where it has them from the beginning.
     """
@@ -97,12 +97,12 @@ class Recipe:
     rule: Rule
     budget: int
     tested: int = 2560
-    symbols: bool = False
+    kind: type[Lanes] = Lanes
     joins: Standstill | None = None
 
     def lanes(self, weights: Tensor) -> Lanes:
         """Networks with these weights [K, W]."""
-        return (SymbolLanes if self.symbols else Lanes)(self.architecture, weights)
+        return self.kind(self.architecture, weights)
 
 
 @dataclass(frozen=True)

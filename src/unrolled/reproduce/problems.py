@@ -153,7 +153,7 @@ PAIRS = 3
 def grammar(seed: int) -> tuple[Draw, Draw]:
     """Embedded Reber strings to learn from, drawn from a set, and all that are tested.
 
-    The target is the symbol that comes; an answer is judged by those that may come.
+    The targets are 1 for the symbols that may come, else 0.
     """
     learned, tested = _strings_apart(np.random.default_rng([seed % PAIRS, STRINGS]))
     # Sums over steps are then the same, to the last bit, whatever strings stand beside.
@@ -186,11 +186,7 @@ def _strings_apart(rng: np.random.Generator) -> tuple[Sequences, Sequences]:
 
 def _strings(n: int, rng: np.random.Generator) -> Sequences:
     batch = EmbeddedReber().batch(n, rng)
-    following = torch.cat([batch.inputs[:, 1:], torch.zeros_like(batch.inputs[:, :1])], dim=1)
-    # At a string's last step only one symbol may come: the end.
-    last = torch.arange(following.shape[1]) == batch.lengths[:, None] - 1
-    targets = torch.where(last[..., None], batch.target, following)
-    return Sequences(batch.inputs, batch.lengths, targets, batch.target)
+    return Sequences(batch.inputs, batch.lengths, batch.target, batch.target)
 
 
 def _all_padded(strings: Sequences, steps: int) -> Sequences:

@@ -1,4 +1,4 @@
-"""Several networks of 2000, each learning by itself after every step, in one step of all.
+"""Several small networks, each learning by itself after every step, in one step of all.
 
 The core's passes are over whole sequences, and an update comes after them. Here it comes after each
 step, so that the gradient is taken forward in time: each cell has traces, the derivatives of its
@@ -58,6 +58,44 @@ def lines(architecture: Architecture, rows: Floats) -> Lines:
     )
 
 
+@dataclass(frozen=True)
+class Columns:
+    """What is read in a step: the gates if they are, the inputs, the cells' outputs and a 1.
+
+    Attributes:
+        count: how many numbers these are.
+        gates: of the step before; none with the cells of 2000,
+        inputs: and where these are,
+        cells: and the cells' outputs.
+        seen: what the network's outputs read of all this,
+        seen_cells: and where the cells' outputs are in it.
+    """
+
+    count: int
+    gates: slice
+    inputs: slice
+    cells: slice
+    seen: slice
+    seen_cells: slice
+
+    @classmethod
+    def of(cls, architecture: Architecture) -> Columns:
+        """An architecture's."""
+        a = architecture
+        gates = sum(count for name, count in a.reads.items() if name in a.units)
+        cells = gates + a.inputs
+        bias = cells + a.cells
+        begin = gates if a.shortcut else cells
+        return cls(
+            count=bias + 1,
+            gates=slice(gates),
+            inputs=slice(gates, cells),
+            cells=slice(cells, bias),
+            seen=slice(begin, bias + a.output_bias),
+            seen_cells=slice(cells - begin, bias - begin),
+        )
+
+
 class Stepwise:
     """K networks of one kind, a step and an update at a time.
 
@@ -69,7 +107,9 @@ class Stepwise:
 
     s' being the state before; without forget gates f = 1. The nets of cells and gates read the
     inputs, the cells' outputs of the step before and, but for those of the cells, the 1 of a bias.
-    The network's outputs are σ of nets that read the inputs, the cells' outputs and a 1.
+    Those of Hochreiter & Schmidhuber 1997 also read the gates of the step before. The network's
+    outputs are σ of nets that read the cells' outputs and, if the architecture has it so, a 1 and
+    the inputs.
 
     The error of a step is E = ½ Σ (target − output)². Its gradient is truncated as in 1997: through
     time it goes by the cells' states alone. So a trace, ∂s/∂w, is f times that of the step before,
@@ -80,7 +120,7 @@ class Stepwise:
     that lie side by side, whose order would hang on how many networks there are.
 
     Attributes:
-        architecture: the networks'; its cell is one of those of 2000.
+        architecture: the networks'; its cell is one of those of 2000 or that of 1997.
         lanes: K.
         width: of all arrays; at least K, and a multiple of :data:`TILE`.
         inputs: what is read at the next step, [I, width], to be written.
@@ -93,18 +133,20 @@ class Stepwise:
         a = self.architecture = architecture
         self.lanes, self.trained = len(numbers), trained
         self.width = -(-self.lanes // TILE) * TILE
-        rows, self._columns = sum(a.units.values()), a.inputs + a.cells + 1
+        columns = self._columns = Columns.of(a)
+        rows = sum(a.units.values())
         self._dtype: DTypeLike = numbers.dtype
-        self._cells = slice(a.inputs, a.inputs + a.cells)
-        self._hidden = self._room(rows, self._columns)
-        self._outputs = self._room(a.outputs, self._columns)
-        self._read, self._after = self._room(self._columns), self._room(self._columns)
+        self._hidden = self._room(rows, columns.count)
+        self._outputs = self._room(a.outputs, columns.seen.stop - columns.seen.start)
+        self._read, self._after = self._room(columns.count), self._room(columns.count)
         self._after[-1] = 1.0
+        self._seen = self._after[columns.seen]
         self._cell, self._before, self._squashed = (self._room(a.size, a.blocks) for _ in range(3))
         self._rows, self._slopes = self._room(rows), self._room(rows)
         self._active, self._slope = lines(a, self._rows), lines(a, self._slopes)
-        self.inputs, self.given = self._after[: a.inputs], self._room(a.outputs)
-        self._states = self._after[self._cells].reshape(self._cell.shape)
+        self.inputs, self.given = self._after[columns.inputs], self._room(a.outputs)
+        self._states = self._after[columns.cells].reshape(self._cell.shape)
+        self._gates = self._after[columns.gates]
         self._squash()
         self._own = _places(a)
         if trained:
@@ -142,7 +184,8 @@ class Stepwise:
         self._squashed[...] = self._cell
         _half_tanh(self._squashed)
         np.multiply(active.output, self._squashed, out=self._states)
-        np.einsum("ocw,cw->ow", self._outputs, self._after, out=self.given)
+        self._gates[...] = rows[len(rows) - len(self._gates) :]
+        np.einsum("ocw,cw->ow", self._outputs, self._seen, out=self.given)
         _half_tanh(self.given)
         self.given *= 0.5
         self.given += 0.5
@@ -151,6 +194,7 @@ class Stepwise:
         """Sets states, cells' outputs and traces to 0 where ``keep`` [width] is false."""
         self._cell *= keep
         self._states *= keep
+        self._gates *= keep
         if self.trained:
             self._keep *= keep  # of the traces, at the next step
 
@@ -160,7 +204,7 @@ class Stepwise:
         """The traces, and what an update adds to what."""
         a = self.architecture
         traced = 2 if self._active.forget is None else 3
-        self._trace = self._room(traced, a.size, a.blocks, self._columns)
+        self._trace = self._room(traced, a.size, a.blocks, self._columns.count)
         self._local = self._room(traced, a.size, a.blocks)
         self._decay, self._keep = self._room(a.blocks), self._room() + 1
         self._delta = self._room(a.outputs)
@@ -170,7 +214,7 @@ class Stepwise:
         of_cells = self._trace[0, :, :, :-1]  # they have no bias
         sums = [
             (self._trace, self._local[..., None, :], self._read),
-            (self._outputs, self._delta[:, None], self._after),
+            (self._outputs, self._delta[:, None], self._seen),
             (weights.cells[:, :, :-1], of_cells, self._by_state[:, :, None]),
             *((gates, self._trace[1:, n], self._by_state[n][:, None]) for n in range(a.size)),
             (weights.output, self._by_gate[:, None], self._read),
@@ -191,7 +235,7 @@ class Stepwise:
         delta *= given
         delta *= 1 - given
         delta *= rate
-        error = np.einsum("ocw,ow->cw", self._outputs[:, self._cells], delta)
+        error = np.einsum("ocw,ow->cw", self._outputs[:, self._columns.seen_cells], delta)
         self._blame(error.reshape(self._cell.shape))
         self._go_on()
         trace, decay = self._faded
@@ -229,13 +273,13 @@ class Stepwise:
     def numbers(self) -> Floats:
         """All that changes, a line for each network [K, ·].
 
-        First the W weights in the architecture's order, then the cells' outputs and states, and the
-        traces.
+        First the W weights in the architecture's order, then the cells' outputs and states, the
+        gates if they are read, and the traces.
         """
         lanes, count = self.lanes, self.architecture.weights
         weights = np.empty((lanes, count + 1), self._dtype)
-        both = np.concatenate([self._hidden, self._outputs])[..., :lanes]
-        weights[:, self._own] = both.transpose(2, 0, 1)
+        for own, part in zip(self._own, (self._hidden, self._outputs), strict=True):
+            weights[:, own] = part[..., :lanes].transpose(2, 0, 1)
         if self.trained:
             self._trace *= self._keep
             self._keep[...] = 1
@@ -244,9 +288,9 @@ class Stepwise:
 
     def _set(self, numbers: Floats) -> None:
         lanes, begin = self.lanes, self.architecture.weights
-        own = np.pad(numbers[:, :begin], ((0, 0), (0, 1)))[:, self._own].transpose(1, 2, 0)
-        self._hidden[..., :lanes] = own[: len(self._hidden)]
-        self._outputs[..., :lanes] = own[len(self._hidden) :]
+        weights = np.pad(numbers[:, :begin], ((0, 0), (0, 1)))
+        for own, part in zip(self._own, (self._hidden, self._outputs), strict=True):
+            part[..., :lanes] = weights[:, own].transpose(1, 2, 0)
         if numbers.shape[1] == begin:
             return
         for part in self._parts():
@@ -256,7 +300,8 @@ class Stepwise:
             begin += count
 
     def _parts(self) -> list[Floats]:
-        return [self._states, self._cell, *([self._trace] if self.trained else [])]
+        traces = [self._trace] if self.trained else []
+        return [self._states, self._cell, self._gates, *traces]
 
 
 def _half_tanh(x: Floats) -> None:
@@ -265,26 +310,29 @@ def _half_tanh(x: Floats) -> None:
     np.tanh(x, out=x)
 
 
-def _places(architecture: Architecture) -> Whole:
-    """Where among a network's weights those of each row are, [R + O, I + N + 1].
+def _places(architecture: Architecture) -> tuple[Whole, Whole]:
+    """Where among a network's weights those of each row are, for all :class:`Columns`.
 
-    First the rows of :class:`Lines`, then those of the outputs; W for the biases that cells lack.
-    A cell's number in its block comes before its block's.
+    Of the rows of :class:`Lines` [R, ·], and of the outputs [O, ·]; W for the biases that cells
+    lack. A cell's number in its block comes before its block's.
     """
     a = architecture
     cells = np.arange(a.cells).reshape(a.blocks, a.size).T.ravel()
     gates = [gate for gate in (INPUT, FORGET, OUTPUT) if gate in a.units]
+    hidden, outputs = a.description.states[0].name, []
     found = []
     for label in (CANDIDATE, *gates):
-        begin, row = place(a, label, a.description.input.name)
-        of_cells, _ = place(a, label, a.description.states[0].name)
+        read = {name: place(a, label, name) for name in a.reads}
         biases = bias_place(a, label)
         for unit in cells if label == CANDIDATE else range(a.blocks):
+            first = {name: begin + unit * row for name, (begin, row) in read.items()}
+            from_gates = [first[gate] + np.arange(a.blocks) for gate in gates if gate in a.reads]
+            from_inputs = first[a.description.input.name] + np.arange(a.inputs)
             bias = biases + unit if a.biases[label] else a.weights
-            first = begin + unit * row, of_cells + unit * row
-            found.append([*(first[0] + np.arange(a.inputs)), *(first[1] + cells), bias])
+            found.append([*np.ravel(from_gates), *from_inputs, *(first[hidden] + cells), bias])
     for output in range(a.outputs):
         first_cell = a.hidden_weights + output * a.output_reads
-        inputs = first_cell + a.cells + 1 + np.arange(a.inputs)
-        found.append([*inputs, *(first_cell + cells), first_cell + a.cells])
-    return np.array(found)
+        bias = first_cell + a.cells
+        from_inputs = bias + a.output_bias + np.arange(a.inputs * a.shortcut)
+        outputs.append([*from_inputs, *(first_cell + cells), *[bias] * a.output_bias])
+    return np.array(found, dtype=np.int64), np.array(outputs)
