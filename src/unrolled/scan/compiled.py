@@ -11,6 +11,7 @@ from unrolled.scan import draws, eligibility, operator, reference
 from unrolled.scan.autograd import Call, differentiable
 from unrolled.scan.passes import Pass
 from unrolled.scan.plan import plans
+from unrolled.scan.single import fits, single
 from unrolled.scan.spec import Given, Spec, State
 
 
@@ -36,11 +37,15 @@ def run(spec: Spec, given: Given) -> tuple[Tensor, State]:
     planned = plans(spec, given.sequences.data.dtype)
     drawn = draws.draw(spec, given)
     assert not isinstance(planned, str)  # else the pass is not supported
-    if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
-        tensors = given.tensors()
-        if any(tensor.requires_grad for tensor in tensors):
-            call = Call(spec, planned, given.sequences.batch_sizes, given.rows)
-            return differentiable(call, tensors, drawn, [])
+    one = single(spec, planned) if fits(given.sequences) else None
+    tensors = given.tensors()
+    is_recorded = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    if is_recorded and any(tensor.requires_grad for tensor in tensors):
+        call = Call(spec, planned, given.sequences.batch_sizes, given.rows, one)
+        return differentiable(call, tensors, drawn, [])
+    if one is not None:
+        output, last, _ = one.forward(tensors, keeps=False)
+        return output, last
     return Pass(spec, planned, given, drawn).forward()
 
 

@@ -30,14 +30,14 @@ class Scan:
 
     def __init__(self, plan: Plan, index: int, weights: list[Memory]) -> None:
         self.plan, self.index, self.reverse = plan, index, plan.kind.reverse
-        self._weights = weights
+        self.weights = weights
         self._inputs: list[Place] = []
         self._constants: list[Memory] = []
         self._alive: list[Tensor] = []
 
     def reading(self, steps: Steps, beside: Mapping[str, Tensor]) -> Scan:
         """The same with the constants and random numbers that it reads, of those by name."""
-        found = Scan(self.plan, self.index, self._weights)
+        found = Scan(self.plan, self.index, self.weights)
         inputs = [dense(beside[name]) for name in self.plan.inputs]
         constants = [beside[name].contiguous() for name in self.plan.constants]
         found._inputs = [steps.place(data) for data in inputs]
@@ -87,7 +87,7 @@ class Scan:
 
     def read(self, data: Place, initial: State | None) -> tuple[Any, ...]:
         """What a pass reads, for the core."""
-        return self._weights, [data, *self._inputs], self._constants, self.slices(initial)
+        return self.weights, [data, *self._inputs], self._constants, self.slices(initial)
 
     def slices(self, states: Sequence[Tensor | None] | None) -> list[Memory]:
         """Where this layer's and direction's states lie."""

@@ -124,8 +124,8 @@ class Steps(NamedTuple):
         if reverse:
             begin, end = end, begin
         if self.sizes is None:
-            layout = _dense_layout(self.time, self.batch, reverse, begin, end)
-            return layout, (end - begin) * self.batch
+            dense = _dense_layout(self.time, self.batch, reverse, begin, end)
+            return dense, (end - begin) * self.batch
         count = self.offset(end) - self.offset(begin)
         return _core.Layout(self.sizes, reverse, begin, end), count
 
@@ -152,6 +152,11 @@ class Steps(NamedTuple):
 def _dense_layout(steps: int, batch: int, reverse: bool, begin: int, end: int) -> Any:
     """Layouts are values: made once for all calls that are alike."""
     return _core.Layout(steps, batch, reverse, begin, end)
+
+
+def layout(steps: int, rows: int) -> Any:
+    """All steps of rows that have every step, from the first, for the core."""
+    return _dense_layout(steps, rows, False, 0, steps)
 
 
 def dense(data: Tensor) -> Tensor:
