@@ -21,6 +21,7 @@ turn until the other's threads are asleep, and then wakes its own, untimed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,14 @@ def as_onnx(module: nn.RNNBase) -> bytes:
 class Peer:
     """A session of ONNX Runtime on the module's weights, bound to one input."""
 
-    def __init__(self, module: nn.RNNBase, x: Tensor, threads: int):
+    def __init__(
+        self,
+        module: nn.RNNBase,
+        x: Tensor,
+        threads: int,
+        written: Callable[[nn.RNNBase], bytes] = as_onnx,
+    ):
+        """``written`` makes an ONNX model of the module."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -127,7 +135,7 @@ class Peer:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         self.states = len(STATES[module.mode])
         self.session = onnxruntime.InferenceSession(
-            as_onnx(module), options, providers=["CPUExecutionProvider"]
+            written(module), options, providers=["CPUExecutionProvider"]
         )
         first = self.session.run(None, {"x": x.numpy()})
         value = onnxruntime.OrtValue.ortvalue_from_numpy

@@ -13,7 +13,7 @@ UNROLLED_INLINE void step_tile(const Shape& s, const T* packed, const Row<T>* ro
                                const Reads<O>* reads, Index unit, Index left) {
     constexpr int columns = Packed<O, C>::columns;
     const T* inputs = packed + C::sums * lanes<T>;
-    const T* hiddens = inputs + s.inputs * columns * lanes<T>;
+    const T* hiddens = inputs + O::lines(s.inputs) * columns * lanes<T>;
     Vec<T> sum[R][C::sums];
     const typename O::Number* input[R];
     const typename O::Number* hidden[R];

@@ -176,6 +176,10 @@ struct Core {
     // has none; only a machine that has AVX512-BF16 may run them.
     const Table<float>* rounded;
     const Table<float>* paired;
+    // What multiplies whole numbers in 8 bits, which has a forward pass alone: by what every
+    // machine has, or by AVX512-VNNI, null as above.
+    const Table<float>* bytes;
+    const Table<float>* vnni;
 };
 
 }  // namespace unrolled

@@ -10,6 +10,9 @@ const Table<double>* UNROLLED_JOIN(f64_, UNROLLED_ISA)();
 const Table<float>* UNROLLED_JOIN(rounded_, UNROLLED_ISA)();
 const Table<float>* UNROLLED_JOIN(paired_, UNROLLED_ISA)();  // null where the build has none
 
+const Table<float>* UNROLLED_JOIN(bytes_, UNROLLED_ISA)();
+const Table<float>* UNROLLED_JOIN(vnni_, UNROLLED_ISA)();  // likewise
+
 const Core* UNROLLED_JOIN(core_, UNROLLED_ISA)();
 const Core* UNROLLED_JOIN(core_, UNROLLED_ISA)() {
     static const Core core = {
@@ -19,6 +22,8 @@ const Core* UNROLLED_JOIN(core_, UNROLLED_ISA)() {
         UNROLLED_JOIN(f64_, UNROLLED_ISA)(),
         UNROLLED_JOIN(rounded_, UNROLLED_ISA)(),
         UNROLLED_JOIN(paired_, UNROLLED_ISA)(),
+        UNROLLED_JOIN(bytes_, UNROLLED_ISA)(),
+        UNROLLED_JOIN(vnni_, UNROLLED_ISA)(),
     };
     return &core;
 }

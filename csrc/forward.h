@@ -16,7 +16,7 @@ struct ForwardScan {
     T* packed;     // the weights as the kernels read them
     Row<T>* rows;  // [B]
     Reads<O>* reads;
-    Number* rounded;  // [B, I + P + H], what products read, where they don't read what is there
+    Number* rounded;  // [B, ·] the input, P and H, as products read them, if not as they are
     T* raw;           // [B, H], where it is not kept
     const T* h0;      // f's, or zeros
     const T* c0;
@@ -57,10 +57,10 @@ struct ForwardScan {
 
    private:
     static Index projection_size(const Shape& s) {
-        return s.projection ? packed_product_size<T>(s.hidden, s.projection) : 0;
+        return s.projection ? packed_product_size<T>(O::lines(s.hidden), s.projection) : 0;
     }
     static Index rounded_size(const Shape& s) {
-        return s.inputs + s.state() + (s.projection ? s.hidden : 0);
+        return O::room(s.inputs) + O::room(s.state()) + (s.projection ? O::room(s.hidden) : 0);
     }
 
     void pack(int threads) {
@@ -125,7 +125,7 @@ struct ForwardScan {
             row.hidden_before = starts ? h0 + b * state : output_before + b * f.output.row;
             Number* const here = rounded + b * rounded_size(s);
             reads[b] = {read(input + b * f.inputs[0].row, s.inputs, here),
-                        read(row.hidden_before, state, here + s.inputs)};
+                        read(row.hidden_before, state, here + O::room(s.inputs))};
             row.output = output + b * f.output.row;
             row.gates = kept.gates ? kept.gates + (slot + b) * C::kept * hidden : nullptr;
             if constexpr (C::has_cell) {
@@ -141,9 +141,9 @@ struct ForwardScan {
     }
 
     void project(Index first, Index end) {
+        const Index place = O::room(s.inputs) + O::room(s.state());
         for (Index b = first; b < end; ++b)
-            reads[b].hidden = read(rows[b].hidden, s.hidden,
-                                   rounded + b * rounded_size(s) + s.inputs + s.state());
+            reads[b].hidden = read(rows[b].hidden, s.hidden, rounded + b * rounded_size(s) + place);
         product<O>(
             packed + P::size(s), s.hidden, s.state(), first, end,
             [&](Index b) { return reads[b].hidden; }, [&](Index b) { return rows[b].output; },
@@ -153,8 +153,7 @@ struct ForwardScan {
     // The numbers as products read them.
     static const Number* read(const T* from, Index count, Number* to) {
         if constexpr (O::rounds) {
-            O::narrow(from, count, to);
-            return to;
+            return O::narrow(from, count, to);
         } else {
             return from;
         }

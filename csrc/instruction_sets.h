@@ -34,7 +34,7 @@ constexpr int place_of_avx2 = 1, place_of_avx512 = 2;  // in that list
 
 // Whether the machine has instructions that multiply pairs of bfloat16.
 inline bool has_pairs() {
-#if defined(UNROLLED_X86) && !defined(_MSC_VER)
+#ifdef UNROLLED_X86
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx512bf16");
 #else
@@ -47,6 +47,16 @@ inline bool has_pairs() {
 inline bool pairs_are_fast() {
 #ifdef UNROLLED_X86
     return __builtin_cpu_is("amd");
+#else
+    return false;
+#endif
+}
+
+// Whether it has those that multiply and add bytes four at a time.
+inline bool has_vnni() {
+#ifdef UNROLLED_X86
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512vnni");
 #else
     return false;
 #endif

@@ -3,13 +3,32 @@
 // Every element is the same sum in the same order whatever tile it falls into: a row alone and a
 // row in any batch give the same bits.
 #pragma once
-#include "operands.h"
+#include "bytes.h"
 #include "share.h"
 
 namespace unrolled::UNROLLED_ISA {
 
 // The most rows of a tile: as many accumulators as the build has registers for.
 constexpr int tile_rows = UNROLLED_BYTES == 64 ? 6 : 3;
+
+// Lines of `columns` vectors of weights become what the operands multiply, in place: two lines, or
+// four, become one.
+template <class O>
+UNROLLED_INLINE void combine_lines(typename O::Sum* lines, Index count, Index columns) {
+    using T = typename O::Sum;
+    if constexpr (O::is_scaled) {
+        to_bytes(lines, count, columns);
+    } else if constexpr (O::rounds) {
+        const Index width = columns * lanes<T>;
+        T* to = lines;
+        for (Index k = 0; k < count; k += O::at_once) {
+            const T* from = lines + k * width;
+            for (Index c = 0; c < width; c += lanes<T>, to += lanes<T>)
+                store(to, O::combine(load(from + c),
+                                     k + 1 < count ? load(from + c + width) : Vec<T>{}));
+        }
+    }
+}
 
 // acc[r][map(c)] += what one line of C vectors of weights adds, each lane of row r times x(r).
 template <class O, int R, int C, int A, class Map, class X>
@@ -30,15 +49,19 @@ template <class O, int R, int C, int A, class Map>
 UNROLLED_INLINE void accumulate(Vec<typename O::Sum> (&acc)[R][A],
                                 const typename O::Number* const* rows, Index k_end,
                                 const typename O::Sum* w, Map map) {
-    const typename O::Number* in[R];
-    for (int r = 0; r < R; ++r) in[r] = rows[r];
-    Index k = 0;
-    for (; k + O::at_once <= k_end; k += O::at_once) {
-        accumulate_line<O, R, C>(acc, w, map, [&](int r) { return O::spread(in[r] + k); });
-        w += C * lanes<typename O::Sum>;
+    if constexpr (O::is_scaled) {
+        accumulate_bytes<O, R, C>(acc, rows, k_end, w, map);
+    } else {
+        const typename O::Number* in[R];
+        for (int r = 0; r < R; ++r) in[r] = rows[r];
+        Index k = 0;
+        for (; k + O::at_once <= k_end; k += O::at_once) {
+            accumulate_line<O, R, C>(acc, w, map, [&](int r) { return O::spread(in[r] + k); });
+            w += C * lanes<typename O::Sum>;
+        }
+        if (O::at_once > 1 && k < k_end)
+            accumulate_line<O, R, C>(acc, w, map, [&](int r) { return O::spread_last(in[r] + k); });
     }
-    if (O::at_once > 1 && k < k_end)
-        accumulate_line<O, R, C>(acc, w, map, [&](int r) { return O::spread_last(in[r] + k); });
 }
 
 // Calls f.template operator()<R>(first) for tiles of rows that together are first ... last - 1.
@@ -125,7 +148,7 @@ template <class O, class T = typename O::Sum>
 void pack_product(const Source<T>& from, T* packed, int threads) {
     const Index width = panel_width<T>(from.columns);
     for_all(panels<T>(from.columns), threads, [&](Index panel) {
-        T* const to = packed + panel * width * from.k_end;
+        T* const to = packed + panel * width * O::lines(from.k_end);
         pack_panel(from, panel * width, to);
         combine_lines<O>(to, from.k_end, width / lanes<T>);
     });
@@ -156,7 +179,7 @@ void product(const T* packed, Index k_end, Index columns, Index first, Index las
         const Index width = C * lanes<T>;
         // Columns outside, rows inside: a panel of weights is read from afar once for all rows.
         for (Index begin = 0; begin < columns; begin += width) {
-            const T* panel = packed + begin * k_end;
+            const T* panel = packed + begin * O::lines(k_end);
             for_tiles(first, last, [&]<int R>(Index row) {
                 const typename O::Number* from[R];
                 T* to[R];

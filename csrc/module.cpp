@@ -32,23 +32,33 @@ const Table<T>& table(int isa) {
     else return *builds().at(isa).f64;
 }
 
-// What products multiply: all as it is, or rounded to bfloat16 in one way or two, of which the
-// faster comes last.
-std::vector<std::string> products(int isa) {
-    if (!builds().at(isa).paired || !has_pairs()) return {"whole", "rounded"};
-    if (!pairs_are_fast()) return {"whole", "paired", "rounded"};
-    return {"whole", "rounded", "paired"};
+// The ways in which products can multiply such numbers: as they are, rounded to bfloat16, or in 8
+// bits. The fastest comes last.
+std::vector<std::string> products(int isa, const std::string& numbers) {
+    const Core& here = builds().at(isa);
+    if (numbers == "whole") return {"whole"};
+    if (numbers == "int8") {
+        if (here.vnni && has_vnni()) return {"bytes", "vnni"};
+        return {"bytes"};
+    }
+    require(numbers == "bfloat16", "whole, bfloat16 or int8 was expected");
+    if (!here.paired || !has_pairs()) return {"rounded"};
+    if (!pairs_are_fast()) return {"paired", "rounded"};
+    return {"rounded", "paired"};
 }
 
 // The same with products that multiply this.
 template <class T>
 const Table<T>& table(int isa, const std::string& multiplied) {
-    const auto all = products(isa);
-    require(std::find(all.begin(), all.end(), multiplied) != all.end(),
-            "one of products() was expected");
     if (multiplied == "whole") return table<T>(isa);
-    if constexpr (sizeof(T) == 4)
-        return multiplied == "paired" ? *builds().at(isa).paired : *builds().at(isa).rounded;
+    if constexpr (sizeof(T) == 4) {
+        const Core& here = builds().at(isa);
+        if (multiplied == "rounded") return *here.rounded;
+        if (multiplied == "bytes") return *here.bytes;
+        if (multiplied == "paired" && here.paired && has_pairs()) return *here.paired;
+        if (multiplied == "vnni" && here.vnni && has_vnni()) return *here.vnni;
+        throw std::invalid_argument("one of products() was expected");
+    }
     throw std::invalid_argument("in float64 nothing is rounded");
 }
 
@@ -58,6 +68,8 @@ bool is_interrupted() {
     nb::gil_scoped_acquire held;
     return PyErr_CheckSignals() != 0;
 }
+
+constexpr const char* has_no_way_back = "in 8 bits there is no way back";
 
 int checked_threads(int threads) {
     require(threads >= 1, "at least one thread was expected");
@@ -238,12 +250,18 @@ class KernelPass final : public Pass<T> {
                      checked(Shape{cell_named(cell), inputs, hidden, projection, biased})) {}
 
     Index sums_size(const Layout& layout, Wanted wanted) const override {
+        require(this->table_.sums_size, has_no_way_back);
         return this->table_.sums_size(shape_, layout, wanted);
     }
 
    private:
     KernelPass(const Table<T>& table, const Shape& shape)
-        : Pass<T>(table, widths(shape)), shape_(shape) {}
+        : Pass<T>(table, widths(shape)), shape_(shape) {
+        // 128 * 127 of each, and their sum, are to be numbers of 32 bits.
+        require(table.backward || (shape.inputs <= most_bytes && shape.state() <= most_bytes),
+                "in 8 bits so many numbers can't be summed");
+    }
+    static constexpr Index most_bytes = Index(1) << 16;
 
     Outcome run_forward(const Layout& layout, const Forward<T>& f, int threads,
                         Interrupt interrupt) const override {
@@ -251,6 +269,7 @@ class KernelPass final : public Pass<T> {
     }
     Outcome run_backward(const Layout& layout, const Backward<T>& g, int threads,
                          Interrupt interrupt) const override {
+        require(this->table_.backward, has_no_way_back);
         return this->table_.backward(shape_, layout, g, threads, interrupt);
     }
 
@@ -281,6 +300,7 @@ class ProgramPass final : public Pass<T> {
    public:
     ProgramPass(int isa, const std::string& multiplied, const LinkedProgram& linked)
         : Pass<T>(table<T>(isa, multiplied), widths(linked.program())), program_(linked.program()) {
+        require(this->table_.program_forward, "in 8 bits no program runs");
     }
 
     Index sums_size(const Layout& layout, Wanted wanted) const override {
@@ -350,6 +370,7 @@ template <class T>
 Index busy(int isa, const std::string& multiplied, Index rounds) {
     require(0 <= rounds && rounds <= Index(1) << 32, "at most 2^32 rounds were expected");
     const Table<T>& here = table<T>(isa, multiplied);
+    require(here.busy, "of bytes there is no such measure");
     nb::gil_scoped_release free;
     volatile T sink = here.busy(rounds);
     (void)sink;

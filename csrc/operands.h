@@ -11,7 +11,11 @@ struct Whole {
     using Sum = T;
     using Number = T;                  // of a row that a product reads
     static constexpr int at_once = 1;  // so many numbers of a row are multiplied at a time
-    static constexpr bool rounds = false;
+    static constexpr bool rounds = false, is_scaled = false;
+
+    // How many numbers a copy of a row takes, and how many lines a column of weights.
+    static Index room(Index count) { return count; }
+    static Index lines(Index count) { return count; }
 
     // `at_once` numbers of a row in every lane.
     UNROLLED_INLINE static Vec<T> spread(const T* numbers) { return all<T>(*numbers); }
@@ -37,9 +41,10 @@ struct Rounded : Whole<float> {
     }
     // What stands in a lane for a number of one line, and of the next one where there are two.
     UNROLLED_INLINE static Vec<float> combine(Vec<float> x, Vec<float>) { return round(x); }
-    static void narrow(const float* from, Index count, float* to) {
+    static const float* narrow(const float* from, Index count, float* to) {
         for (Index i = 0; i < count; i += lanes<float>)
             store(to + i, round(load(from + i, count - i)), count - i);
+        return to;
     }
 };
 
@@ -53,7 +58,10 @@ struct Paired {
     using Sum = float;
     using Number = std::uint16_t;
     static constexpr int at_once = 2;
-    static constexpr bool rounds = true;
+    static constexpr bool rounds = true, is_scaled = false;
+
+    static Index room(Index count) { return count; }
+    static Index lines(Index count) { return count; }
 
     UNROLLED_INLINE static Vec<float> spread(const Number* numbers) {
         int pair;
@@ -76,7 +84,7 @@ struct Paired {
         return reinterpret_cast<Vec<float>>(
             _mm512_permutexvar_epi16(_mm512_load_si512(places), reinterpret_cast<__m512i>(apart)));
     }
-    static void narrow(const float* from, Index count, Number* to) {
+    static const Number* narrow(const float* from, Index count, Number* to) {
         for (Index i = 0; i < count; i += lanes<float>) {
             const Index left = count - i;
             __m256i half;
@@ -86,25 +94,9 @@ struct Paired {
                 _mm256_mask_storeu_epi16(to + i, static_cast<__mmask16>(first_lanes<float>(left)),
                                          half);
         }
+        return to;
     }
 };
 #endif
-
-// Two lines of weights, a vector apart each, become one: in place, line after line of `columns`
-// vectors.
-template <class O>
-UNROLLED_INLINE void combine_lines(typename O::Sum* lines, Index count, Index columns) {
-    using T = typename O::Sum;
-    if constexpr (O::rounds) {
-        const Index width = columns * lanes<T>;
-        T* to = lines;
-        for (Index k = 0; k < count; k += O::at_once) {
-            const T* from = lines + k * width;
-            for (Index c = 0; c < width; c += lanes<T>, to += lanes<T>)
-                store(to, O::combine(load(from + c),
-                                     k + 1 < count ? load(from + c + width) : Vec<T>{}));
-        }
-    }
-}
 
 }  // namespace unrolled::UNROLLED_ISA

@@ -13,7 +13,7 @@ struct Packed {
 
     static Index blocks(const Shape& s) { return (s.hidden + width - 1) / width; }
     static Index block_size(const Shape& s) {
-        return (C::sums + (s.inputs + s.state()) * columns) * lanes<T>;
+        return (C::sums + (O::lines(s.inputs) + O::lines(s.state())) * columns) * lanes<T>;
     }
     static Index size(const Shape& s) { return blocks(s) * block_size(s); }
 
@@ -29,7 +29,7 @@ struct Packed {
             write_biases(s, w, block, to);
             to += C::sums * lanes<T>;
             write_matrix(s, w.ih, s.inputs, block, to);
-            to += s.inputs * columns * lanes<T>;
+            to += O::lines(s.inputs) * columns * lanes<T>;
             write_matrix(s, w.hh, s.state(), block, to);
         });
     }

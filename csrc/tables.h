@@ -77,5 +77,11 @@ constexpr Table<T> table = {
     busy_chains * lanes<T> * O::at_once,
 };
 
+// Where there is no way back: of cells that have kernels.
+template <class O>
+constexpr Table<float> forward_table = {
+    forward<O>, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0,
+};
+
 }  // namespace UNROLLED_ISA
 }  // namespace unrolled

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from unrolled.deploy.in_time import InPieces, parallel_in_time
     from unrolled.deploy.onnx_export import export_onnx
     from unrolled.deploy.onnx_import import import_onnx
+    from unrolled.deploy.quantize import quantize
     from unrolled.deploy.stream import Stream
     from unrolled.errors import DivergedError, InputError
     from unrolled.inspect.diagnose import diagnose
@@ -68,6 +69,7 @@ _HOMES = {
     "load_run": "unrolled.model",
     "parallel_in_time": "unrolled.deploy.in_time",
     "predict_table": "unrolled.learn.predict",
+    "quantize": "unrolled.deploy.quantize",
     "record": "unrolled.inspect.record",
     "report": "unrolled.inspect.report",
     "revert": "unrolled.deploy.convert",
@@ -102,6 +104,7 @@ __all__ = [
     "load_run",
     "parallel_in_time",
     "predict_table",
+    "quantize",
     "record",
     "report",
     "revert",

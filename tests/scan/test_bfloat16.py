@@ -28,8 +28,7 @@ if not native.is_built():
 WAYS = [
     (isa, way)
     for number, isa in enumerate(native.isas())
-    for way in native.core.products(number)
-    if way != "whole"
+    for way in native.core.products(number, "bfloat16")
 ]
 """An instruction set, and a way to multiply rounded numbers that this machine has with it."""
 
@@ -40,7 +39,12 @@ def way(request, monkeypatch):
     isa, name = request.param
     use_backend(monkeypatch, native.isas()[0])
     monkeypatch.setattr(native, "isa", lambda: native.isas().index(isa))
-    monkeypatch.setattr(plan, "_products", lambda kind, _: name if kind.rounds else "whole")
+    products = plan._products
+
+    def of_kind(kind, isa):
+        return products(kind, isa) if kind.numbers == "whole" else name
+
+    monkeypatch.setattr(plan, "_products", of_kind)
     plan._plans.cache_clear()
     yield name
     plan._plans.cache_clear()
@@ -361,8 +365,8 @@ def test_a_change_in_place_is_minded_where_torch_minds_it(kind: Kind, what, cast
 def test_a_pass_says_in_its_text_that_it_rounds():
     module = unrolled.LSTM(2, 3)
     spec = narrow.narrowed(module._spec())
-    assert read(spec.text).rounds
-    assert not read(replace(spec, rounds=False).text).rounds
+    assert read(spec.text).numbers == "bfloat16"
+    assert read(replace(spec, numbers="whole").text).numbers == "whole"
 
 
 def test_what_is_given_is_not_rounded():

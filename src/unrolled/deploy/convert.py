@@ -60,7 +60,7 @@ def convert(model: torch.nn.Module) -> Conversion:
         TypeError: the model is no torch.nn.Module.
     """
     found = Conversion()
-    for path, module in _checked(model).named_modules():
+    for path, module in checked(model).named_modules():
         cls = ours_for(module)
         if isinstance(cls, str):
             if cls:
@@ -91,7 +91,7 @@ def revert(model: torch.nn.Module, *, every: bool = False) -> Conversion:
         TypeError: the model is no torch.nn.Module.
     """
     found = Conversion()
-    for path, module in _checked(model).named_modules():
+    for path, module in checked(model).named_modules():
         if not isinstance(module, OURS):
             continue
         name = type(module).__name__
@@ -109,7 +109,12 @@ def revert(model: torch.nn.Module, *, every: bool = False) -> Conversion:
     return found
 
 
-def _checked(model: object) -> torch.nn.Module:
+def checked(model: object) -> torch.nn.Module:
+    """The model.
+
+    Raises:
+        TypeError: it is no module.
+    """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(
             f"model should be a torch.nn.Module, got {type(model).__name__}. "

@@ -19,7 +19,7 @@ def supports(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str | None:
     """Why the core can't run a pass, or None where it can."""
     if obstacle := eligibility.obstacle(data, others):
         return obstacle
-    if spec.kernel is not None:
+    if spec.kernel is not None and spec.numbers != "int8":
         return None
     if is_one_operator():
         return None if operator.has_plans(spec.text) else "the core has no program for it"

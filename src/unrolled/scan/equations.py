@@ -104,7 +104,7 @@ class Step:
         plan: of the cell.
         weights: what multiplies, and biases, by name.
         units: how many numbers each size has.
-        rounds: whether products are of numbers rounded to bfloat16.
+        numbers: what products multiply; see :class:`unrolled.scan.spec.Spec`.
     """
 
     def __init__(
@@ -113,10 +113,10 @@ class Step:
         weights: Mapping[str, Tensor],
         units: Mapping[str, int],
         *,
-        rounds: bool = False,
+        numbers: str = "whole",
     ) -> None:
         self._lines = plan.lines
-        self._sums = sums.Sums(plan.sums, weights, units, rounds=rounds)
+        self._sums = sums.Sums(plan.sums, weights, units, numbers=numbers)
 
     @classmethod
     def of(cls, cell: Description, weights: Mapping[str, Tensor], units: Mapping[str, int]) -> Step:

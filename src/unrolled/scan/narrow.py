@@ -154,7 +154,7 @@ def narrowed(spec: Spec) -> Spec:
 
 @lru_cache(maxsize=1024)
 def _of(spec: Spec) -> Spec:
-    return replace(spec, rounds=True)
+    return replace(spec, numbers="bfloat16")
 
 
 # Of its text, which Dynamo can hand over.

@@ -22,6 +22,9 @@ from unrolled.scan import native
 from unrolled.scan.native import NO_MEMORY, Memory
 from unrolled.scan.spec import Kind, Spec, Units
 
+MOST_BYTES = 2**16
+"""So many numbers in 8 bits the core multiplies at most: their sum is one in 32 bits."""
+
 
 @dataclass(frozen=True, eq=False)
 class Place:
@@ -83,6 +86,8 @@ def plans(spec: Spec, dtype: torch.dtype, *, watched: bool = False) -> tuple[Pla
 @lru_cache(maxsize=1024)
 def _plans(spec: Spec, dtype: torch.dtype, watched: bool, isa: int) -> tuple[Plan, ...] | str:
     found = []
+    if spec.numbers == "int8" and (reason := _not_in_eight_bits(spec, dtype)):
+        return reason
     for kind in spec.kinds:
         if kind.kernel is not None:
             found.append(_by_kernels(kind, kind.kernel, dtype, isa))
@@ -93,6 +98,15 @@ def _plans(spec: Spec, dtype: torch.dtype, watched: bool, isa: int) -> tuple[Pla
             return program
         found.append(_as_program(kind, program, dtype, isa))
     return tuple(found)
+
+
+def _not_in_eight_bits(spec: Spec, dtype: torch.dtype) -> str | None:
+    """Why the core has no products in 8 bits for the pass."""
+    if spec.kernel is None or dtype != torch.float32:
+        return "the core's products in 8 bits are of RNN, LSTM and GRU in float32"
+    if max(count for kind in spec.kinds for count in kind.units.values()) > MOST_BYTES:
+        return f"the core sums up to {MOST_BYTES} products in 8 bits"
+    return None
 
 
 def _by_kernels(kind: Kind, mode: str, dtype: torch.dtype, isa: int) -> Plan:
@@ -163,7 +177,7 @@ def _as_program(kind: Kind, linked: Linked, dtype: torch.dtype, isa: int) -> Pla
 
 def _products(kind: Kind, isa: int) -> str:
     """What the core's products multiply, the fastest way there is."""
-    return str(native.core.products(isa)[-1]) if kind.rounds else "whole"
+    return str(native.core.products(isa, kind.numbers)[-1])
 
 
 def _shapes(

@@ -120,7 +120,7 @@ class _Run:
 
     def __init__(self, layer: Layer) -> None:
         self.layer, self.cell, kind, sequences = layer, layer.kind.cell, layer.kind, layer.sequences
-        self.step = equations.Step(kind.step, layer.weights, kind.units, rounds=kind.rounds)
+        self.step = equations.Step(kind.step, layer.weights, kind.units, numbers=kind.numbers)
         self.sizes = sequences.sizes()
         self.data = sequences.data.flatten(0, -2)
         self.inputs = torch.split_with_sizes(self.data, self.sizes)

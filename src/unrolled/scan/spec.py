@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,9 @@ from unrolled.scan.sequences import Sequences
 State = tuple[Tensor, ...]
 """One tensor for each of the cell's states, in their order; the first is the output."""
 
+Numbers = Literal["whole", "bfloat16", "int8"]
+"""What products can multiply."""
+
 Units = tuple[tuple[str, int], ...]
 """How many numbers each size has."""
 
@@ -35,14 +38,14 @@ class Kind:
         units: how many numbers each size has.
         reverse: whether it goes from each row's last step to its first.
         kernel: the name of the core's kernels for the cell, None for a program.
-        rounds: see :class:`Spec`.
+        numbers: see :class:`Spec`.
     """
 
     cell: Description
     units: Mapping[str, int]
     reverse: bool = False
     kernel: str | None = None
-    rounds: bool = False
+    numbers: Numbers = "whole"
 
     widths: tuple[int, ...] = field(init=False)
     """How many numbers each state has."""
@@ -75,7 +78,8 @@ class Spec:
         recompute_every: None, or at every how many steps the compiled core keeps the states for
             the backward pass, and repeats what lies between; the results are the same.
         kernel: torch's mode of a cell that the core and torch have kernels for, else None.
-        rounds: whether products multiply numbers rounded to bfloat16; see :mod:`rounding`.
+        numbers: what products multiply: numbers as they are, rounded to bfloat16 (see
+            :mod:`rounding`) or in 8 bits (see :mod:`eight_bits`).
         directions: D, the number of directions.
         draws: whether a pass draws random numbers for the cell.
         is_biased: whether kernels add biases.
@@ -91,7 +95,7 @@ class Spec:
     training: bool = False
     recompute_every: int | None = None
     kernel: str | None = None
-    rounds: bool = False
+    numbers: Numbers = "whole"
     directions: int = field(init=False)
     draws: bool = field(init=False)
     is_biased: bool = field(init=False)
@@ -108,7 +112,7 @@ class Spec:
         is_projected = self.kernel is not None and self.cell.output.size != HIDDEN
         object.__setattr__(self, "is_projected", is_projected)
         kinds = [
-            Kind(self.cell, self.units_of(layer), direction == 1, self.kernel, self.rounds)
+            Kind(self.cell, self.units_of(layer), direction == 1, self.kernel, self.numbers)
             for layer in range(self.num_layers)
             for direction in range(self.directions)
         ]
@@ -121,7 +125,7 @@ class Spec:
             "training": self.training,
             "recompute_every": self.recompute_every,
             "kernel": self.kernel,
-            "rounds": self.rounds,
+            "numbers": self.numbers,
         }
         object.__setattr__(self, "text", json.dumps(said))
 

@@ -8,17 +8,24 @@ and one addition, whatever the number of gates. As in torch, a product adds its 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn import functional
 
 from unrolled.cells.description import Bias, Description, Product, Sum, Weight
-from unrolled.scan import rounding
+from unrolled.scan import eight_bits, rounding
+
+LINEAR: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
+    "whole": functional.linear,
+    "bfloat16": rounding.linear,
+    "int8": eight_bits.linear,
+}
+"""``torch.nn.functional.linear``, by what it multiplies."""
 
 Products = dict[int, Sequence[Tensor]]
 """What was multiplied, by the number of the product in its plan: a tensor for each of its uses."""
@@ -174,7 +181,7 @@ class Sums:
         plan: of the cell.
         weights: what multiplies, and biases, by name.
         units: how many numbers each size has.
-        rounds: whether numbers are rounded before they are multiplied.
+        numbers: what is multiplied; see :class:`unrolled.scan.spec.Spec`.
     """
 
     def __init__(
@@ -183,10 +190,10 @@ class Sums:
         weights: Mapping[str, Tensor],
         units: Mapping[str, int],
         *,
-        rounds: bool = False,
+        numbers: str = "whole",
     ) -> None:
         self._weights, self._units = weights, units
-        self._linear_of = rounding.linear if rounds else linear
+        self._linear_of = LINEAR[numbers]
         self._linears = [self._linear(product) for product in plan.products]
         self._blocks = {
             block.names[0]: (

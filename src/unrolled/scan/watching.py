@@ -124,7 +124,7 @@ class Watch:
         cell = kind.cell
         by = [self.carried[-1], *self.carried[1:-1]]
         with torch.enable_grad():
-            step = equations.Step(kind.step, self._weights(), kind.units, rounds=kind.rounds)
+            step = equations.Step(kind.step, self._weights(), kind.units, numbers=kind.numbers)
             values = step.run(self._known())
         made = [
             values[name] if name in cell.by_name and values[name].requires_grad else None

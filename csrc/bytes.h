@@ -1,0 +1,203 @@
+// Products of whole numbers in 8 bits: a row's from -127 to 127 with a scale of the row, a column
+// of weights' likewise. What is summed of these is exact; then it is multiplied by both scales.
+#pragma once
+#include "operands.h"
+
+namespace unrolled::UNROLLED_ISA {
+
+typedef std::int32_t Int32s __attribute__((vector_size(UNROLLED_BYTES)));
+typedef std::uint8_t Bytes8 __attribute__((vector_size(UNROLLED_BYTES / 4)));
+
+constexpr float most_of_byte = 127;
+
+// What the numbers are multiplied by, and its inverse, if none is farther from 0 than `most`. Where
+// all are next to nothing they count as 0. Infinity and NaN make all of it NaN.
+struct ByteScale {
+    float scale, inverse;
+
+    explicit ByteScale(float most)
+        : scale(most < 1e-30f ? 0 : most / most_of_byte),
+          inverse(most < 1e-30f ? 0 : most_of_byte / most) {
+        if (!(most <= 3e38f)) scale = most - most, inverse = 0;
+    }
+};
+
+UNROLLED_INLINE Int32s as_ints(Vec<float> x) { return reinterpret_cast<Int32s>(x); }
+UNROLLED_INLINE Vec<float> as_floats(Int32s x) { return reinterpret_cast<Vec<float>>(x); }
+
+// x / scale to the nearest whole number, of two equally near to the even one.
+UNROLLED_INLINE Int32s to_whole(Vec<float> x, float inverse) {
+    constexpr float magic = 12582912;  // its last bit stands for 1
+    return as_ints(fused(x, all<float>(inverse), all<float>(magic))) - as_ints(all<float>(magic));
+}
+
+// The larger numbers by their distance from 0, lane by lane; NaN is larger than all others.
+UNROLLED_INLINE Int32s farther(Int32s most, Vec<float> x) {
+    const Int32s distance = as_ints(x) & 0x7fffffff;
+    return distance > most ? distance : most;
+}
+
+UNROLLED_INLINE float farthest(Int32s most) {
+    std::int32_t found = 0;
+    for (int i = 0; i < lanes<float>; ++i) found = most[i] > found ? most[i] : found;
+    float number;
+    std::memcpy(&number, &found, sizeof number);
+    return number;
+}
+
+// What all that multiplies bytes has. A row's are handed over with 128 added, from 1 to 255, behind
+// their scale.
+struct ByteOperands {
+    using Sum = float;
+    using Number = std::uint8_t;
+    static constexpr int at_once = 4;
+    static constexpr bool rounds = true, is_scaled = true;
+    static constexpr Index header = sizeof(float);
+
+    // How many bytes a row of so many numbers takes.
+    static Index room(Index count) { return header + (count + 3) / 4 * 4; }
+    // How many lines a column of so many weights takes: with its scales and corrections.
+    static Index lines(Index count) { return count < 3 ? 3 : count; }
+
+    static float scale_of(const Number* row) {
+        float scale;
+        std::memcpy(&scale, row - header, sizeof scale);
+        return scale;
+    }
+
+    static const Number* narrow(const float* from, Index count, Number* to) {
+        Int32s most = {};
+        for (Index i = 0; i < count; i += lanes<float>)
+            most = farther(most, load(from + i, count - i));
+        const ByteScale scale(farthest(most));
+        std::memcpy(to, &scale.scale, sizeof scale.scale);
+        to += header;
+        const Index all_of_them = (count + 3) / 4 * 4;
+        for (Index i = 0; i < count; i += lanes<float>) {
+            const Index left = all_of_them - i;
+            const Int32s whole = (to_whole(load(from + i, count - i), scale.inverse) + 128) & 255;
+            const Bytes8 bytes = __builtin_convertvector(whole, Bytes8);
+            std::memcpy(to + i, &bytes,
+                        static_cast<std::size_t>(left < lanes<float> ? left : lanes<float>));
+        }
+        return to;
+    }
+
+    UNROLLED_INLINE static Int32s spread(const Number* numbers) {
+        std::int32_t four;
+        std::memcpy(&four, numbers, sizeof four);
+        return four - Int32s{};
+    }
+};
+
+// By what every machine has.
+struct Bytes : ByteOperands {
+    // sum + the four products of each lane.
+    UNROLLED_INLINE static Int32s multiply_add(Int32s x, Int32s w, Int32s sum) {
+#ifdef __SSE2__  // the even bytes, then the odd ones, in 16 bits
+        const Int32s even = x & 0x00ff00ff, odd = (x >> 8) & 0x00ff00ff;
+#if UNROLLED_BYTES == 64
+        const auto a = reinterpret_cast<__m512i>(w);
+        return sum +
+               reinterpret_cast<Int32s>(
+                   _mm512_madd_epi16(reinterpret_cast<__m512i>(even),
+                                     _mm512_srai_epi16(_mm512_slli_epi16(a, 8), 8))) +
+               reinterpret_cast<Int32s>(
+                   _mm512_madd_epi16(reinterpret_cast<__m512i>(odd), _mm512_srai_epi16(a, 8)));
+#elif UNROLLED_BYTES == 32
+        const auto a = reinterpret_cast<__m256i>(w);
+        return sum +
+               reinterpret_cast<Int32s>(
+                   _mm256_madd_epi16(reinterpret_cast<__m256i>(even),
+                                     _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 8))) +
+               reinterpret_cast<Int32s>(
+                   _mm256_madd_epi16(reinterpret_cast<__m256i>(odd), _mm256_srai_epi16(a, 8)));
+#else
+        const auto a = reinterpret_cast<__m128i>(w);
+        return sum +
+               reinterpret_cast<Int32s>(_mm_madd_epi16(reinterpret_cast<__m128i>(even),
+                                                       _mm_srai_epi16(_mm_slli_epi16(a, 8), 8))) +
+               reinterpret_cast<Int32s>(
+                   _mm_madd_epi16(reinterpret_cast<__m128i>(odd), _mm_srai_epi16(a, 8)));
+#endif
+#else
+        for (int place = 0; place < 32; place += 8)
+            sum += ((x >> place) & 255) * ((w << (24 - place)) >> 24);
+        return sum;
+#endif
+    }
+};
+
+#if UNROLLED_BYTES == 64
+#define UNROLLED_VNNI 1
+
+// By AVX512-VNNI, whose instruction is written out as those of Paired are.
+struct Vnni : ByteOperands {
+    UNROLLED_INLINE static Int32s multiply_add(Int32s x, Int32s w, Int32s sum) {
+        asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
+        return sum;
+    }
+};
+#endif
+
+// A column's weights, a line of `columns` vectors after the other, become bytes, four lines in one;
+// behind them a line of scales, and one of what 128 makes in all. In place.
+inline void to_bytes(float* lines, Index count, Index columns) {
+    const Index width = columns * lanes<float>;
+    for (Index c = 0; c < width; c += lanes<float>) {
+        Int32s most = {};
+        for (Index k = 0; k < count; ++k) most = farther(most, load(lines + k * width + c));
+        Vec<float> scales, inverses;
+        for (int i = 0; i < lanes<float>; ++i) {
+            float distance;
+            const std::int32_t bits = most[i];
+            std::memcpy(&distance, &bits, sizeof distance);
+            const ByteScale scale(distance);
+            scales[i] = scale.scale, inverses[i] = scale.inverse;
+        }
+        constexpr float magic = 12582912;
+        Int32s sum = {};
+        float* to = lines + c;
+        for (Index k = 0; k < count; k += 4, to += width) {
+            Int32s four = {};
+            for (int place = 0; place < 4 && k + place < count; ++place) {
+                const Vec<float> w = load(lines + (k + place) * width + c);
+                const Int32s whole =
+                    as_ints(fused(w, inverses, all<float>(magic))) - as_ints(all<float>(magic));
+                const Int32s byte = (whole << 24) >> 24;  // of NaN only a byte, too
+                sum += byte;
+                four |= (byte & 255) << (8 * place);
+            }
+            store(to, as_floats(four));
+        }
+        store(to, scales);
+        store(to + width, as_floats(sum * 128));
+    }
+}
+
+// acc[r][map(c)] += sum over k of rows[r][k] * w[k * C + c], as bytes.
+template <class O, int R, int C, int A, class Map>
+UNROLLED_INLINE void accumulate_bytes(Vec<float> (&acc)[R][A], const std::uint8_t* const* rows,
+                                      Index k_end, const float* w, Map map) {
+    const std::uint8_t* in[R];
+    Int32s sum[R][C] = {};
+    for (int r = 0; r < R; ++r) in[r] = rows[r];
+    for (Index k = 0; k < k_end; k += 4, w += C * lanes<float>) {
+        Int32s column[C];
+        for (int c = 0; c < C; ++c) column[c] = as_ints(load(w + c * lanes<float>));
+        for (int r = 0; r < R; ++r) {
+            const Int32s here = O::spread(in[r] + k);
+            for (int c = 0; c < C; ++c) sum[r][c] = O::multiply_add(here, column[c], sum[r][c]);
+        }
+    }
+    for (int c = 0; c < C; ++c) {
+        const Vec<float> scale = load(w + c * lanes<float>);
+        const Int32s correction = as_ints(load(w + (C + c) * lanes<float>));
+        for (int r = 0; r < R; ++r) {
+            const Vec<float> whole = __builtin_convertvector(sum[r][c] - correction, Vec<float>);
+            acc[r][map(c)] = fused(whole, scale * all<float>(O::scale_of(in[r])), acc[r][map(c)]);
+        }
+    }
+}
+
+}  // namespace unrolled::UNROLLED_ISA

@@ -1,0 +1,164 @@
+"""RNN, LSTM and GRU with weights in 8 bits, for inference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.nn.checks import Lengths
+from unrolled.nn.recurrent import GRU, LSTM, RNN
+from unrolled.scan import eight_bits
+from unrolled.scan.spec import Spec
+
+Module = RNN | LSTM | GRU
+
+
+class Quantized(torch.nn.Module):
+    """An RNN, LSTM or GRU whose products are of whole numbers in 8 bits; see ``quantize``.
+
+    Every row of a weight matrix has a scale, s = max |w| / 127, and is kept as round(w / s). So is
+    what a matrix multiplies, the input and the hidden state, for each row of the batch at each
+    step. Sums of products are exact, then both scales multiply them. Biases, gates and states are
+    in float32.
+
+    Buffers:
+        ``weight_ih_l0`` and the other weights of the module by their names, int8 and of the same
+        shapes; ``weight_ih_l0_scale`` and so on, the scales of their rows; and the biases.
+
+    Call:
+        As the module that it was made of: ``output, h_n = module(input, hx=None, lengths=None)``,
+        of an LSTM ``output, (h_n, c_n)``. The results have no gradient.
+
+    Raises:
+        RuntimeError: the input or a state requires a gradient, or the module was converted to
+            another dtype than float32; and as the module that it was made of.
+    """
+
+    def __init__(self, module: torch.nn.RNNBase) -> None:
+        """Takes over the weights of a module, one of torch's or of this package's."""
+        super().__init__()
+        run = _like(module)
+        # Not submodules: a pass belongs to this module, and has no numbers of its own.
+        object.__setattr__(self, "_run", run)
+        object.__setattr__(run, "owner", self)
+        for name in run.names:
+            value = getattr(module, name).detach()
+            if not name.startswith("weight"):
+                self.register_buffer(name, value.clone())
+                continue
+            whole, scale = eight_bits.quantized(value)
+            self.register_buffer(name, whole.to(torch.int8))
+            self.register_buffer(f"{name}_scale", scale.squeeze(-1))
+
+    def forward(self, input: Any, hx: Any = None, lengths: Lengths | None = None) -> Any:
+        """See the class."""
+        data = input.data if isinstance(input, PackedSequence) else input
+        given = [data, *(hx if isinstance(hx, tuple | list) else [hx])]
+        wants = any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in given)
+        if wants and torch.is_grad_enabled():
+            raise RuntimeError(
+                "an input or a state requires a gradient, and weights in 8 bits are for inference. "
+                "Call the module under torch.no_grad() or on input.detach(), or train the module "
+                "that it was made of"
+            )
+        with torch.no_grad():
+            return self._run(input, hx, lengths)
+
+    def dequantized(self) -> list[Tensor]:
+        """The weights and biases as float32, in torch's order.
+
+        Raises:
+            RuntimeError: they have another dtype by now.
+        """
+        found = []
+        for name in self._run.names:
+            value = self.get_buffer(name)
+            if name.startswith("weight"):
+                scale = self.get_buffer(f"{name}_scale")
+                value = value.to(scale.dtype) * scale[:, None]
+            if value.dtype != torch.float32:
+                raise RuntimeError(
+                    f"{name} is {value.dtype}, and products in 8 bits are of float32. Convert the "
+                    "module back: module.float()"
+                )
+            found.append(value)
+        return found
+
+    def extra_repr(self) -> str:
+        """What it was made of."""
+        return repr(self._run)
+
+    def flatten_parameters(self) -> None:
+        """Does nothing; torch's modules have it."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Options of the module that it was made of, such as ``hidden_size``, beside its own."""
+        if name in OPTIONS and "_run" in vars(self):
+            return getattr(self._run, name)
+        return super().__getattr__(name)
+
+
+OPTIONS = (
+    "mode", "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout",
+    "bidirectional", "proj_size", "nonlinearity",
+)  # fmt: skip
+"""What can be read of a quantized module as of another."""
+
+
+class _InEightBits(torch.nn.RNNBase):
+    """A module whose weights are its owner's."""
+
+    owner: Quantized
+
+    @property
+    def names(self) -> list[str]:
+        """Those of the weights and biases, in torch's order."""
+        return self._flat_weights_names
+
+    def _weights(self) -> list[Tensor]:
+        return self.owner.dequantized()
+
+    def _spec(self) -> Spec:
+        return _in_eight_bits(super()._spec())  # type: ignore[misc]
+
+
+class _RNN(_InEightBits, RNN):
+    pass
+
+
+class _LSTM(_InEightBits, LSTM):
+    pass
+
+
+class _GRU(_InEightBits, GRU):
+    pass
+
+
+def _like(module: torch.nn.RNNBase) -> Any:
+    """A module without numbers that has the same options."""
+    options: dict[str, Any] = {
+        "num_layers": module.num_layers,
+        "bias": module.bias,
+        "batch_first": module.batch_first,
+        "bidirectional": module.bidirectional,
+        "device": "meta",
+    }
+    sizes = module.input_size, module.hidden_size
+    if isinstance(module, torch.nn.LSTM):
+        found: Any = _LSTM(*sizes, proj_size=module.proj_size, **options)
+    elif isinstance(module, torch.nn.GRU):
+        found = _GRU(*sizes, **options)
+    else:
+        nonlinearity = module.mode.removeprefix("RNN_").lower()
+        found = _RNN(*sizes, nonlinearity=nonlinearity, **options)
+    return found.eval()
+
+
+@lru_cache(maxsize=1024)
+def _in_eight_bits(spec: Spec) -> Spec:
+    return replace(spec, numbers="int8")

@@ -1,0 +1,354 @@
+"""Modules with weights in 8 bits: against whole numbers in NumPy, the reference, and torch.ao."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import unrolled
+from support_nn import use_backend
+from unrolled.nn.quantized import Quantized
+from unrolled.scan import native, plan
+
+Array = NDArray[np.float64]
+
+WAYS = [
+    (isa, way)
+    for number, isa in enumerate(native.isas())
+    for way in native.core.products(number, "int8")
+]
+"""An instruction set, and a way to multiply bytes that this machine has with it."""
+
+OPTIONS = {
+    "plain": {},
+    "no biases": {"bias": False},
+    "batch_first": {"batch_first": True},
+    "bidirectional stack": {"num_layers": 3, "bidirectional": True},
+}
+
+each_kind = pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+each_options = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+
+
+@pytest.fixture(params=WAYS, ids="-".join)
+def way(request, monkeypatch):
+    """Passes run on this instruction set, and multiply bytes in this way."""
+    isa, name = request.param
+    use_backend(monkeypatch, native.isas()[0])
+    monkeypatch.setattr(native, "isa", lambda: native.isas().index(isa))
+    monkeypatch.setattr(plan, "_products", lambda *_: name)
+    plan._plans.cache_clear()
+    yield name
+    plan._plans.cache_clear()
+
+
+every_way = pytest.mark.usefixtures("way")
+
+
+def quantized(kind: str, *sizes: int, **options: Any) -> Quantized:
+    torch.manual_seed(sum(sizes))
+    return unrolled.quantize(getattr(unrolled, kind)(*sizes, **options))
+
+
+def flat(results: Any) -> list[Tensor]:
+    """The output and the last states."""
+    output, last = results
+    return [output, *(last if isinstance(last, tuple) else (last,))]
+
+
+def are_close(found: Any, expected: Any) -> bool:
+    """Whether they agree but for what a rounding to another whole number moves.
+
+    After many steps there is one somewhere; after a step hardly ever.
+    """
+    pairs = list(zip(flat(found), flat(expected), strict=True))
+    moves = 0.0 if len(found[0]) == 1 else 1 / 127
+    return all(torch.allclose(a, b, rtol=0, atol=1e-5 + moves) for a, b in pairs)
+
+
+# --- the numbers ----------------------------------------------------------------------------------
+
+
+def to_bytes(x: Array) -> tuple[NDArray[np.int64], Array]:
+    """Whole numbers of each row, and its scale, as the module's documentation has them."""
+    scale = np.abs(x).max(axis=-1, keepdims=True) / 127
+    return np.rint(x / np.where(scale > 0, scale, 1)).astype(np.int64), scale
+
+
+def product(w: Array, x: Array) -> Array:
+    """x [B, K] by w [M, K] in whole numbers, [B, M]."""
+    (a, of_a), (b, of_b) = to_bytes(x), to_bytes(w)
+    return np.asarray((a @ b.T) * of_a * of_b.T)
+
+
+def sigmoid(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def between_ties(rows: int, columns: int) -> Tensor:
+    """Numbers of which nobody doubts to which whole ones they are rounded."""
+    found = torch.randint(-126, 127, (rows, columns)) + torch.rand(rows, columns) * 0.6 - 0.3
+    found[:, 0] = 127
+    return found / 128
+
+
+@every_way
+@pytest.mark.parametrize("sizes", [(1, 1), (2, 3), (3, 7), (5, 16), (9, 40), (64, 33)])
+def test_a_step_of_the_lstm_is_in_whole_numbers(sizes: tuple[int, int]) -> None:
+    inputs, hidden = sizes
+    module = unrolled.LSTM(inputs, hidden)
+    with torch.no_grad():
+        module.weight_ih_l0.copy_(between_ties(4 * hidden, inputs))
+        module.weight_hh_l0.copy_(between_ties(4 * hidden, hidden))
+    x, h, c = between_ties(3, inputs), between_ties(3, hidden), torch.randn(3, hidden)
+    w = {name: value.detach().double().numpy() for name, value in module.named_parameters()}
+    sums = product(w["weight_ih_l0"], x.double().numpy()) + w["bias_ih_l0"]
+    sums += product(w["weight_hh_l0"], h.double().numpy()) + w["bias_hh_l0"]
+    i, f, g, _ = np.split(sums, 4, axis=1)
+    cell = sigmoid(f) * c.double().numpy() + sigmoid(i) * np.tanh(g)
+    _, (_, found) = unrolled.quantize(module)(x[None], (h[None], c[None]))
+    assert np.allclose(found[0], cell, rtol=1e-5, atol=1e-5)
+
+
+@every_way
+@each_kind
+@each_options
+@pytest.mark.parametrize("steps", [1, 6])
+def test_the_core_computes_what_the_reference_does(
+    kind: str, options: dict[str, Any], steps: int
+) -> None:
+    module = quantized(kind, 6, 19, **options)
+    x = torch.randn(steps, 7, 6)
+    x = x.transpose(0, 1) if "batch_first" in options else x
+    with unrolled.backend("reference"):
+        expected = module(x)
+    assert are_close(module(x), expected)
+
+
+@every_way
+@pytest.mark.parametrize("steps", [1, 6])
+def test_a_projection_is_in_8_bits_too(steps: int) -> None:
+    module = quantized("LSTM", 6, 19, proj_size=5, num_layers=2)
+    x = torch.randn(steps, 7, 6)
+    with unrolled.backend("reference"):
+        expected = module(x)
+    assert are_close(module(x), expected)
+
+
+def test_all_ways_of_an_instruction_set_give_the_same_bits(monkeypatch: Any) -> None:
+    module, x = quantized("GRU", 37, 70), torch.randn(9, 13, 37)
+    found = []
+    for way in native.core.products(native.isa(), "int8"):
+        monkeypatch.setattr(plan, "_products", lambda *_, way=way: way)
+        plan._plans.cache_clear()
+        found.append(module(x)[0])
+    plan._plans.cache_clear()
+    assert all(torch.equal(each, found[0]) for each in found)
+
+
+@every_way
+@each_kind
+def test_a_row_has_the_same_bits_in_every_batch(kind: str) -> None:
+    module, x = quantized(kind, 12, 50), torch.randn(6, 17, 12)
+    together = module(x)[0]
+    for row in (0, 5, 16):
+        assert torch.equal(module(x[:, row : row + 1])[0][:, 0], together[:, row])
+
+
+def test_more_threads_change_no_bit() -> None:
+    module, x = quantized("LSTM", 32, 128), torch.randn(20, 16, 32)
+    found = []
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(module(x)[0])
+    torch.set_num_threads(before)
+    assert torch.equal(*found)
+
+
+@every_way
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_what_is_no_number_spoils_its_own_row_alone(wrong: float) -> None:
+    module, x = quantized("GRU", 5, 20), torch.randn(4, 3, 5)
+    expected = module(x)[0]
+    x[1, 2, 3] = wrong
+    found = module(x)[0]
+    assert torch.equal(found[:, :2], expected[:, :2])
+    assert torch.equal(found[0], expected[0])
+    assert found[1:, 2].isnan().all()
+
+
+@every_way
+@pytest.mark.parametrize("size", [0.0, 1e-42, 1e-31, 1e30])
+def test_numbers_of_any_size(size: float) -> None:
+    """No scale overflows or is divided by."""
+    module = unrolled.RNN(5, 20, nonlinearity="relu")
+    x = torch.randn(4, 3, 5) * size
+    found, expected = unrolled.quantize(module)(x)[0], module(x)[0]
+    assert torch.allclose(found, expected, rtol=0.1, atol=0.02 * max(1.0, size))
+
+
+@each_kind
+def test_lengths_and_packed_sequences(kind: str) -> None:
+    module, x = quantized(kind, 4, 9, bidirectional=True), torch.randn(6, 3, 4)
+    lengths = [4, 6, 1]
+    by_lengths = module(x, lengths=lengths)
+    packed, last = module(pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False))
+    assert torch.equal(pad_packed_sequence(packed, total_length=6)[0], by_lengths[0])
+    assert all(map(torch.equal, flat((x, last))[1:], flat(by_lengths)[1:]))
+
+
+# --- how far it is off ----------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is", "ignore:torch.quantize_per")
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_it_is_nearer_to_the_module_than_torchs_own(kind: str) -> None:
+    """torch.ao's dynamic quantization has one scale for a whole matrix, and one for a batch."""
+    torch.manual_seed(0)
+    model = torch.nn.ModuleDict({"rnn": getattr(torch.nn, kind)(24, 64)})
+    x = torch.randn(40, 8, 24)
+    theirs = torch.ao.quantization.quantize_dynamic(model, {type(model["rnn"])})
+    of = [each["rnn"](x)[0].detach() for each in (model, unrolled.quantize(model), theirs)]
+    off, theirs_off = [float((each - of[0]).square().mean()) for each in of[1:]]
+    assert 0 < off < theirs_off / 2
+
+
+# --- as a module ----------------------------------------------------------------------------------
+
+
+@each_kind
+def test_torchs_own_modules_are_quantized(kind: str) -> None:
+    theirs = getattr(torch.nn, kind)(4, 9)
+    ours = getattr(unrolled, kind)(4, 9)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(5, 3, 4)
+    assert torch.equal(unrolled.quantize(theirs)(x)[0], unrolled.quantize(ours)(x)[0])
+
+
+class Model(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = torch.nn.LSTM(4, 9, batch_first=True)
+        self.again = self.rnn
+        self.head = torch.nn.Linear(9, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.rnn.flatten_parameters()
+        output = self.head(self.again(x)[0][:, -1])
+        return output.view(-1, self.rnn.hidden_size - 7)
+
+
+def test_a_model_is_copied_and_its_layers_replaced() -> None:
+    model, x = Model(), torch.randn(3, 6, 4)
+    found = unrolled.quantize(model)
+    assert isinstance(found.rnn, Quantized)
+    assert found.again is found.rnn
+    assert isinstance(model.rnn, torch.nn.LSTM)
+    assert not found.training
+    assert torch.allclose(found(x).detach(), model(x).detach(), atol=0.05)
+
+
+def test_a_quarter_of_the_memory_holds_it() -> None:
+    def size(module: torch.nn.Module) -> int:
+        return sum(value.numel() * value.element_size() for value in module.state_dict().values())
+
+    assert size(quantized("LSTM", 128, 256)) < 0.27 * size(unrolled.LSTM(128, 256))
+
+
+def again_by_state_dict(module: Quantized) -> Quantized:
+    other = quantized("GRU", 4, 9, num_layers=2)
+    other.load_state_dict(module.state_dict())
+    return other
+
+
+def again_by_save(module: Quantized) -> Quantized:
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module)), again_by_state_dict,
+     again_by_save],
+)  # fmt: skip
+def test_it_is_copied_and_stored(again: Any) -> None:
+    module, x = quantized("GRU", 4, 9, num_layers=2), torch.randn(5, 3, 4)
+    expected = module(x)[0]
+    other = again(module)
+    for name, buffer in module.named_buffers():
+        buffer.zero_()
+        assert other.get_buffer(name).any()
+    assert torch.equal(other(x)[0], expected)
+
+
+def test_hooks_stay() -> None:
+    module, seen = unrolled.GRU(4, 9), []
+    module.register_forward_hook(lambda *_: seen.append(1))
+    unrolled.quantize(module)(torch.randn(5, 3, 4))
+    assert seen == [1]
+
+
+def test_it_says_what_it_is() -> None:
+    assert "LSTM(4, 9, num_layers=2" in repr(quantized("LSTM", 4, 9, num_layers=2))
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_no_gradient_is_asked_of_it() -> None:
+    module, x = quantized("GRU", 4, 9), torch.randn(5, 3, 4, requires_grad=True)
+    with pytest.raises(RuntimeError, match="for inference"):
+        module(x)
+    with torch.no_grad():
+        assert not module(x)[0].requires_grad
+
+
+def test_another_dtype_is_refused() -> None:
+    module = quantized("GRU", 4, 9).double()
+    with pytest.raises(RuntimeError, match=r"is torch\.float64"):
+        module(torch.randn(5, 3, 4).double())
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 6), (5, 3, 4, 1), (4,)])
+def test_a_wrong_input_has_torchs_words(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    with pytest.raises((RuntimeError, ValueError)) as theirs:
+        torch.nn.GRU(4, 9)(x)
+    with pytest.raises(theirs.type) as ours:
+        quantized("GRU", 4, 9)(x)
+    assert str(ours.value) == str(theirs.value)
+
+
+def test_a_model_without_recurrent_layers_is_refused() -> None:
+    with pytest.raises(ValueError, match="no RNN, LSTM or GRU"):
+        unrolled.quantize(torch.nn.Linear(2, 2))
+
+
+def test_what_is_no_module_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"torch\.nn\.Module"):
+        unrolled.quantize("model.pt")  # type: ignore[call-overload]
+
+
+def test_what_is_left_is_named() -> None:
+    class Own(torch.nn.GRU):
+        def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+            return x
+
+    model = torch.nn.ModuleDict({"one": torch.nn.GRU(2, 3), "own": Own(2, 3)})
+    with pytest.warns(UserWarning, match="own: its class Own has a forward"):
+        found = unrolled.quantize(model)
+    assert isinstance(found["own"], Own)
+    with pytest.raises(ValueError, match="float64"):
+        unrolled.quantize(torch.nn.GRU(2, 3).double())
