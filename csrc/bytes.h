@@ -37,12 +37,27 @@ UNROLLED_INLINE Int32s farther(Int32s most, Vec<float> x) {
     return distance > most ? distance : most;
 }
 
+// The largest number in all lanes, by halves.
+template <int n, int... i>
+UNROLLED_INLINE Int32s largest(Int32s x, std::integer_sequence<int, i...> all_lanes) {
+    const Int32s turned = __builtin_shufflevector(x, x, ((i + n) % lanes<float>)...);
+    const Int32s larger = x > turned ? x : turned;
+    if constexpr (n == 1) return larger;
+    else return largest<n / 2>(larger, all_lanes);
+}
+
 UNROLLED_INLINE float farthest(Int32s most) {
-    std::int32_t found = 0;
-    for (int i = 0; i < lanes<float>; ++i) found = most[i] > found ? most[i] : found;
-    float number;
-    std::memcpy(&number, &found, sizeof number);
-    return number;
+    const Int32s all_alike =
+        largest<lanes<float> / 2>(most, std::make_integer_sequence<int, lanes<float>>());
+    return as_floats(all_alike)[0];
+}
+
+UNROLLED_INLINE Bytes8 to_8_bits(Int32s x) {
+#if UNROLLED_BYTES == 64
+    return reinterpret_cast<Bytes8>(_mm512_maskz_cvtepi32_epi8(-1, reinterpret_cast<__m512i>(x)));
+#else
+    return __builtin_convertvector(x, Bytes8);
+#endif
 }
 
 // What all that multiplies bytes has. A row's are handed over with 128 added, from 1 to 255, behind
@@ -76,9 +91,9 @@ struct ByteOperands {
         for (Index i = 0; i < count; i += lanes<float>) {
             const Index left = all_of_them - i;
             const Int32s whole = (to_whole(load(from + i, count - i), scale.inverse) + 128) & 255;
-            const Bytes8 bytes = __builtin_convertvector(whole, Bytes8);
-            std::memcpy(to + i, &bytes,
-                        static_cast<std::size_t>(left < lanes<float> ? left : lanes<float>));
+            const Bytes8 bytes = to_8_bits(whole);
+            if (left >= lanes<float>) std::memcpy(to + i, &bytes, sizeof bytes);
+            else std::memcpy(to + i, &bytes, static_cast<std::size_t>(left));
         }
         return to;
     }

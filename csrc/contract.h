@@ -149,8 +149,12 @@ enum class Code : int;
 template <class T>
 struct Table {
     // One layer in one direction, on at most so many threads. Memory for scratch is taken once a
-    // call; throws nothing.
-    Outcome (*forward)(const Shape&, const Layout&, const Forward<T>&, int threads, Interrupt);
+    // call; throws nothing. `packed` are the weights as `pack` wrote them, or null: then each call
+    // packs those that it is handed.
+    Outcome (*forward)(const Shape&, const Layout&, const Forward<T>&, const T* packed, int threads,
+                       Interrupt);
+    Index (*packed_size)(const Shape&);
+    void (*pack)(const Shape&, const T* const* weights, T* packed);
     Outcome (*backward)(const Shape&, const Layout&, const Backward<T>&, int threads, Interrupt);
     Index (*sums_size)(const Shape&, const Layout&, Wanted);
     // The same of a layer whose cell is given as a program.

@@ -13,8 +13,8 @@ struct ForwardScan {
     const Shape& s;
     const Layout& layout;
     const Forward<T>& f;
-    T* packed;     // the weights as the kernels read them
-    Row<T>* rows;  // [B]
+    const T* packed;  // the weights as the kernels read them
+    Row<T>* rows;     // [B]
     Reads<O>* reads;
     Number* rounded;  // [B, ·] the input, P and H, as products read them, if not as they are
     T* raw;           // [B, H], where it is not kept
@@ -29,15 +29,25 @@ struct ForwardScan {
           h_n(f.after[0]), c_n(C::has_cell ? f.after[1] : nullptr), kept(named_kept(s, f.kept)),
           stop(interrupt) {}
 
-    static Outcome run(const Shape& s, const Layout& layout, const Forward<T>& f, int threads,
-                       Interrupt interrupt) {
+    static Index packed_size(const Shape& s) { return P::size(s) + projection_size(s); }
+
+    static void pack(const Shape& s, const T* const* list, T* packed, int threads) {
+        const Weights<const T> weights = named_weights(s, list);
+        P::write(s, weights, packed, threads);
+        if (s.projection)  // h = hr * raw
+            pack_product<O>({weights.hr, s.hidden, s.projection, true, 0}, packed + P::size(s),
+                            threads);
+    }
+
+    static Outcome run(const Shape& s, const Layout& layout, const Forward<T>& f, const T* packed,
+                       int threads, Interrupt interrupt) {
         ForwardScan scan(s, layout, f, interrupt);
-        T* zeros = nullptr;
+        T *zeros = nullptr, *own = nullptr;
         const Index none = layout.rows * (s.hidden > s.state() ? s.hidden : s.state());
         const bool lacks = !scan.h0 || (C::has_cell && !scan.c0);
         return Scratch::with(
             [&](Scratch& scratch) {
-                scan.packed = scratch.take<T>(P::size(s) + projection_size(s));
+                own = scratch.take<T>(packed ? 0 : packed_size(s));
                 scan.rows = scratch.take<Row<T>>(layout.rows);
                 scan.reads = scratch.take<Reads<O>>(layout.rows);
                 scan.rounded = scratch.take<Number>(O::rounds ? layout.rows * rounded_size(s) : 0);
@@ -49,7 +59,8 @@ struct ForwardScan {
                 if (lacks) zero(zeros, none);
                 if (!scan.h0) scan.h0 = zeros;
                 if (!scan.c0) scan.c0 = zeros;
-                scan.pack(threads);
+                if (!packed) pack(s, f.weights, own, affordable(packed_size(s) * packing, threads));
+                scan.packed = packed ? packed : own;
                 scan.share(threads);
                 return scan.stop.outcome();
             });
@@ -61,15 +72,6 @@ struct ForwardScan {
     }
     static Index rounded_size(const Shape& s) {
         return O::room(s.inputs) + O::room(s.state()) + (s.projection ? O::room(s.hidden) : 0);
-    }
-
-    void pack(int threads) {
-        const Index size = P::size(s);
-        threads = affordable((size + projection_size(s)) * packing, threads);
-        const Weights<const T> weights = named_weights(s, f.weights);
-        P::write(s, weights, packed, threads);
-        if (s.projection)  // h = hr * raw
-            pack_product<O>({weights.hr, s.hidden, s.projection, true, 0}, packed + size, threads);
     }
 
     void share(int threads) {

@@ -85,8 +85,9 @@ class RecurrentLayer final : public Layer<T> {
           state_row_(shape.projection ? row_of<T>(shape.projection) : unit_row_),
           cell_(kind_of(shape.cell).has_cell ? times(batch, unit_row_) : 0),
           raw_(shape.projection ? times(batch, unit_row_) : 0),
-          layer_{shape,   packed_.get(), nullptr,     0,       nullptr,
-                 nullptr, state_row_,    cell_.get(), nullptr, unit_row_} {
+          copies_(times(batch, table.copied(shape))),
+          layer_{shape,      packed_.get(), nullptr, 0,         nullptr,      nullptr,
+                 state_row_, cell_.get(),   nullptr, unit_row_, copies_.get()} {
         table.pack(shape, weights, packed_.get());
         for (Buffer<T>& place : hidden_) place = Buffer<T>(times(batch, state_row_));
     }
@@ -114,6 +115,7 @@ class RecurrentLayer final : public Layer<T> {
     Buffer<T> packed_;
     Index unit_row_, state_row_;
     Buffer<T> hidden_[2], cell_, raw_;
+    Buffer<std::uint8_t> copies_;
     LayerStep<T> layer_;
 };
 

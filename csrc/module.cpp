@@ -2,10 +2,13 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -214,7 +217,6 @@ class Pass {
 
     const Table<T>& table_;
 
-   private:
     // What is `needed` is there unless it has no numbers.
     template <class Pointer>
     static std::vector<Pointer*> pointers(const char* name, const Memories& memory,
@@ -237,6 +239,7 @@ class Pass {
         return found;
     }
 
+   private:
     const Widths widths_;
 };
 
@@ -249,6 +252,17 @@ class KernelPass final : public Pass<T> {
         : KernelPass(table<T>(isa, multiplied),
                      checked(Shape{cell_named(cell), inputs, hidden, projection, biased})) {}
 
+    // The same with these weights, packed once for all calls, which are handed none.
+    KernelPass(const KernelPass& other, const Memories& weights)
+        : Pass<T>(other.table_, without_weights(other.shape_)), shape_(other.shape_) {
+        const auto from =
+            this->template pointers<const T>("a weight", weights, widths(shape_).weights, true);
+        const auto bytes = static_cast<std::size_t>(this->table_.packed_size(shape_)) * sizeof(T);
+        packed_.reset(static_cast<T*>(::operator new(bytes, line)));
+        nb::gil_scoped_release free;
+        this->table_.pack(shape_, from.data(), packed_.get());
+    }
+
     Index sums_size(const Layout& layout, Wanted wanted) const override {
         require(this->table_.sums_size, has_no_way_back);
         return this->table_.sums_size(shape_, layout, wanted);
@@ -257,20 +271,31 @@ class KernelPass final : public Pass<T> {
    private:
     KernelPass(const Table<T>& table, const Shape& shape)
         : Pass<T>(table, widths(shape)), shape_(shape) {
-        // 128 * 127 of each, and their sum, are to be numbers of 32 bits.
-        require(table.backward || (shape.inputs <= most_bytes && shape.state() <= most_bytes),
+        // 255 * 127 of each are to be a number of 32 bits.
+        constexpr Index most = Index(1) << 16;
+        require(table.backward || (shape.inputs <= most && shape.hidden <= most),
                 "in 8 bits so many numbers can't be summed");
     }
-    static constexpr Index most_bytes = Index(1) << 16;
 
     Outcome run_forward(const Layout& layout, const Forward<T>& f, int threads,
                         Interrupt interrupt) const override {
-        return this->table_.forward(shape_, layout, f, threads, interrupt);
+        return this->table_.forward(shape_, layout, f, packed_.get(), threads, interrupt);
     }
     Outcome run_backward(const Layout& layout, const Backward<T>& g, int threads,
                          Interrupt interrupt) const override {
         require(this->table_.backward, has_no_way_back);
         return this->table_.backward(shape_, layout, g, threads, interrupt);
+    }
+
+    static constexpr std::align_val_t line{64};
+    struct Free {
+        void operator()(T* packed) const { ::operator delete(packed, line); }
+    };
+
+    static Widths without_weights(const Shape& s) {
+        Widths all = widths(s);
+        all.weights.clear();
+        return all;
     }
 
     static Widths widths(const Shape& s) {
@@ -292,6 +317,7 @@ class KernelPass final : public Pass<T> {
     }
 
     const Shape shape_;
+    std::unique_ptr<T, Free> packed_;
 };
 
 // Of a cell that is given as a program.
@@ -349,7 +375,10 @@ void bind_passes(nb::module_& m, const char* type) {
         .def("sums_size", &Pass<T>::sums_size)
         .def_prop_ro("kept", &Pass<T>::kept);
     nb::class_<KernelPass<T>, Pass<T>>(m, ("Kernel" + name).c_str())
-        .def(nb::init<int, const std::string&, const std::string&, Index, Index, Index, bool>());
+        .def(nb::init<int, const std::string&, const std::string&, Index, Index, Index, bool>())
+        .def("with_weights", [](const KernelPass<T>& pass, const Memories& weights) {
+            return std::make_unique<KernelPass<T>>(pass, weights);
+        });
     nb::class_<ProgramPass<T>, Pass<T>>(m, ("Program" + name).c_str())
         .def(nb::init<int, const std::string&, const LinkedProgram&>(), nb::keep_alive<1, 4>());
 }

@@ -29,6 +29,7 @@ struct LayerStep {
     T* cell;  // [B, H], rows unit_row apart; LSTM only
     T* raw;   // [B, H] likewise, before projection; the same as `hidden` without one
     Index unit_row;
+    std::uint8_t* copies;  // [B, StepTable::copied], what products read if not the numbers
 };
 
 // out = in * W^T + bias.
@@ -65,6 +66,8 @@ struct StepTable {
     Index (*units)(const Shape&);
     Index (*packed_size)(const Shape&);
     void (*pack)(const Shape&, const Weights<const T>&, T* packed);
+    // How many bytes of copies a row needs.
+    Index (*copied)(const Shape&);
     // Rows first ... last - 1. Each gives the same bits whatever rows are run with it, and the bits
     // of contract.h's forward.
     void (*step)(const LayerStep<T>&, Index first, Index last);
@@ -89,6 +92,10 @@ struct StepCore {
     const char* name;  // "baseline", "avx2", "avx512"
     StepTable<float> f32;
     StepTable<double> f64;
+    // The same as f32 with products of recurrent layers in 8 bits: by what every machine has, and
+    // by AVX512-VNNI where the build has it.
+    StepTable<float> bytes;
+    StepTable<float> vnni;
 };
 
 }  // namespace unrolled

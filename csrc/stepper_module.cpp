@@ -45,6 +45,12 @@ const StepTable<T>& layer_table(int isa, Index hidden) {
     return table<T>(are_few && isa == place_of_avx512 ? place_of_avx2 : isa);
 }
 
+// The same with products in 8 bits.
+inline const StepTable<float>& bytes_table(int isa) {
+    const StepCore& here = builds().at(isa);
+    return isa == place_of_avx512 && has_vnni() ? here.vnni : here.bytes;
+}
+
 // Of these many steps a stream counts its rows; so many are never taken.
 constexpr std::int64_t most_steps = std::int64_t(1) << 62;
 
@@ -57,7 +63,7 @@ class Stepper {
 
     void add_recurrent(const std::string& name, Matrix<T> ih, Matrix<T> hh,
                        std::optional<Vector<T>> bias_ih, std::optional<Vector<T>> bias_hh,
-                       std::optional<Matrix<T>> hr) {
+                       std::optional<Matrix<T>> hr, bool int8) {
         check_open();
         check_aligned(ih, hh, bias_ih, bias_hh, hr);
         const Cell cell = cell_named(name);
@@ -78,8 +84,15 @@ class Stepper {
         const Weights<const T> weights = {ih.data(), hh.data(), bias_ih ? bias_ih->data() : nullptr,
                                           bias_hh ? bias_hh->data() : nullptr,
                                           hr ? hr->data() : nullptr};
-        chain_.add(std::make_unique<RecurrentLayer<T>>(layer_table<T>(isa_, hidden), shape, weights,
-                                                       chain_.batch));
+        const auto add = [&](const StepTable<T>& table) {
+            chain_.add(std::make_unique<RecurrentLayer<T>>(table, shape, weights, chain_.batch));
+        };
+        if (!int8) return add(layer_table<T>(isa_, hidden));
+        constexpr Index most = Index(1) << 16;
+        insist(shape.inputs <= most && hidden <= most,
+               "at most 65536 numbers in 8 bits were expected");
+        if constexpr (sizeof(T) == 4) add(bytes_table(isa_));
+        else insist(false, "float32 was expected for products in 8 bits");
     }
 
     // A cell that is given as a program: LinkedProgram's arguments, the weights that it multiplies
@@ -378,7 +391,7 @@ void bind(nb::module_& m, const char* name) {
     nb::class_<S>(m, name)
         .def(nb::init<int, Index, Index>())
         .def("add_recurrent", &S::add_recurrent, nb::arg(), array(), array(), array_or_none(),
-             array_or_none(), array_or_none())
+             array_or_none(), array_or_none(), nb::arg("int8") = false)
         .def("add_program", &S::add_program, nb::arg(), array(), nb::arg())
         .def("add_linear", &S::add_linear, array(), array_or_none())
         .def("add_layer_norm", &S::add_layer_norm, array_or_none(), array_or_none(), nb::arg())

@@ -12,10 +12,21 @@ namespace unrolled {
 namespace UNROLLED_ISA {
 
 template <class O, class T = typename O::Sum>
-Outcome forward(const Shape& s, const Layout& layout, const Forward<T>& f, int threads,
-                Interrupt interrupt) {
-    return with_cell<T>(
-        s, [&]<class C>() { return ForwardScan<O, C>::run(s, layout, f, threads, interrupt); });
+Outcome forward(const Shape& s, const Layout& layout, const Forward<T>& f, const T* packed,
+                int threads, Interrupt interrupt) {
+    return with_cell<T>(s, [&]<class C>() {
+        return ForwardScan<O, C>::run(s, layout, f, packed, threads, interrupt);
+    });
+}
+
+template <class O, class T = typename O::Sum>
+Index packed_size(const Shape& s) {
+    return with_cell<T>(s, [&]<class C>() { return ForwardScan<O, C>::packed_size(s); });
+}
+
+template <class O, class T = typename O::Sum>
+void pack(const Shape& s, const T* const* weights, T* packed) {
+    with_cell<T>(s, [&]<class C>() { ForwardScan<O, C>::pack(s, weights, packed, 1); });
 }
 
 template <class O, class T = typename O::Sum>
@@ -67,6 +78,8 @@ T busy(Index rounds) {
 template <class O, class T = typename O::Sum>
 constexpr Table<T> table = {
     forward<O>,
+    packed_size<O>,
+    pack<O>,
     backward<O>,
     sums_size<O>,
     ProgramForwardScan<O>::run,
@@ -80,7 +93,8 @@ constexpr Table<T> table = {
 // Where there is no way back: of cells that have kernels.
 template <class O>
 constexpr Table<float> forward_table = {
-    forward<O>, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0,
+    forward<O>, packed_size<O>, pack<O>, nullptr, nullptr, nullptr,
+    nullptr,    nullptr,        nullptr, nullptr, 0,
 };
 
 }  // namespace UNROLLED_ISA

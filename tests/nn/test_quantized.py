@@ -107,8 +107,8 @@ def test_a_step_of_the_lstm_is_in_whole_numbers(sizes: tuple[int, int]) -> None:
     inputs, hidden = sizes
     module = unrolled.LSTM(inputs, hidden)
     with torch.no_grad():
-        module.weight_ih_l0.copy_(between_ties(4 * hidden, inputs))
-        module.weight_hh_l0.copy_(between_ties(4 * hidden, hidden))
+        module.get_parameter("weight_ih_l0").copy_(between_ties(4 * hidden, inputs))
+        module.get_parameter("weight_hh_l0").copy_(between_ties(4 * hidden, hidden))
     x, h, c = between_ties(3, inputs), between_ties(3, hidden), torch.randn(3, hidden)
     w = {name: value.detach().double().numpy() for name, value in module.named_parameters()}
     sums = product(w["weight_ih_l0"], x.double().numpy()) + w["bias_ih_l0"]
@@ -291,6 +291,15 @@ def test_it_is_copied_and_stored(again: Any) -> None:
         buffer.zero_()
         assert other.get_buffer(name).any()
     assert torch.equal(other(x)[0], expected)
+
+
+def test_changed_weights_are_seen() -> None:
+    module, x = quantized("GRU", 4, 9), torch.randn(5, 3, 4)
+    before = module(x)[0]
+    module.get_buffer("weight_hh_l0").neg_()
+    assert not torch.equal(module(x)[0], before)
+    module.load_state_dict(quantized("GRU", 4, 9).state_dict())
+    assert torch.equal(module(x)[0], before)
 
 
 def test_hooks_stay() -> None:

@@ -11,6 +11,12 @@ from unrolled.cells.description import Bias, Description, Operand, Product, Sum
 from unrolled.deploy.plan import Array
 
 
+def times(x: Array, matrix: Array) -> Array:
+    """x·Wᵀ."""
+    found: Array = x @ matrix.T
+    return found
+
+
 class DescribedLayer:
     """B rows of a layer, with their states and constants.
 
@@ -20,6 +26,7 @@ class DescribedLayer:
         weights: what multiplies, by name.
         batch: B.
         number: the type of all numbers.
+        product: of values [B, K] and a matrix [M, K], [B, M].
     """
 
     def __init__(
@@ -29,7 +36,9 @@ class DescribedLayer:
         weights: Mapping[str, Array],
         batch: int,
         number: np.dtype[Any],
+        product: Callable[[Array, Array], Array] = times,
     ) -> None:
+        self._product = product
         self.cell, self.units, self.weights, self.number = cell, units, weights, number
         self.states = [np.zeros((batch, units[s.size]), number) for s in cell.states]
         self.constants = [np.zeros((batch, units[c.size]), number) for c in cell.constants]
@@ -67,7 +76,7 @@ class DescribedLayer:
     def _sum(self, line: Sum, values: Mapping[str, Array]) -> Array:
         terms: list[Product | Bias] = [*line.products, *line.biases]
         found = [
-            values[t.of] @ self.parts[t.weight, t.part].T
+            self._product(values[t.of], self.parts[t.weight, t.part])
             if isinstance(t, Product)
             else self.parts[t.weight, t.part]
             for t in terms

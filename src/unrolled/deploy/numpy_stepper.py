@@ -13,7 +13,8 @@ import numpy as np
 
 from unrolled.cells.built_in import BUILT_IN, PROJECTED
 from unrolled.cells.description import HIDDEN, INPUT, ONE
-from unrolled.deploy.numpy_cells import DescribedLayer
+from unrolled.deploy import eight_bits
+from unrolled.deploy.numpy_cells import DescribedLayer, times
 from unrolled.deploy.plan import ACTIVATIONS, Array
 from unrolled.masked import is_masked_array
 
@@ -66,11 +67,23 @@ class NumpyStepper:
         self.steps = np.zeros(batch, np.int64)
         self.is_finished = False
 
-    def add_recurrent(self, cell: str, *weights: Array | None) -> None:
-        """A layer of the cell of torch's ``mode``, with the weights of ``plan.Weights``."""
+    def add_recurrent(
+        self,
+        cell: str,
+        ih: Array | None,
+        hh: Array | None,
+        bias_ih: Array | None,
+        bias_hh: Array | None,
+        hr: Array | None,
+        int8: bool = False,
+    ) -> None:
+        """A layer of the cell of torch's ``mode``, with the weights of ``plan.Weights``.
+
+        ``int8`` says whether products are in 8 bits.
+        """
         if cell not in BUILT_IN:
             raise ValueError(f"there is no cell {cell}")
-        ih, hh, bias_ih, bias_hh, hr = weights
+        weights = ih, hh, bias_ih, bias_hh, hr
         gates = len(BUILT_IN[cell].gates)
         if ih is None or hh is None or ih.ndim != 2 or hh.ndim != 2 or 0 in (ih.size, hh.size):
             raise ValueError("W_ih [G·H, I] and W_hh [G·H, P] were expected")
@@ -89,7 +102,10 @@ class NumpyStepper:
         units = {INPUT: self.size, HIDDEN: hidden, ONE: 1}
         described = BUILT_IN[cell].described(bias=bias_ih is not None, projected=hr is not None)
         units[described.output.size] = state
-        self.add_described(DescribedLayer(described, units, values, self.batch, self.number))
+        product = eight_bits.product if int8 else times
+        self.add_described(
+            DescribedLayer(described, units, values, self.batch, self.number, product)
+        )
 
     def add_described(self, layer: DescribedLayer) -> None:
         """A layer of a cell that is written down, for as many rows."""

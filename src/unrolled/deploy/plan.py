@@ -50,11 +50,15 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Recurrent:
-    """A recurrent module of one direction: ``cell`` is torch's ``mode``, ``name`` its place."""
+    """A recurrent module of one direction: ``cell`` is torch's ``mode``, ``name`` its place.
+
+    ``int8`` says whether its products are in 8 bits.
+    """
 
     cell: str
     weights: tuple[Weights, ...]
     name: str = ""
+    int8: bool = False
 
     @property
     def output_size(self) -> int:
@@ -139,8 +143,8 @@ Layer = Recurrent | Described | Linear | LayerNorm | Activation
 def called(layer: Layer) -> str:
     """A layer in a word: LSTM, PeepholeLSTM, Linear, tanh."""
     match layer:
-        case Recurrent(cell):
-            return cell
+        case Recurrent(cell, int8=int8):
+            return f"{cell} in 8 bits" if int8 else cell
         case Described(cell):
             return cell.name
         case Activation(kind):
@@ -265,9 +269,10 @@ def pack(plan: Plan) -> tuple[dict[str, Any], dict[str, Array]]:
 
 def _packed(layer: Layer) -> tuple[dict[str, Any], dict[str, Array | None]]:
     match layer:
-        case Recurrent(cell, weights, name):
+        case Recurrent(cell, weights, name, int8):
             held = [of_layer._asdict() for of_layer in weights]
-            return {"cell": cell, "depth": len(held), "name": name}, _by_depth(held)
+            more = {"int8": True} if int8 else {}  # older versions know of none, and refuse it
+            return {"cell": cell, "depth": len(held), "name": name, **more}, _by_depth(held)
         case Described(cell, units, multiplied, name):
             sizes = {size: units[size] for size in cell.sizes}
             described = {"equations": to_json(cell), "units": sizes, "depth": len(multiplied)}

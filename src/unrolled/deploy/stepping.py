@@ -121,9 +121,9 @@ def _filled(stepper: Any, plan: Plan, batch: int) -> Stepper:
 
     for layer in plan.layers:
         match layer:
-            case Recurrent(cell, weights):
+            case Recurrent(cell, weights, int8=int8):
                 for of_layer in weights:
-                    stepper.add_recurrent(cell, *map(dense, of_layer))
+                    stepper.add_recurrent(cell, *map(dense, of_layer), int8)
             case Described():
                 _add_described(stepper, layer, batch, plan.number)
             case Linear(weight, bias):

@@ -12,6 +12,7 @@ import numpy as np
 
 from unrolled.deploy import stepping
 from unrolled.deploy.carried import Constants, States
+from unrolled.deploy.eight_bits import in_eight_bits
 from unrolled.deploy.plan import Array, Plan, called, same
 from unrolled.deploy.rows import by_name, numbers, refuse_masked
 from unrolled.errors import InputError, clip
@@ -40,6 +41,8 @@ class Stream:
         batch_size: B, how many streams run side by side.
         constants: what a cell of the model reads that is the same at every step, by name, each
             [B, ·]; see :attr:`constants`.
+        int8: whether an RNN, LSTM or GRU multiplies in 8 bits, to the same bits as the model that
+            :func:`unrolled.quantize` gives.
 
     Attributes:
         batch_size: B.
@@ -59,7 +62,12 @@ class Stream:
     """
 
     def __init__(
-        self, model: Any, batch_size: int = 1, constants: Mapping[str, Any] | None = None
+        self,
+        model: Any,
+        batch_size: int = 1,
+        constants: Mapping[str, Any] | None = None,
+        *,
+        int8: bool = False,
     ) -> None:
         size = _whole(batch_size)
         if size is None or not 1 <= size <= LARGEST_SIZE:
@@ -68,7 +76,8 @@ class Stream:
                 f"{short(batch_size)}"
             )
         source = os.path.abspath(model) if isinstance(model, str | Path) else None
-        self._set_up(_plan_of(model), size, source)
+        plan = _plan_of(model)
+        self._set_up(in_eight_bits(plan) if int8 else plan, size, source)
         self._constants.write(self._constants.checked(constants))
 
     def _set_up(self, plan: Plan, batch_size: int, source: str | None) -> None:

@@ -123,11 +123,14 @@ class _Store:
 def _layer(described: Any, name: str, width: int, store: _Store) -> Layer:
     given = _object(described, name)
     match sorted(given):
-        case ["cell", "depth", "name"]:
+        case ["cell", "depth", "name"] | ["cell", "depth", "int8", "name"]:
+            int8 = given.get("int8", False)
+            if not isinstance(int8, bool) or (int8 and store.number != np.float32):
+                raise ValueError(f"{name}.int8: true, of float32, or false was expected")
             cell = _one_of(given["cell"], tuple(BUILT_IN), f"{name}.cell")
             depth = _size(given["depth"], f"{name}.depth")
             weights = tuple(_weights(cell, name, depth, width, store))
-            return Recurrent(cell, weights, _text(given["name"], f"{name}.name"))
+            return Recurrent(cell, weights, _text(given["name"], f"{name}.name"), int8)
         case ["depth", "equations", "name", "units"]:
             return _described(given, name, width, store)
         case ["linear"]:

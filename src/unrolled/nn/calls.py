@@ -38,8 +38,17 @@ class Call:
     dropout: float
 
 
-def run(spec: Spec, call: Call) -> tuple[Any, State]:
+Run = Callable[[Spec, Given], tuple[Tensor, State]]
+"""A whole pass, as :func:`unrolled.scan.engine.run` has it."""
+
+
+def run(spec: Spec, call: Call, by: Run | None = None) -> tuple[Any, State]:
     """The outputs, laid out as the input is, and the states after each row's own last step.
+
+    Args:
+        spec: the pass.
+        call: what it is called with.
+        by: who runs it, the engine if it is None.
 
     Raises:
         ValueError, TypeError: the lengths are none.
@@ -50,12 +59,13 @@ def run(spec: Spec, call: Call) -> tuple[Any, State]:
         state = None if state is None else _reordered(state, before)
         constants = [constant.index_select(0, before) for constant in constants]
     given = Given(sequences, rows, state, constants, call.flat, call.dropout)
+    by = by or scan.run
     if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
         name = spec.kernel or spec.cell.name
         with torch.profiler.record_function(f"unrolled::{name.lower()}"):
-            output, last = scan.run(spec, given)
+            output, last = by(spec, given)
     else:
-        output, last = scan.run(spec, given)
+        output, last = by(spec, given)
     if back is not None:
         output = back(output)
     return output, last if after is None else _reordered(last, after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -10,12 +11,39 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled.nn import calls
 from unrolled.nn.checks import Lengths
 from unrolled.nn.recurrent import GRU, LSTM, RNN
-from unrolled.scan import eight_bits
-from unrolled.scan.spec import Spec
+from unrolled.scan import compiled, eight_bits, engine, native, recording
+from unrolled.scan.native import memory
+from unrolled.scan.passes import Pass
+from unrolled.scan.plan import Plan, plans
+from unrolled.scan.single import Single, fits, is_single
+from unrolled.scan.spec import Drawn, Given, Spec, State
 
 Module = RNN | LSTM | GRU
+
+
+class Packed:
+    """A module's weights as the compiled core reads them, and its passes."""
+
+    def __init__(self, spec: Spec, weights: Sequence[Tensor]) -> None:
+        planned = plans(spec, torch.float32)
+        assert not isinstance(planned, str)
+        each = len(weights) // len(planned)
+        self._spec, self._plans = spec, list[Plan]()
+        for index, plan in enumerate(planned):
+            of_plan = [memory(w) for w in weights[index * each : (index + 1) * each]]
+            core = plan.core.with_weights(of_plan)
+            self._plans.append(replace(plan, core=core, weights=(), shapes=(), is_learned=()))
+        self._single = Single(spec, self._plans[0]) if is_single(spec) else None
+
+    def run(self, given: Given) -> tuple[Tensor, State]:
+        """A pass over dense or ragged sequences."""
+        if self._single is not None and fits(given.sequences):
+            output, last, _ = self._single.forward(given.tensors(), keeps=False)
+            return output, last
+        return Pass(self._spec, tuple(self._plans), given, Drawn()).forward()
 
 
 class Quantized(torch.nn.Module):
@@ -45,6 +73,7 @@ class Quantized(torch.nn.Module):
         run = _like(module)
         # Not submodules: a pass belongs to this module, and has no numbers of its own.
         object.__setattr__(self, "_run", run)
+        self._packed: tuple[Any, Packed] | None = None
         object.__setattr__(run, "owner", self)
         for name in run.names:
             value = getattr(module, name).detach()
@@ -70,24 +99,47 @@ class Quantized(torch.nn.Module):
             return self._run(input, hx, lengths)
 
     def dequantized(self) -> list[Tensor]:
-        """The weights and biases as float32, in torch's order.
+        """The weights and biases as float32, in torch's order."""
+        found = []
+        for name, floats in zip(self._run.names, self.in_floats(), strict=True):
+            is_weight = name.startswith("weight")
+            found.append(self.get_buffer(name).float() * floats[:, None] if is_weight else floats)
+        return found
+
+    def in_floats(self) -> list[Tensor]:
+        """The scales of the weights, and the biases, in torch's order.
 
         Raises:
-            RuntimeError: they have another dtype by now.
+            RuntimeError: they are not float32 any more.
         """
-        found = []
-        for name in self._run.names:
-            value = self.get_buffer(name)
-            if name.startswith("weight"):
-                scale = self.get_buffer(f"{name}_scale")
-                value = value.to(scale.dtype) * scale[:, None]
-            if value.dtype != torch.float32:
+        names = [f"{n}_scale" if n.startswith("weight") else n for n in self._run.names]
+        found = [self.get_buffer(name) for name in names]
+        for name, floats in zip(names, found, strict=True):
+            if floats.dtype != torch.float32:
                 raise RuntimeError(
-                    f"{name} is {value.dtype}, and products in 8 bits are of float32. Convert the "
+                    f"{name} is {floats.dtype}, and products in 8 bits are of float32. Convert the "
                     "module back: module.float()"
                 )
-            found.append(value)
         return found
+
+    def run_pass(self, spec: Spec, given: Given) -> tuple[Tensor, State]:
+        """A pass; what is given has the scales and biases in place of the weights."""
+        others = given.tensors()[1:]
+        if _is_watched() or engine.choose(spec, given.sequences.data, others)[0] != "native":
+            return engine.run(spec, replace(given, flat=self.dequantized()))
+        return self._packed_for(spec).run(replace(given, flat=()))
+
+    def _packed_for(self, spec: Spec) -> Packed:
+        """The weights as they are now, packed if they were not."""
+        buffers = [buffer for _, buffer in self.named_buffers()]
+        key = spec, native.isa(), *[(b.data_ptr(), _version(b)) for b in buffers]
+        if self._packed is None or self._packed[0] != key:
+            self._packed = key, Packed(spec, self.dequantized())
+        return self._packed[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is packed is not copied or stored, but packed again."""
+        return {**vars(self), "_packed": None}
 
     def extra_repr(self) -> str:
         """What it was made of."""
@@ -114,6 +166,7 @@ class _InEightBits(torch.nn.RNNBase):
     """A module whose weights are its owner's."""
 
     owner: Quantized
+    _spec: Callable[[], Spec]
 
     @property
     def names(self) -> list[str]:
@@ -121,10 +174,12 @@ class _InEightBits(torch.nn.RNNBase):
         return self._flat_weights_names
 
     def _weights(self) -> list[Tensor]:
-        return self.owner.dequantized()
+        """What stands for them where it is asked which kind of numbers they are."""
+        return self.owner.in_floats()
 
-    def _spec(self) -> Spec:
-        return _in_eight_bits(super()._spec())  # type: ignore[misc]
+    def _run_call(self, call: calls.Call) -> tuple[Any, State]:
+        spec = _in_eight_bits(self._spec())
+        return calls.run(spec, call, self.owner.run_pass)
 
 
 class _RNN(_InEightBits, RNN):
@@ -157,6 +212,16 @@ def _like(module: torch.nn.RNNBase) -> Any:
         nonlinearity = module.mode.removeprefix("RNN_").lower()
         found = _RNN(*sizes, nonlinearity=nonlinearity, **options)
     return found.eval()
+
+
+def _is_watched() -> bool:
+    """Whether somebody compiles, traces or records the pass, who is to see weights."""
+    return compiled.is_one_operator() or recording.active() is not None
+
+
+def _version(tensor: Tensor) -> int:
+    """How often it was changed in place; inference tensors don't count."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 @lru_cache(maxsize=1024)

@@ -22,7 +22,7 @@ from unrolled.nn.checks import (
     refuse_what_crashes_torch,
 )
 from unrolled.nn.tools import ForTools
-from unrolled.scan import Spec, of_kernel
+from unrolled.scan import Spec, State, of_kernel
 
 STEPS_OF_TORCHS_FORWARD = (
     "check_input",
@@ -102,10 +102,13 @@ class _Recurrent(ForTools, torch.nn.RNNBase):
             state = state and tuple(s.unsqueeze(1) for s in state)
         dropout = self.dropout if self.training else 0.0
         call = calls.Call(given, lengths, self.batch_first, state, (), flat, dropout)
-        output, last = calls.run(self._spec(), call)
+        output, last = self._run_call(call)
         if is_row:
             output, last = output.squeeze(batch_dim), tuple(s.squeeze(1) for s in last)
         return output, last if self._has_several_states else last[0]
+
+    def _run_call(self, call: calls.Call) -> tuple[Any, State]:
+        return calls.run(self._spec(), call)
 
     def _forward_traced(self, input: Tensor, hx: Any, lengths: Lengths) -> Any:
         """By torch's own operators: a trace would keep our results as if they were constant."""

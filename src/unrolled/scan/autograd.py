@@ -113,7 +113,10 @@ class _Pass(torch.autograd.Function):
         ends = last if spec.kernel is None else ()
         ctx.drawn, ctx.ends = len(of_cells), len(of_cells) + len(ends)
         ctx.save_for_backward(*ctx.given.release(), *of_cells, *ends, *left)
-        ctx.left = [Layout.of(tensor) for tensor in (*of_cells, *ends, *left)]
+        # They are our own: only a hook gives another back.
+        ctx.left = None
+        if ctx.given.is_hooked:
+            ctx.left = [Layout.of(tensor) for tensor in (*of_cells, *ends, *left)]
         ctx.call, ctx.states = call, states
         ctx.stages = [stage.with_tensors(repeat(None)) for stage in stages]
         ctx.set_materialize_grads(False)
@@ -132,10 +135,10 @@ class _Pass(torch.autograd.Function):
             return (None,) * len(ctx.needs_input_grad)
         again = torch.is_grad_enabled() or not are_plain(gradients)
         tensors = ctx.given.restored(saved[:count])
-        left = [
-            None if layout is None else layout.restored(tensor)
-            for layout, tensor in zip(ctx.left, saved[count:], strict=True)
-        ]
+        left = saved[count:]
+        if ctx.left is not None:
+            pairs = zip(ctx.left, left, strict=True)
+            left = [layout and layout.restored(tensor) for layout, tensor in pairs]
         drawn, ends, left = left[: ctx.drawn], left[ctx.drawn : ctx.ends], left[ctx.ends :]
         run = Left(call, tensors, call.spec.drawn(drawn), ctx.stages, left)
         if again:

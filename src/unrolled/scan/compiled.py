@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from unrolled.scan.passes import Pass
 from unrolled.scan.plan import plans
 from unrolled.scan.single import fits, single
 from unrolled.scan.spec import Given, Spec, State
+
+_requires_grad = attrgetter("requires_grad")
 
 
 def supports(spec: Spec, data: Tensor, others: Sequence[Tensor]) -> str | None:
@@ -40,7 +43,7 @@ def run(spec: Spec, given: Given) -> tuple[Tensor, State]:
     one = single(spec, planned) if fits(given.sequences) else None
     tensors = given.tensors()
     is_recorded = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
-    if is_recorded and any(tensor.requires_grad for tensor in tensors):
+    if is_recorded and any(map(_requires_grad, tensors)):
         call = Call(spec, planned, given.sequences.batch_sizes, given.rows, one)
         return differentiable(call, tensors, drawn, [])
     if one is not None:

@@ -25,7 +25,8 @@ def quantized(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     most = x.detach().abs().amax(-1, keepdim=True) if x.shape[-1] else x.new_zeros(*x.shape[:-1], 1)
     scale = torch.where(most < NOTHING, 0.0, most / MOST)
-    inverse = torch.where(most < NOTHING, 0.0, MOST / most)
+    # A number divided by a tensor is for torch the number times the reciprocal: rounded twice.
+    inverse = torch.where(most < NOTHING, 0.0, torch.full_like(most, MOST) / most)
     return (x * inverse).round(), scale
 
 

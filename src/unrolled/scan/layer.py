@@ -198,6 +198,8 @@ def scans(plans: tuple[Plan, ...], flat: Sequence[Tensor]) -> list[Scan]:
     Raises:
         RuntimeError: the weights' shapes don't fit the plans.
     """
+    if not flat:  # they are in the plans, which are not to outlive those who have them
+        return [Scan(plan, index, []) for index, plan in enumerate(plans)]
     shapes, addresses = tuple([w.shape for w in flat]), tuple([w.data_ptr() for w in flat])
     return _scans(plans, shapes, addresses)
 

@@ -70,12 +70,13 @@ def handed(tensors: Sequence[Tensor]) -> list[Tensor]:
     Args:
         tensors: the input [T, B, I] or ragged [N, I], the states, the constants and the weights.
     """
-    return [_handed(tensor, is_input=i == 0) for i, tensor in enumerate(tensors)]
+    return [
+        _handed(tensor, is_input=i == 0) if tensor.requires_grad else tensor
+        for i, tensor in enumerate(tensors)
+    ]
 
 
 def _handed(tensor: Tensor, *, is_input: bool) -> Tensor:
-    if not tensor.requires_grad:
-        return tensor
     if tensor.is_inference():
         is_read_itself = tensor.dim() == 1 or (is_input and tensor.dim() == 2)  # biases, rows
         return tensor if is_read_itself else tensor.detach()
@@ -106,10 +107,12 @@ class Given:
         self._kept: dict[int, tuple[Tensor, int | None]] = {}
         keeps = not (self.is_hooked or repeats or all(read))
         for i, (tensor, is_read) in enumerate(zip(tensors, read, strict=True)):
-            is_computed = tensor.requires_grad and not tensor.is_leaf
-            alias = tensor if is_computed else tensor.detach()
-            if tensor.requires_grad and tensor.is_leaf:
-                self._leaves[i] = tensor
+            if not tensor.requires_grad:
+                alias = tensor.detach()
+            elif tensor.is_leaf:
+                alias, self._leaves[i] = tensor.detach(), tensor
+            else:
+                alias = tensor
             saved: Tensor | None = alias
             if keeps and not is_read:
                 self._kept[i] = alias, _version(tensor)

@@ -29,11 +29,11 @@ class Single:
 
     Attributes:
         plans: how the core runs it, a plan.
-        weights: how many weights the cell has.
+        weights: how many weights are handed over: none where the plan has them packed.
     """
 
     def __init__(self, spec: Spec, plan: Plan) -> None:
-        self.plans, self.weights = (plan,), len(spec.cell.weights)
+        self.plans, self.weights = (plan,), len(spec.cell.weights) if plan.weights else 0
         self._inputs, self._widths = plan.kind.units[INPUT], plan.kind.widths
 
     def forward(
@@ -129,9 +129,14 @@ class _Read:
 @lru_cache(maxsize=1024)
 def single(spec: Spec, plans: tuple[Plan, ...]) -> Single | None:
     """The pass, where it is of that kind."""
-    (plan, *others), cell = plans, spec.cell
-    is_plain = not (others or cell.draws or cell.constants or spec.is_projected)
-    return Single(spec, plan) if is_plain and spec.recompute_every is None else None
+    return Single(spec, plans[0]) if is_single(spec) else None
+
+
+def is_single(spec: Spec) -> bool:
+    """Whether a pass is of that kind."""
+    cell = spec.cell
+    reads_more = cell.draws or cell.constants
+    return len(spec.kinds) == 1 and not (reads_more or spec.is_projected or spec.recompute_every)
 
 
 def fits(sequences: Sequences) -> bool:
