@@ -62,6 +62,18 @@ def test_the_table_against_onnx_runtime(main_of, capsys, only):
     assert "onnxruntime" in printed
 
 
+def test_the_tables_of_products_in_8_bits(main_of, capsys):
+    main_of("int8")(threads=[1], pairs=1, only="LSTM I1 H32 B32 T10 ")
+    of_module, *of_streams = rows(capsys.readouterr().out)
+    assert of_module[:3] == ["LSTM", "I1 H32 B32 T10", "1"]
+    share, peer, off, peer_off = map(number, of_module[3:])
+    assert min(share, peer) > 0
+    assert 0 < off < peer_off
+    for found in of_streams:
+        whole, narrow, ratio = map(number, found[2:])
+        assert ratio == pytest.approx(narrow / whole, rel=0.1, abs=0.05)
+
+
 def test_a_peer_that_says_something_else_is_not_timed(main_of, capsys, monkeypatch):
     main = main_of("ort")
     monkeypatch.setitem(main.__globals__["GATES"], "GRU", (0, 1, 2))  # torch's order, not ONNX's
