@@ -32,8 +32,8 @@ test: lint ## lint, types, import layers, then every test
 # make test runs on the best; here are the kernels that its users with other machines have. What comes out
 # the same whatever runs (errors, torch.compile, memory) is left to make test.
 ISA_TESTS := $(addprefix tests/scan/test_,native.py native_properties.py gradcheck.py threads.py recompute.py \
-  saved.py) tests/nn/test_parity.py tests/nn/test_lengths.py tests/deploy/test_stream.py \
-  tests/deploy/test_stream_cells.py
+  saved.py) tests/nn/test_parity.py tests/nn/test_lengths.py tests/nn/test_quantized.py \
+  tests/deploy/test_stream.py tests/deploy/test_stream_cells.py tests/deploy/test_stream_int8.py
 test-isas: $(VENV)/.run $(VENV)/.dev ## the core's tests on this machine's other instruction sets
 	for isa in $$($(BIN)/python -c 'import unrolled._core as c; print(*c.isas()[:-1])'); do \
 	  UNROLLED_ISA=$$isa $(BIN)/python -m pytest -q -n auto $(ISA_TESTS) -k "not reference-" || exit 1; done
@@ -68,7 +68,7 @@ sanitized: $(VENV)/.run $(VENV)/.dev
 sanitize: sanitized ## the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(WITH_SANITIZERS) PYTHONPATH=$(SANITIZED)/lib \
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/scan tests/nn/test_lengths.py \
-	  tests/deploy/test_stream.py tests/deploy/test_models.py tests/deploy/test_stepper_calls.py \
+	  tests/nn/test_quantized.py tests/deploy/test_stream_int8.py tests/deploy/test_stream.py tests/deploy/test_models.py tests/deploy/test_stepper_calls.py \
 	  tests/deploy/test_stepper_programs.py tests/deploy/test_stream_cells.py \
 	  -k "not test_memory and not takes_no_memory and not test_offsets and not only_the_states \
 	  and not from_outside and not test_interrupted"
@@ -106,7 +106,8 @@ clang: $(VENV)/.run $(VENV)/.dev ## the core built by clang++, no warning allowe
 	$(call build_core,$(CLANG),-DCMAKE_CXX_COMPILER=clang++ -DUNROLLED_WERROR=ON)
 	export PYTHONPATH=$(CLANG)/lib; $(WITH_CORE) $(call USES_CORE,$(CLANG)) && \
 	$(WITH_CORE) $(BIN)/python -m pytest -q -n auto -p no:cacheprovider tests/scan tests/nn/test_parity.py \
-	  tests/nn/test_lengths.py tests/deploy/test_stream.py tests/deploy/test_models.py
+	  tests/nn/test_lengths.py tests/nn/test_quantized.py tests/deploy/test_stream.py \
+	  tests/deploy/test_stream_int8.py tests/deploy/test_models.py
 
 # Without Python, torch and OpenMP, of whose threads ThreadSanitizer knows nothing.
 race: ## the core's threads under ThreadSanitizer

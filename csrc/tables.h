@@ -32,13 +32,13 @@ void pack(const Shape& s, const T* const* weights, T* packed) {
 template <class O, class T = typename O::Sum>
 Outcome backward(const Shape& s, const Layout& layout, const Backward<T>& g, int threads,
                  Interrupt interrupt) {
-    return with_cell<T>(
+    return with_cell_back<T>(
         s, [&]<class C>() { return BackwardScan<O, C>::run(s, layout, g, threads, interrupt); });
 }
 
 template <class O>
 Index sums_size(const Shape& s, const Layout& layout, Wanted wanted) {
-    return with_cell<typename O::Sum>(
+    return with_cell_back<typename O::Sum>(
         s, [&]<class C>() { return WeightSums<O, C>(s, wanted).sums.memory(layout); });
 }
 

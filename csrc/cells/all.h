@@ -37,4 +37,16 @@ auto with_cell(const Shape& s, F f) {
     __builtin_trap();  // a cell comes from its name, which cell_list.h has
 }
 
+// The same for the way back, on which a tile has one vector of units of every cell.
+template <class T, class F>
+auto with_cell_back(const Shape& s, F f) {
+    switch (s.cell) {
+        case Cell::rnn_tanh: return with<Cell::rnn_tanh, Elman<T, false, 1>>(f);
+        case Cell::rnn_relu: return with<Cell::rnn_relu, Elman<T, true, 1>>(f);
+        case Cell::lstm: return with<Cell::lstm, Lstm<T>>(f);
+        case Cell::gru: return with<Cell::gru, Gru<T>>(f);
+    }
+    __builtin_trap();  // likewise
+}
+
 }  // namespace unrolled::UNROLLED_ISA

@@ -52,6 +52,7 @@ def way(request, monkeypatch):
 
 
 every_way = pytest.mark.usefixtures("way")
+needs_the_core = pytest.mark.skipif(not native.is_built(), reason="the bits are the core's")
 
 
 def quantized(kind: str, *sizes: int, **options: Any) -> Quantized:
@@ -144,6 +145,7 @@ def test_a_projection_is_in_8_bits_too(steps: int) -> None:
     assert are_close(module(x), expected)
 
 
+@needs_the_core
 def test_all_ways_of_an_instruction_set_give_the_same_bits(monkeypatch: Any) -> None:
     module, x = quantized("GRU", 37, 70), torch.randn(9, 13, 37)
     found = []
@@ -164,6 +166,7 @@ def test_a_row_has_the_same_bits_in_every_batch(kind: str) -> None:
         assert torch.equal(module(x[:, row : row + 1])[0][:, 0], together[:, row])
 
 
+@needs_the_core
 def test_more_threads_change_no_bit() -> None:
     module, x = quantized("LSTM", 32, 128), torch.randn(20, 16, 32)
     found = []
@@ -307,6 +310,14 @@ def test_hooks_stay() -> None:
     module.register_forward_hook(lambda *_: seen.append(1))
     unrolled.quantize(module)(torch.randn(5, 3, 4))
     assert seen == [1]
+
+
+@needs_the_core
+def test_it_is_told_what_it_runs_on() -> None:
+    module, x = quantized("GRU", 4, 9), torch.randn(5, 3, 4)
+    assert unrolled.which_backend(module, x).startswith("native")
+    with unrolled.backend("reference"):
+        assert unrolled.which_backend(module, x).startswith("reference")
 
 
 def test_it_says_what_it_is() -> None:

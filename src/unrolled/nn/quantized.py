@@ -141,6 +141,10 @@ class Quantized(torch.nn.Module):
         """What is packed is not copied or stored, but packed again."""
         return {**vars(self), "_packed": None}
 
+    def spec(self) -> Spec:
+        """What a call runs."""
+        return _in_eight_bits(self._run._spec())
+
     def extra_repr(self) -> str:
         """What it was made of."""
         return repr(self._run)
@@ -178,8 +182,7 @@ class _InEightBits(torch.nn.RNNBase):
         return self.owner.in_floats()
 
     def _run_call(self, call: calls.Call) -> tuple[Any, State]:
-        spec = _in_eight_bits(self._spec())
-        return calls.run(spec, call, self.owner.run_pass)
+        return calls.run(self.owner.spec(), call, self.owner.run_pass)
 
 
 class _RNN(_InEightBits, RNN):
