@@ -40,6 +40,7 @@ GRID = [
     for shape in SHAPES
     if shape.steps and shape.least == 1 and shape.dtype == torch.float32 and not shape.options
 ]
+GRID += [Shape(kind, 64, 256, 32, 100) for kind in ("LSTM", "GRU")]
 
 
 @dataclass(frozen=True)
