@@ -1,6 +1,8 @@
 // Products of whole numbers in 8 bits: a row's from -127 to 127 with a scale of the row, a column
 // of weights' likewise. What is summed of these is exact; then it is multiplied by both scales.
 #pragma once
+#include <limits>
+
 #include "operands.h"
 
 namespace unrolled::UNROLLED_ISA {
@@ -18,7 +20,7 @@ struct ByteScale {
     explicit ByteScale(float most)
         : scale(most < 1e-30f ? 0 : most / most_of_byte),
           inverse(most < 1e-30f ? 0 : most_of_byte / most) {
-        if (!(most <= 3e38f)) scale = most - most, inverse = 0;
+        if (!(most <= std::numeric_limits<float>::max())) scale = most - most, inverse = 0;
     }
 };
 
@@ -72,7 +74,7 @@ struct ByteOperands {
     // How many bytes a row of so many numbers takes.
     static Index room(Index count) { return header + (count + 3) / 4 * 4; }
     // How many lines a column of so many weights takes: with its scales and corrections.
-    static Index lines(Index count) { return count < 3 ? 3 : count; }
+    static Index lines(Index count) { return (count + 3) / 4 + 2; }
 
     static float scale_of(const Number* row) {
         float scale;
@@ -155,38 +157,33 @@ struct Vnni : ByteOperands {
 };
 #endif
 
-// A column's weights, a line of `columns` vectors after the other, become bytes, four lines in one;
-// behind them a line of scales, and one of what 128 makes in all. In place.
-inline void to_bytes(float* lines, Index count, Index columns) {
-    const Index width = columns * lanes<float>;
-    for (Index c = 0; c < width; c += lanes<float>) {
-        Int32s most = {};
-        for (Index k = 0; k < count; ++k) most = farther(most, load(lines + k * width + c));
-        Vec<float> scales, inverses;
-        for (int i = 0; i < lanes<float>; ++i) {
-            float distance;
-            const std::int32_t bits = most[i];
-            std::memcpy(&distance, &bits, sizeof distance);
-            const ByteScale scale(distance);
-            scales[i] = scale.scale, inverses[i] = scale.inverse;
+// The weights of `columns` vectors of units as bytes, four of each in a line; behind them a line of
+// scales, and one of what 128 makes in all. row(place) are those of the unit at this place of the
+// lines, null where there is none.
+template <class Row>
+void pack_bytes(Row row, Index k_end, Index columns, float* to) {
+    const Index width = columns * lanes<float>, groups = (k_end + 3) / 4;
+    for (Index place = 0; place < width; ++place) {
+        float* const here = to + place;
+        const float* const w = row(place);
+        Int32s most = {}, sums = {};
+        for (Index k = 0; w && k < k_end; k += lanes<float>)
+            most = farther(most, load(w + k, k_end - k));
+        const ByteScale scale(farthest(most));
+        for (Index k = 0; k < k_end; k += lanes<float>) {
+            const Vec<float> some = w ? load(w + k, k_end - k) : Vec<float>{};
+            const Int32s whole = (to_whole(some, scale.inverse) << 24) >> 24;  // of NaN, too
+            const Bytes8 bytes = to_8_bits(whole);
+            sums += whole;
+            for (Index group = 0; group < lanes<float> / 4 && k / 4 + group < groups; ++group)
+                std::memcpy(here + (k / 4 + group) * width,
+                            reinterpret_cast<const char*>(&bytes) + 4 * group, 4);
         }
-        constexpr float magic = 12582912;
-        Int32s sum = {};
-        float* to = lines + c;
-        for (Index k = 0; k < count; k += 4, to += width) {
-            Int32s four = {};
-            for (int place = 0; place < 4 && k + place < count; ++place) {
-                const Vec<float> w = load(lines + (k + place) * width + c);
-                const Int32s whole =
-                    as_ints(fused(w, inverses, all<float>(magic))) - as_ints(all<float>(magic));
-                const Int32s byte = (whole << 24) >> 24;  // of NaN only a byte, too
-                sum += byte;
-                four |= (byte & 255) << (8 * place);
-            }
-            store(to, as_floats(four));
-        }
-        store(to, scales);
-        store(to + width, as_floats(sum * 128));
+        std::int32_t sum = 0;
+        for (int i = 0; i < lanes<float>; ++i) sum += sums[i];
+        sum *= 128;
+        here[groups * width] = scale.scale;
+        std::memcpy(here + (groups + 1) * width, &sum, sizeof sum);
     }
 }
 

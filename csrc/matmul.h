@@ -11,14 +11,12 @@ namespace unrolled::UNROLLED_ISA {
 // The most rows of a tile: as many accumulators as the build has registers for.
 constexpr int tile_rows = UNROLLED_BYTES == 64 ? 6 : 3;
 
-// Lines of `columns` vectors of weights become what the operands multiply, in place: two lines, or
-// four, become one.
+// Two lines of weights, a vector apart each, become one: in place, line after line of `columns`
+// vectors.
 template <class O>
 UNROLLED_INLINE void combine_lines(typename O::Sum* lines, Index count, Index columns) {
     using T = typename O::Sum;
-    if constexpr (O::is_scaled) {
-        to_bytes(lines, count, columns);
-    } else if constexpr (O::rounds) {
+    if constexpr (O::rounds) {
         const Index width = columns * lanes<T>;
         T* to = lines;
         for (Index k = 0; k < count; k += O::at_once) {
@@ -149,8 +147,16 @@ void pack_product(const Source<T>& from, T* packed, int threads) {
     const Index width = panel_width<T>(from.columns);
     for_all(panels<T>(from.columns), threads, [&](Index panel) {
         T* const to = packed + panel * width * O::lines(from.k_end);
-        pack_panel(from, panel * width, to);
-        combine_lines<O>(to, from.k_end, width / lanes<T>);
+        if constexpr (O::is_scaled) {  // of a projection, which is transposed
+            const auto row = [&](Index place) {
+                const Index column = panel * width + place;
+                return column < from.columns ? from.w + column * from.k_end : nullptr;
+            };
+            pack_bytes(row, from.k_end, width / lanes<T>, to);
+        } else {
+            pack_panel(from, panel * width, to);
+            combine_lines<O>(to, from.k_end, width / lanes<T>);
+        }
     });
 }
 

@@ -50,6 +50,18 @@ struct Packed {
     }
 
     static void write_matrix(const Shape& s, const T* w, Index k_end, Index block, T* to) {
+        if constexpr (O::is_scaled) {
+            const auto row = [&](Index place) -> const T* {
+                const Index c = place / lanes<T>, u = unit(block, c, place % lanes<T>);
+                return u < s.hidden ? w + (gate(c) * s.hidden + u) * k_end : nullptr;
+            };
+            pack_bytes(row, k_end, columns, to);
+        } else {
+            write_lines(s, w, k_end, block, to);
+        }
+    }
+
+    static void write_lines(const Shape& s, const T* w, Index k_end, Index block, T* to) {
         constexpr Index step = columns * lanes<T>;
         for (Index k = 0; k < k_end; k += lanes<T>) {
             const Index some = k_end - k < lanes<T> ? k_end - k : lanes<T>;

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import pickle
+import weakref
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.prune import l1_unstructured
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import unrolled
@@ -200,6 +203,15 @@ def test_numbers_of_any_size(size: float) -> None:
     assert torch.allclose(found, expected, rtol=0.1, atol=0.02 * max(1.0, size))
 
 
+@every_way
+def test_the_largest_numbers_are_none_too_large() -> None:
+    module, x = quantized("GRU", 5, 20), torch.randn(4, 3, 5)
+    x[1, 2, 3] = 3.3e38
+    with unrolled.backend("reference"):
+        expected = module(x)
+    assert torch.allclose(module(x)[0], expected[0], atol=1e-5)
+
+
 @each_kind
 def test_lengths_and_packed_sequences(kind: str) -> None:
     module, x = quantized(kind, 4, 9, bidirectional=True), torch.randn(6, 3, 4)
@@ -305,6 +317,96 @@ def test_changed_weights_are_seen() -> None:
     assert torch.equal(module(x)[0], before)
 
 
+def test_changed_weights_are_seen_where_it_was_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        module, x = quantized("GRU", 4, 9), torch.randn(5, 3, 4)
+        before = module(x)[0]
+        module.load_state_dict(quantized("GRU", 4, 9, bias=True).state_dict())
+        assert torch.equal(module(x)[0], before)
+        module.get_buffer("bias_hh_l0").add_(1)
+        assert not torch.equal(module(x)[0], before)
+
+
+def test_a_buffer_in_the_place_of_another_is_seen() -> None:
+    """A new tensor often lies where the old one was."""
+    module, x = quantized("RNN", 4, 24, nonlinearity="relu"), torch.randn(1, 1, 4)
+    seen = set()
+    for value in range(30):
+        del module.bias_ih_l0
+        module.register_buffer("bias_ih_l0", torch.full((24,), float(value)))
+        seen.add(float(module(x)[0].sum()))
+    assert len(seen) == 30
+
+
+def with_pruning(module: torch.nn.Module) -> None:
+    l1_unstructured(module, "weight_hh_l0", 0.5)
+
+
+def with_old_weight_norm(module: torch.nn.Module) -> None:
+    torch.nn.utils.weight_norm(module, "weight_ih_l0")
+
+
+def with_old_spectral_norm(module: torch.nn.Module) -> None:
+    torch.nn.utils.spectral_norm(module, "weight_hh_l0")
+
+
+def with_weight_norm(module: torch.nn.Module) -> None:
+    torch.nn.utils.parametrizations.weight_norm(module, "weight_ih_l0")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize("made", [torch.nn.GRU, unrolled.GRU])
+@pytest.mark.parametrize(
+    "changed", [with_pruning, with_old_weight_norm, with_old_spectral_norm, with_weight_norm]
+)
+def test_computed_weights_are_taken_as_they_are(made: Any, changed: Any) -> None:
+    module, plain, x = made(4, 9).eval(), torch.nn.GRU(4, 9), torch.randn(5, 3, 4)
+    changed(module)
+    module(x)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(1.5)  # what was computed from it is older
+    found = unrolled.quantize(module)(x)[0]
+    module(x)
+    with torch.no_grad():
+        for name, parameter in plain.named_parameters():
+            parameter.copy_(getattr(module, name))
+    assert torch.equal(found, unrolled.quantize(plain)(x)[0])
+
+
+def test_attributes_stay() -> None:
+    module = torch.nn.LSTM(2, 3, num_layers=2, dropout=0.5)
+    module.tag = "mine"
+    found = unrolled.quantize(module)
+    assert (found.tag, found.hidden_size, found.dropout) == ("mine", 3, 0.5)
+
+
+def test_it_is_gone_when_nobody_has_it() -> None:
+    module = quantized("GRU", 4, 9)
+    module(torch.randn(5, 3, 4))
+    reference = weakref.ref(module)
+    gc.disable()
+    del module
+    gc.enable()
+    assert reference() is None
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.* is deprecated:DeprecationWarning", "ignore::torch.jit.TracerWarning"
+)
+def test_a_trace_has_torchs_kernels() -> None:
+    model, x = unrolled.quantize(Model()), torch.randn(3, 6, 4)
+    traced = torch.jit.trace(model, (x,))
+    longer = torch.randn(2, 11, 4)
+    assert torch.allclose(traced(longer), model(longer), atol=0.02)
+
+
+def test_it_is_one_node_to_fx() -> None:
+    model, x = unrolled.quantize(torch.nn.Sequential(unrolled.GRU(4, 9))), torch.randn(5, 3, 4)
+    graph = torch.fx.symbolic_trace(model)
+    assert torch.equal(graph(x)[0], model(x)[0])
+
+
 def test_hooks_stay() -> None:
     module, seen = unrolled.GRU(4, 9), []
     module.register_forward_hook(lambda *_: seen.append(1))
@@ -335,13 +437,33 @@ def test_no_gradient_is_asked_of_it() -> None:
         assert not module(x)[0].requires_grad
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own jvp
+def test_no_tangent_is_asked_of_it() -> None:
+    module, x = quantized("GRU", 4, 9), torch.randn(5, 3, 4)
+    with pytest.raises(RuntimeError, match="for inference"):
+        torch.func.jvp(lambda x: module(x)[0], (x,), (x,))
+
+
+def test_a_model_asks_for_no_gradient() -> None:
+    model = torch.nn.Sequential(torch.nn.Embedding(7, 4), torch.nn.GRU(4, 9))
+    output, _ = unrolled.quantize(model)(torch.tensor([[1, 2, 3]]))
+    assert not output.requires_grad
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_float_weights_are_not_loaded_as_bytes(strict: bool) -> None:
+    module = quantized("GRU", 4, 9)
+    with pytest.raises(RuntimeError, match="int8 was expected"):
+        module.load_state_dict(unrolled.GRU(4, 9).state_dict(), strict=strict)
+
+
 def test_another_dtype_is_refused() -> None:
     module = quantized("GRU", 4, 9).double()
     with pytest.raises(RuntimeError, match=r"is torch\.float64"):
         module(torch.randn(5, 3, 4).double())
 
 
-@pytest.mark.parametrize("shape", [(5, 3, 6), (5, 3, 4, 1), (4,)])
+@pytest.mark.parametrize("shape", [(5, 3, 6), (5, 3, 4, 1), (4,), (0, 3, 4)])
 def test_a_wrong_input_has_torchs_words(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape)
     with pytest.raises((RuntimeError, ValueError)) as theirs:
@@ -372,3 +494,7 @@ def test_what_is_left_is_named() -> None:
     assert isinstance(found["own"], Own)
     with pytest.raises(ValueError, match="float64"):
         unrolled.quantize(torch.nn.GRU(2, 3).double())
+    with_more = torch.nn.GRU(2, 3)
+    with_more.h0 = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(ValueError, match="more than its weights: h0"):
+        unrolled.quantize(with_more)

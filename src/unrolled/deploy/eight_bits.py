@@ -13,6 +13,8 @@ from unrolled.deploy.plan import Array, Described, Layer, Plan, Recurrent, Weigh
 from unrolled.errors import InputError
 
 MOST, NOTHING = 127, 1e-30
+LONGEST = 2**16
+"""So many products in 8 bits are summed in 32 bits."""
 
 
 def quantized(x: Array) -> tuple[Array, Array]:
@@ -61,6 +63,8 @@ def _narrowed(layer: Layer) -> Layer:
 
 def _representable(weights: Weights) -> Weights:
     """The weights as :func:`unrolled.quantize` keeps them."""
+    if max(matrix.shape[1] for matrix in (weights.ih, weights.hh)) > LONGEST:
+        raise InputError(f"int8=True is for up to {LONGEST} inputs and units")
     matrices = {"ih": weights.ih, "hh": weights.hh, "hr": weights.hr}
     narrow = {}
     for name, matrix in matrices.items():

@@ -19,6 +19,7 @@ import unrolled.nn
 from unrolled.errors import InputError
 from unrolled.model import Network, Run, Scaler, TableConfig, load_run
 from unrolled.model.network import ReadOut
+from unrolled.nn.quantized import Quantized
 
 RECURRENT: tuple[type[nn.RNNBase], ...] = (
     *(unrolled.nn.RNN, unrolled.nn.LSTM, unrolled.nn.GRU),
@@ -187,6 +188,11 @@ def _check(name: str, module: nn.Module) -> None:
         raise InputError(
             f"{called(name, module)}: has forward hooks, and what they compute can't be read from "
             "its weights. Remove them"
+        )
+    if isinstance(module, Quantized):
+        raise InputError(
+            f"{called(name, module)}: has weights in 8 bits. Give the model that it was made of; a "
+            "stream of it takes int8=True"
         )
     kind = next((kind for kind in KINDS if isinstance(module, kind)), None)
     if kind is None:

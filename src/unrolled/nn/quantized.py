@@ -6,14 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.nn import calls
 from unrolled.nn.checks import Lengths
 from unrolled.nn.recurrent import GRU, LSTM, RNN
+from unrolled.nn.tools import ForTools
 from unrolled.scan import compiled, eight_bits, engine, native, recording
 from unrolled.scan.native import memory
 from unrolled.scan.passes import Pass
@@ -46,7 +49,7 @@ class Packed:
         return Pass(self._spec, tuple(self._plans), given, Drawn()).forward()
 
 
-class Quantized(torch.nn.Module):
+class Quantized(ForTools):
     """An RNN, LSTM or GRU whose products are of whole numbers in 8 bits; see ``quantize``.
 
     Every row of a weight matrix has a scale, s = max |w| / 127, and is kept as round(w / s). So is
@@ -60,43 +63,51 @@ class Quantized(torch.nn.Module):
 
     Call:
         As the module that it was made of: ``output, h_n = module(input, hx=None, lengths=None)``,
-        of an LSTM ``output, (h_n, c_n)``. The results have no gradient.
+        of an LSTM ``output, (h_n, c_n)``. The results have no gradient. Where torch.jit.trace
+        watches, or ``unrolled.backend("torch")`` is in force, torch's kernels multiply float32 by
+        the weights that 8 bits can say.
+
+    The core reads the weights in a form of its own, which is made when the module is first called,
+    and again when a buffer is another or was changed in place; a change through ``.data`` or NumPy,
+    of which torch does not know, is not seen.
 
     Raises:
-        RuntimeError: the input or a state requires a gradient, or the module was converted to
-            another dtype than float32; and as the module that it was made of.
+        RuntimeError: the input or a state requires a gradient or has a tangent, or the module was
+            converted to another dtype than float32; and as the module that it was made of.
     """
 
     def __init__(self, module: torch.nn.RNNBase) -> None:
         """Takes over the weights of a module, one of torch's or of this package's."""
         super().__init__()
-        run = _like(module)
-        # Not submodules: a pass belongs to this module, and has no numbers of its own.
-        object.__setattr__(self, "_run", run)
-        self._packed: tuple[Any, Packed] | None = None
-        object.__setattr__(run, "owner", self)
-        for name in run.names:
-            value = getattr(module, name).detach()
-            if not name.startswith("weight"):
-                self.register_buffer(name, value.clone())
-                continue
-            whole, scale = eight_bits.quantized(value)
-            self.register_buffer(name, whole.to(torch.int8))
-            self.register_buffer(f"{name}_scale", scale.squeeze(-1))
+        # No submodule: it belongs to this module, and has no numbers of its own.
+        object.__setattr__(self, "_run", _like(module))
+        self._packed: tuple[tuple[Any, ...], Packed] | None = None
+        self._link()
+        with torch.inference_mode(False):  # of other tensors it is known whether they changed
+            for name in self._run.names:
+                value = getattr(module, name).detach().clone()
+                if not name.startswith("weight"):
+                    self.register_buffer(name, value)
+                    continue
+                whole, scale = eight_bits.quantized(value)
+                self.register_buffer(name, whole.to(torch.int8))
+                self.register_buffer(f"{name}_scale", scale.squeeze(-1))
+
+    def _link(self) -> None:
+        object.__setattr__(self._run, "owner", ref(self))
 
     def forward(self, input: Any, hx: Any = None, lengths: Lengths | None = None) -> Any:
         """See the class."""
         data = input.data if isinstance(input, PackedSequence) else input
         given = [data, *(hx if isinstance(hx, tuple | list) else [hx])]
-        wants = any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in given)
-        if wants and torch.is_grad_enabled():
+        if any(isinstance(tensor, Tensor) and _is_differentiated(tensor) for tensor in given):
             raise RuntimeError(
                 "an input or a state requires a gradient, and weights in 8 bits are for inference. "
                 "Call the module under torch.no_grad() or on input.detach(), or train the module "
                 "that it was made of"
             )
         with torch.no_grad():
-            return self._run(input, hx, lengths)
+            return self._run.forward(input, hx, lengths)
 
     def dequantized(self) -> list[Tensor]:
         """The weights and biases as float32, in torch's order."""
@@ -131,8 +142,9 @@ class Quantized(torch.nn.Module):
 
     def _packed_for(self, spec: Spec) -> Packed:
         """The weights as they are now, packed if they were not."""
-        buffers = [buffer for _, buffer in self.named_buffers()]
-        key = spec, native.isa(), *[(b.data_ptr(), _version(b)) for b in buffers]
+        buffers = list(self._buffers.values())
+        # The tensors themselves: as long as they are held, no other has their address.
+        key = spec, native.isa(), *[_Seen(buffer) for buffer in buffers]
         if self._packed is None or self._packed[0] != key:
             self._packed = key, Packed(spec, self.dequantized())
         return self._packed[1]
@@ -140,6 +152,22 @@ class Quantized(torch.nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """What is packed is not copied or stored, but packed again."""
         return {**vars(self), "_packed": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._link()
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        *_, errors = args
+        for name in self._run.names:
+            value = state_dict.get(prefix + name)
+            is_float = isinstance(value, Tensor) and value.is_floating_point()
+            if name.startswith("weight") and is_float:
+                errors.append(
+                    f"{prefix}{name} is {value.dtype}, and int8 was expected, with scales. Load "
+                    "it into the model that this one was made of, and quantize that"
+                )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def spec(self) -> Spec:
         """What a call runs."""
@@ -169,7 +197,7 @@ OPTIONS = (
 class _InEightBits(torch.nn.RNNBase):
     """A module whose weights are its owner's."""
 
-    owner: Quantized
+    owner: Callable[[], Quantized]
     _spec: Callable[[], Spec]
 
     @property
@@ -179,10 +207,20 @@ class _InEightBits(torch.nn.RNNBase):
 
     def _weights(self) -> list[Tensor]:
         """What stands for them where it is asked which kind of numbers they are."""
-        return self.owner.in_floats()
+        return self.owner().in_floats()
+
+    def _update_flat_weights(self) -> None:
+        """For torch's forward, which is to raise torch's errors, or to be traced."""
+        self._flat_weights = list(self.owner().dequantized())
 
     def _run_call(self, call: calls.Call) -> tuple[Any, State]:
-        return calls.run(self.owner.spec(), call, self.owner.run_pass)
+        owner = self.owner()
+        return calls.run(owner.spec(), call, owner.run_pass)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        del state["owner"]
+        return state
 
 
 class _RNN(_InEightBits, RNN):
@@ -214,6 +252,7 @@ def _like(module: torch.nn.RNNBase) -> Any:
     else:
         nonlinearity = module.mode.removeprefix("RNN_").lower()
         found = _RNN(*sizes, nonlinearity=nonlinearity, **options)
+    found.dropout = module.dropout  # as an option that can be read
     return found.eval()
 
 
@@ -222,9 +261,34 @@ def _is_watched() -> bool:
     return compiled.is_one_operator() or recording.active() is not None
 
 
-def _version(tensor: Tensor) -> int:
-    """How often it was changed in place; inference tensors don't count."""
-    return 0 if tensor.is_inference() else tensor._version
+def _is_differentiated(tensor: Tensor) -> bool:
+    if tensor.requires_grad and torch.is_grad_enabled():
+        return True
+    if forward_ad._current_level < 0:
+        return False
+    dual = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    return dual.tangent is not None
+
+
+class _Seen:
+    """A tensor as it was: equal to itself as long as it has not changed."""
+
+    def __init__(self, tensor: Tensor | None) -> None:
+        self.tensor = tensor
+        if tensor is not None:
+            # An inference tensor does not count its changes.
+            self.version = None if tensor.is_inference() else tensor._version
+            self.address = tensor.data_ptr()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Seen) or other.tensor is not self.tensor:
+            return False
+        if self.tensor is None:
+            return True
+        is_as_before = (self.version, self.address) == (other.version, other.address)
+        return self.version is not None and is_as_before
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @lru_cache(maxsize=1024)

@@ -61,7 +61,9 @@ def _tracer(
         if isinstance(value, Proxy) and isinstance(value.tracer, Tracer):
             return value.tracer
     # Arguments may all be constants. Who traces then shows in the weights.
-    name, _ = next(iter(module.named_parameters()))
+    name, _ = next(iter(module.named_parameters()), (None, None))
+    if name is None:
+        return None
     owner, _, last = name.rpartition(".")
     weight = getattr(module.get_submodule(owner), last)
     if isinstance(weight, Proxy) and isinstance(weight.tracer, Tracer):
