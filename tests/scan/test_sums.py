@@ -69,7 +69,7 @@ def test_what_multiplies_one_value_is_one_product(
         calls.append(given)
         return linear(*given)
 
-    monkeypatch.setattr(sums, "linear", counted)
+    monkeypatch.setitem(sums.LINEAR, "whole", counted)
     cell = described(cell)
     units, known, weights = random_step(cell)
     equations.Step.of(cell, weights, units).run(known)
