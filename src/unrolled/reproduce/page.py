@@ -34,7 +34,8 @@ Neural Computation 9(8)). Here their experiments are run again at full length, i
 are never mixed.
 
 * **Faithful** is the network of 1997: its cell, its truncated gradient, an update after each
-  sequence, and the paper's learning rates, biases and stopping rules.
+  sequence (in experiment 1 after each symbol), and the paper's learning rates, biases and stopping
+  rules.
 * **Modern** is what one would try today: the LSTM, the GRU and the Elman RNN of this package, with
   Adam, minibatches and clipped gradients. Such a trial is solved when the task's own criterion is
   met ([tasks.md](tasks.md)). It may differ from the paper's.
