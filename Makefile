@@ -68,7 +68,8 @@ sanitized: $(VENV)/.run $(VENV)/.dev
 sanitize: sanitized ## the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(WITH_SANITIZERS) PYTHONPATH=$(SANITIZED)/lib \
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/scan tests/nn/test_lengths.py \
-	  tests/nn/test_quantized.py tests/deploy/test_stream_int8.py tests/deploy/test_stream.py tests/deploy/test_models.py tests/deploy/test_stepper_calls.py \
+	  tests/nn/test_quantized.py tests/deploy/test_stream_int8.py tests/deploy/test_stream.py \
+	  tests/deploy/test_models.py tests/deploy/test_stepper_calls.py \
 	  tests/deploy/test_stepper_programs.py tests/deploy/test_stream_cells.py \
 	  -k "not test_memory and not takes_no_memory and not test_offsets and not only_the_states \
 	  and not from_outside and not test_interrupted"

@@ -3,8 +3,8 @@
 ``of float32`` is how long a quantized module takes, as a share of the module that it was made of:
 below 1 it is faster. ``ort/ours`` is the time of ONNX Runtime's 8-bit LSTM in the quantized
 module's: above 1 ours is faster; of the GRU ONNX Runtime has none. Both are medians over pairs of
-runs in one process, of a whole call in inference mode: ours quantizes and packs its weights at each
-call, while ONNX Runtime has done so when the session was made.
+runs in one process, of a whole call in inference mode. Both have packed their weights before: ours
+in its first call, ONNX Runtime when the session was made.
 
 ``off`` is how far the outputs are from those of the module in float32, as a share of their size
 (root of the mean square), and ``ort off`` the same of ONNX Runtime's.

@@ -480,12 +480,12 @@ def test_a_model_without_recurrent_layers_is_refused() -> None:
 
 def test_what_is_no_module_is_refused() -> None:
     with pytest.raises(TypeError, match=r"torch\.nn\.Module"):
-        unrolled.quantize("model.pt")  # type: ignore[call-overload]
+        unrolled.quantize("model.pt")  # type: ignore[call-overload]  # what is tested
 
 
 def test_what_is_left_is_named() -> None:
     class Own(torch.nn.GRU):
-        def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # as users write it
             return x
 
     model = torch.nn.ModuleDict({"one": torch.nn.GRU(2, 3), "own": Own(2, 3)})

@@ -56,8 +56,9 @@ def quantize(model: torch.nn.Module) -> torch.nn.Module:
         _compute(module)
     found = copy.deepcopy(model).eval()
     recurrent = {path: m for path, m in found.named_modules() if isinstance(m, torch.nn.RNNBase)}
-    reasons = {path or "the model": _obstacle(module) for path, module in recurrent.items()}
-    left = "; ".join(f"{path}: {reason}" for path, reason in reasons.items() if reason)
+    reasons = {path: _obstacle(module) for path, module in recurrent.items()}
+    said = [f"{path or 'the model'}: {reason}" for path, reason in reasons.items() if reason]
+    left = "; ".join(said)
     if all(reasons.values()):
         raise ValueError(
             f"nothing here can be quantized: {left or 'there is no RNN, LSTM or GRU in the model'}"
@@ -65,7 +66,7 @@ def quantize(model: torch.nn.Module) -> torch.nn.Module:
     if left:
         warnings.warn(f"left as they are: {left}", stacklevel=2)
     found.requires_grad_(False)
-    made = {module: _quantized(module) for module in recurrent.values() if not _obstacle(module)}
+    made = {m: _quantized(m) for path, m in recurrent.items() if not reasons[path]}
     if isinstance(found, torch.nn.RNNBase):
         return made[found]
     for parent in list(found.modules()):

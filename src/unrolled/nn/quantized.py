@@ -154,7 +154,7 @@ class Quantized(ForTools):
         return {**vars(self), "_packed": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch's has no types
         self._link()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
@@ -218,7 +218,7 @@ class _InEightBits(torch.nn.RNNBase):
         return calls.run(owner.spec(), call, owner.run_pass)
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]  # likewise
         del state["owner"]
         return state
 
@@ -266,7 +266,7 @@ def _is_differentiated(tensor: Tensor) -> bool:
         return True
     if forward_ad._current_level < 0:
         return False
-    dual = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    dual = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]  # likewise
     return dual.tangent is not None
 
 
@@ -288,7 +288,8 @@ class _Seen:
         is_as_before = (self.version, self.address) == (other.version, other.address)
         return self.version is not None and is_as_before
 
-    __hash__ = None  # type: ignore[assignment]
+    # What can change has none, as Python would say by itself; ruff wants it said.
+    __hash__ = None  # type: ignore[assignment]  # of object it is a method
 
 
 @lru_cache(maxsize=1024)
