@@ -89,3 +89,8 @@ def test_a_cell_that_is_written_down_is_refused() -> None:
 def test_float64_is_refused() -> None:
     with pytest.raises(unrolled.InputError, match=r"model\.float\(\)"):
         unrolled.Stream(unrolled.GRU(2, 3).double(), int8=True)
+
+
+def test_more_numbers_than_can_be_summed_are_refused() -> None:
+    with pytest.raises(unrolled.InputError, match="up to 65536 inputs and units"):
+        unrolled.Stream(unrolled.RNN(2**16 + 1, 1), int8=True)

@@ -39,7 +39,7 @@ def in_eight_bits(plan: Plan) -> Plan:
     """The same plan with products in 8 bits, and weights that 8 bits can say.
 
     Raises:
-        InputError: it has a cell that is written down, or is in float64.
+        InputError: it has a cell that is written down, too many inputs or units, or is in float64.
     """
     if plan.dtype != "float32":
         raise InputError(
@@ -63,9 +63,13 @@ def _narrowed(layer: Layer) -> Layer:
 
 def _representable(weights: Weights) -> Weights:
     """The weights as :func:`unrolled.quantize` keeps them."""
-    if max(matrix.shape[1] for matrix in (weights.ih, weights.hh)) > LONGEST:
-        raise InputError(f"int8=True is for up to {LONGEST} inputs and units")
     matrices = {"ih": weights.ih, "hh": weights.hh, "hr": weights.hr}
+    longest = max(matrix.shape[1] for matrix in matrices.values() if matrix is not None)
+    if longest > LONGEST:
+        raise InputError(
+            f"int8=True is for up to {LONGEST} inputs and units, and the model has {longest}. "
+            "Leave it out"
+        )
     narrow = {}
     for name, matrix in matrices.items():
         if matrix is not None:
